@@ -1,0 +1,95 @@
+"""Aligns photos of one subject, taken over years by hand, into an animation where only time moves.
+
+::
+
+    from alignimation_core import Recipe, run
+
+    record = run(Recipe.load("recipe.yaml"))
+
+Every public name is here, and is imported when it is first asked for: importing this package is
+quick, and does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignimation_core.data import (
+        Canvas,
+        Choice,
+        Detections,
+        Frame,
+        Mask,
+        Observation,
+        Photo,
+        Registration,
+        Subject,
+        Target,
+    )
+    from alignimation_core.errors import (
+        AlignimationError,
+        OutputError,
+        PhotoError,
+        PluginError,
+        RecipeError,
+        StageError,
+        WeightsError,
+    )
+    from alignimation_core.hookspecs import hookimpl
+    from alignimation_core.pipeline import run
+    from alignimation_core.recipe import Recipe
+    from alignimation_core.record import Record
+    from alignimation_core.stages import (
+        AnnotationDetector,
+        Detector,
+        Embedder,
+        Renderer,
+        SubjectSelector,
+        TargetBuilder,
+        TransformModel,
+        Writer,
+    )
+
+__all__ = [
+    "AlignimationError",
+    "AnnotationDetector",
+    "Canvas",
+    "Choice",
+    "Detections",
+    "Detector",
+    "Embedder",
+    "Frame",
+    "Mask",
+    "Observation",
+    "OutputError",
+    "Photo",
+    "PhotoError",
+    "PluginError",
+    "Recipe",
+    "RecipeError",
+    "Record",
+    "Registration",
+    "Renderer",
+    "StageError",
+    "Subject",
+    "SubjectSelector",
+    "Target",
+    "TargetBuilder",
+    "TransformModel",
+    "WeightsError",
+    "Writer",
+    "hookimpl",
+    "run",
+]
+
+_HOMES = ("data", "errors", "stages", "hookspecs", "recipe", "record", "pipeline")  # torch last
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module when it is first asked for."""
+    for home in _HOMES if name in __all__ else ():
+        module = import_module(f"alignimation_core.{home}")
+        if hasattr(module, name):
+            globals()[name] = getattr(module, name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,178 @@
+"""What becomes of what is behind the subject: kept, removed, blurred, or a colour."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from PIL import ImageColor
+from torch import Tensor
+from torch.nn import functional
+
+from alignimation_core import geometry, matting
+from alignimation_core.data import Mask, Subject
+
+CELL = 9.0
+"""Pixels of the reduced picture that a mask's cell takes while its edge is refined."""
+PIXELS = 120_000
+"""Most pixels of the reduced picture."""
+REACH = 2
+"""Half the side of the guided filter's window, pixels of the reduced picture."""
+BLUR = 0.025
+"""Reach of the blurred background, as a share of the canvas's long side."""
+
+
+def unusable(subject: Subject) -> str | None:
+    """Return why a subject cannot be told from its background; None when it can."""
+    if subject.mask is None:
+        return "the detector found no mask of the subject, which `canvas.background` needs"
+    if float(subject.mask.tensor().max()) < 0.5:
+        return "the subject's mask is empty, and `canvas.background` needs it"
+    return None
+
+
+def replaced(
+    image: Tensor,
+    mask: Mask,
+    photo_size: tuple[int, int],
+    canvas_from_photo: Tensor,
+    background: str,
+) -> Tensor:
+    """Replace what is behind the subject.
+
+    Args:
+        image: (3, h, w) float32 in [0, 1]: the canvas, filled to its borders.
+        mask: the subject's, in full-size photo pixels.
+        photo_size: (height, width) of the full-size photo.
+        canvas_from_photo: (3, 3).
+        background: ``remove``, ``blur`` or a colour.
+
+    Returns:
+        (4, h, w) float32 RGBA, not premultiplied, for ``remove``; (3, h, w) RGB otherwise. What
+        lies beyond the photo is background.
+    """
+    matte, cell = matte_of(image, mask, photo_size, canvas_from_photo)
+    subject = matting.foreground(image, matte, max(4, math.ceil(cell / 3)))
+    if background == "remove":
+        return torch.cat([subject, matte[None]])
+    if background == "blur":
+        behind = _blurred(image, matte)
+    else:
+        rgb = ImageColor.getrgb(background)[:3]
+        behind = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
+    return behind + matte * (subject - behind)
+
+
+def matte_of(
+    image: Tensor, mask: Mask, photo_size: tuple[int, int], canvas_from_photo: Tensor
+) -> tuple[Tensor, float]:
+    """Draw the subject's mask on the canvas, its edge where the picture has it.
+
+    Args:
+        image: (3, h, w) float32 in [0, 1]: the canvas.
+        mask: the subject's, in full-size photo pixels.
+        photo_size: (height, width) of the full-size photo.
+        canvas_from_photo: (3, 3).
+
+    Returns:
+        The matte, (h, w) float32 in [0, 1], 0 beyond the photo; and the side of the mask's cells
+        in pixels of the canvas.
+    """
+    height, width = image.shape[-2:]
+    grid, photo_from_grid = _extended(mask, photo_size)
+    canvas_from_grid = canvas_from_photo.double() @ photo_from_grid
+    cell = max(_stretch(canvas_from_grid, grid.shape))
+    shrink = max(1.0, cell / CELL, math.sqrt(height * width / PIXELS))
+    size = (max(1, round(height / shrink)), max(1, round(width / shrink)))
+    reduced_from_canvas = geometry.scaling(size[1] / width, size[0] / height)
+    reduced = functional.interpolate(
+        image[None], size, mode="bilinear", antialias=True, align_corners=False
+    )[0]
+    silhouette = _drawn(grid, reduced_from_canvas @ canvas_from_grid, size)
+    real = _cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
+    matte = matting.refine(reduced, silhouette, cell / shrink, real)
+    fine = matting.guided(image, reduced, matte, REACH)
+    if float(real.min()) < 1:
+        fine = fine * _cover(photo_size, canvas_from_photo, (height, width))
+    return fine, cell
+
+
+def _extended(mask: Mask, photo_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the grid with a cell more on each side, and ``photo_from_grid``.
+
+    Repeated where the photo ends there, so that a subject who is cut off by the photo's border is
+    not eroded at it; empty elsewhere.
+    """
+    photo_from_mask = geometry.as_tensor(mask.image_from_mask)
+    height, width = mask.height, mask.width
+    middles = [[0, height / 2], [width, height / 2], [width / 2, 0], [width / 2, height]]
+    places = geometry.apply(photo_from_mask, torch.tensor(middles, dtype=torch.float64))
+    beyond = torch.minimum(places, torch.tensor(photo_size[::-1]) - places).amin(1)
+    across, down = _stretch(photo_from_mask, (height, width))
+    near = torch.tensor([across, across, down, down]) * 0.5
+    ends = (beyond < near).float()
+    grid = functional.pad(mask.tensor()[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    grid[:, 0] *= ends[0]
+    grid[:, -1] *= ends[1]
+    grid[0] *= ends[2]
+    grid[-1] *= ends[3]
+    return grid, photo_from_mask @ geometry.translation(-1, -1)
+
+
+def _stretch(matrix: Tensor, size: tuple[int, ...]) -> tuple[float, float]:
+    """Return how long one pixel at the middle becomes, across and down."""
+    middle = torch.tensor([[size[1] / 2, size[0] / 2]], dtype=torch.float64)
+    steps = torch.cat([middle, middle + torch.eye(2, dtype=torch.float64)])
+    moved = geometry.apply(matrix, steps)
+    across, down = (moved[1:] - moved[0]).norm(dim=1).tolist()
+    return across, down
+
+
+def _drawn(grid: Tensor, dst_from_grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Warp a grid to (height, width), reduced with a low-pass first where it is finer."""
+    height, width = grid.shape
+    across, down = (min(1.0, side) for side in _stretch(dst_from_grid, grid.shape))
+    small = (max(1, math.ceil(height * down)), max(1, math.ceil(width * across)))
+    if small != (height, width):
+        grid = functional.interpolate(
+            grid[None, None], small, mode="bilinear", antialias=True, align_corners=False
+        )[0, 0]
+        dst_from_grid = dst_from_grid @ geometry.scaling(width / small[1], height / small[0])
+    return geometry.warp(grid[None], dst_from_grid, size)[0]
+
+
+def _cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return how much of each pixel the photo covers, (height, width); exact along straight edges.
+
+    The photo's edges are lines; a pixel's cover is its centre's distance from the nearest of
+    them, plus one half.
+    """
+    height, width = photo_size
+    edges = torch.tensor([[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height]]).double()
+    lines = edges @ torch.linalg.inv(dst_from_photo.double())
+    lines = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float()
+    x, y = torch.arange(size[1]) + 0.5, torch.arange(size[0])[:, None] + 0.5
+    cover = torch.ones(size)
+    for a, b, c in lines.tolist():
+        cover = torch.minimum(cover, (a * x + (b * y + c)) + 0.5)
+    return cover.clamp(min=0)
+
+
+def _blurred(image: Tensor, matte: Tensor) -> Tensor:
+    """Return the background alone, blurred, (3, h, w): the subject's colours are left out of it."""
+    height, width = matte.shape
+    reach = max(1, round(BLUR * max(height, width)))
+    step = max(1, reach // 6)
+    packed = torch.cat([image, matte[None]])[None]
+    small = functional.avg_pool2d(packed, step, step, ceil_mode=True, count_include_pad=False)[0]
+    # a little more than the subject, whose edge the matte may miss by a pixel
+    there = 1 - functional.max_pool2d(small[None, 3:], 3, stride=1, padding=1)[0]
+    sums = torch.cat([there * small[:3], there])
+    everywhere = sums.mean((1, 2), keepdim=True)
+    for _ in range(3):
+        sums = matting.box(sums, max(1, reach // step // 2))
+    sums = sums + 1e-3 * everywhere + 1e-9
+    blurred = functional.interpolate(
+        (sums[:3] / sums[3:])[None], scale_factor=float(step), mode="bicubic", align_corners=False
+    )[0, :, :height, :width]
+    return blurred.clamp(0, 1)

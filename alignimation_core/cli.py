@@ -1,0 +1,111 @@
+"""``alignimation-run``: arguments and exit codes, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+
+EPILOG = """\
+exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130
+        interrupted.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if not (given.recipe or given.list or given.schema):
+        parser.error("give a recipe, such as recipe.yaml, or --list")
+    from alignimation_core.errors import AlignimationError, PluginError, RecipeError
+
+    try:
+        status = _do(given)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("alignimation-run: interrupted; nothing half-written was left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except AlignimationError as error:
+        if given.traceback:
+            traceback.print_exc()
+        print(
+            "\n".join(f"alignimation-run: {line}" for line in str(error).splitlines()),
+            file=sys.stderr,
+        )
+        return 2 if isinstance(error, RecipeError | PluginError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="alignimation-run",
+        description="Turns photos of one subject into an animation in which only time moves.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("recipe", nargs="?", help="the YAML recipe")
+    parser.add_argument("--version", action="version", version=version("alignimation"))
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="check the recipe, run nothing")
+    what.add_argument("--list", action="store_true", help="list every stage of every plugin")
+    what.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of recipes, for editors"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="override a setting of the recipe, such as canvas.size=1080x1080",
+    )
+    parser.add_argument(
+        "--limit", metavar="N", type=_positive, help="a trial run with the first N photos"
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos")
+    return int(text)
+
+
+def _do(given: argparse.Namespace) -> int:
+    from alignimation_core import catalogue
+
+    if given.list:
+        print(catalogue.listing())
+        return 0
+    if given.schema:
+        print(catalogue.schema())
+        return 0
+    from alignimation_core.recipe import Recipe
+
+    recipe = Recipe.load(given.recipe, settings=given.settings)
+    if given.device:
+        recipe = recipe.on(given.device)
+    if given.check:
+        print(catalogue.check(recipe))
+        return 0
+    from alignimation_core.pipeline import run
+    from alignimation_core.progress import progress_for_terminal
+
+    progress = progress_for_terminal()
+    record = run(recipe, limit=given.limit, progress=progress)
+    progress.note(catalogue.summary(record))
+    for output in record.outputs:
+        print(record.folder / output)
+    return 0

@@ -1,0 +1,416 @@
+"""What the stages hand to each other.
+
+Convention, for every class here:
+
+- Images are ``(3, h, w)`` RGB, ``uint8`` at rest. Sizes are ``(height, width)``; points ``(x, y)``.
+- Coordinates are continuous pixels: an image spans ``[0, w] x [0, h]`` and the centre of its
+  top-left pixel is ``(0.5, 0.5)``, so resizing by ``s`` multiplies coordinates by ``s``.
+- Matrices are 3x3, act on column vectors ``(x, y, 1)`` and are named by where they go:
+  ``canvas_from_photo``.
+- ``left`` and ``right`` are the subject's own: ``left_eye`` appears on the right of a frontal face.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Matrix = tuple[tuple[float, float, float], ...]
+"""A 3x3 matrix as rows of plain floats, where numbers are kept rather than computed with."""
+
+
+def _expect(what: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
+    found = tuple(tensor.shape)
+    if len(found) != len(shape) or any(
+        want is not None and want != have for want, have in zip(shape, found, strict=True)
+    ):
+        wanted = ", ".join("n" if want is None else str(want) for want in shape)
+        raise ValueError(f"{what}: expected shape ({wanted}), got {found}")
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """The cheap facts of one photo; its pixels are loaded when needed and let go at once.
+
+    Attributes:
+        path: the file, absolute.
+        name: the file as the run record names it: relative to the recipe, with ``/``.
+        sha256: hex digest of the file's bytes.
+        height: pixels, after turning upright by EXIF.
+        width: pixels, after turning upright by EXIF.
+        taken: local time at which it was taken.
+        taken_from: where that time comes from: ``exif``, ``name`` or ``file``.
+    """
+
+    path: Path
+    name: str
+    sha256: str
+    height: int
+    width: int
+    taken: datetime
+    taken_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A soft silhouette, kept compressed, with the matrix that places it in its image.
+
+    Attributes:
+        data: ``height * width`` bytes, 0 outside to 255 inside, row by row, zlib-compressed.
+        height: rows of the silhouette's own grid.
+        width: columns of the silhouette's own grid.
+        image_from_mask: from the grid's continuous pixels to the image's; outside the grid the
+            mask is 0.
+    """
+
+    data: bytes
+    height: int
+    width: int
+    image_from_mask: Matrix
+
+    @classmethod
+    def of(cls, mask: Tensor, box: tuple[float, float, float, float]) -> Mask:
+        """Compress a silhouette that fills a box of the image.
+
+        Args:
+            mask: (h, w), bool or float in [0, 1].
+            box: ``(x0, y0, x1, y1)`` that the grid covers, in the image's continuous pixels.
+
+        Raises:
+            ValueError: ``mask`` is not two-dimensional or the box is empty.
+        """
+        _expect("mask", mask, (None, None))
+        x0, y0, x1, y1 = box
+        if x1 <= x0 or y1 <= y0:
+            raise ValueError(f"mask: its box {box} is empty")
+        height, width = mask.shape
+        bytes_ = (mask.detach().cpu().float().clamp(0, 1) * 255).round().byte().contiguous()
+        matrix = (((x1 - x0) / width, 0.0, x0), (0.0, (y1 - y0) / height, y0), (0.0, 0.0, 1.0))
+        return cls(zlib.compress(bytes_.numpy().tobytes(), 1), height, width, matrix)
+
+    def tensor(self) -> Tensor:
+        """Return the silhouette on its own grid, (height, width) float32 in [0, 1]."""
+        import torch
+
+        flat = torch.frombuffer(bytearray(zlib.decompress(self.data)), dtype=torch.uint8)
+        return flat.reshape(self.height, self.width).float() / 255
+
+    def transformed(self, new_from_image: Matrix) -> Mask:
+        """Return the same silhouette placed in another image by ``new_from_image``."""
+        return replace(self, image_from_mask=multiply(new_from_image, self.image_from_mask))
+
+
+def multiply(left: Matrix, right: Matrix) -> Matrix:
+    """Return the matrix product ``left @ right``."""
+    return tuple(
+        (
+            sum(row[k] * right[k][0] for k in range(3)),
+            sum(row[k] * right[k][1] for k in range(3)),
+            sum(row[k] * right[k][2] for k in range(3)),
+        )
+        for row in left
+    )
+
+
+def scaling(x: float, y: float) -> Matrix:
+    """Return the matrix that multiplies coordinates by ``x`` and ``y``."""
+    return ((x, 0.0, 0.0), (0.0, y, 0.0), (0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Everything in one image that could be the subject: N of them, best first.
+
+    Attributes:
+        boxes: (N, 4) float32, ``x0, y0, x1, y1`` in the image's continuous pixels.
+        scores: (N,) float32 in [0, 1].
+        keypoints: (N, K, 2) float32 in the image's continuous pixels; None without keypoints.
+        keypoint_scores: (N, K) float32 in [0, 1]; 0 for a keypoint that was not found; ones when
+            left out.
+        keypoint_names: K names, COCO's where there is one (``left_eye`` is the subject's left).
+        masks: N silhouettes, None for a detection that has none; None without masks.
+
+    Raises:
+        ValueError: shapes disagree; the message shows both sides.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    keypoints: Tensor | None = None
+    keypoint_scores: Tensor | None = None
+    keypoint_names: tuple[str, ...] = ()
+    masks: tuple[Mask | None, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that all parts speak of the same N detections."""
+        _expect("boxes", self.boxes, (None, 4))
+        count, names = len(self.boxes), len(self.keypoint_names)
+        _expect("scores", self.scores, (count,))
+        if self.keypoints is not None:
+            _expect("keypoints", self.keypoints, (count, names, 2))
+            if self.keypoint_scores is None:
+                object.__setattr__(self, "keypoint_scores", self.keypoints.new_ones(count, names))
+        elif names:
+            raise ValueError(f"keypoints: {names} names, but no keypoints")
+        if self.keypoint_scores is not None:
+            _expect("keypoint_scores", self.keypoint_scores, (count, names))
+        if self.masks is not None and len(self.masks) != count:
+            raise ValueError(f"masks: expected {count}, got {len(self.masks)}")
+
+    @classmethod
+    def empty(cls, keypoint_names: tuple[str, ...] = (), *, masks: bool = False) -> Detections:
+        """Return what a detector answers when it finds nothing."""
+        import torch
+
+        return cls(
+            boxes=torch.zeros(0, 4),
+            scores=torch.zeros(0),
+            keypoints=torch.zeros(0, len(keypoint_names), 2) if keypoint_names else None,
+            keypoint_names=keypoint_names,
+            masks=() if masks else None,
+        )
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.boxes)
+
+    def scaled(self, x: float, y: float) -> Detections:
+        """Return the same detections for the image resized by ``x`` and ``y``."""
+        both = self.boxes.new_tensor([x, y])
+        return replace(
+            self,
+            boxes=self.boxes * both.repeat(2),
+            keypoints=None if self.keypoints is None else self.keypoints * both,
+            masks=None
+            if self.masks is None
+            else tuple(mask and mask.transformed(scaling(x, y)) for mask in self.masks),
+        )
+
+    def subject(self, index: int, *, similarity: float | None = None) -> Subject:
+        """Return one detection as the subject of its photo."""
+        points: dict[str, tuple[float, float]] = {}
+        scores: dict[str, float] = {}
+        if self.keypoints is not None and self.keypoint_scores is not None:
+            for name, (x, y), score in zip(
+                self.keypoint_names,
+                self.keypoints[index].tolist(),
+                self.keypoint_scores[index].tolist(),
+                strict=True,
+            ):
+                if score > 0:
+                    points[name], scores[name] = (x, y), score
+        x0, y0, x1, y1 = self.boxes[index].tolist()
+        return Subject(
+            box=(x0, y0, x1, y1),
+            score=float(self.scores[index]),
+            keypoints=points,
+            keypoint_scores=scores,
+            keypoint_names=self.keypoint_names,
+            mask=None if self.masks is None else self.masks[index],
+            similarity=similarity,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What a subject selector knows of one photo: numbers, no pixels.
+
+    Attributes:
+        photo: the photo's facts.
+        detections: what was found in it, in its full-size upright pixels.
+        embeddings: (N, D) float32 of unit length, one row a detection; None without an embedder.
+        same_above: the cosine similarity above which the embedder takes two pictures for the same
+            individual; None without an embedder.
+    """
+
+    photo: Photo
+    detections: Detections
+    embeddings: Tensor | None = None
+    same_above: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A selector's answer for one photo.
+
+    Attributes:
+        index: which detection is the subject; None when the photo is rejected.
+        reason: why the photo is rejected, for a person to read; None when it is not.
+        similarity: cosine similarity to the subject's identity, where one was compared.
+    """
+
+    index: int | None
+    reason: str | None = None
+    similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is either a choice or a reason."""
+        if (self.index is None) == (self.reason is None):
+            raise ValueError(f"expected an index or a reason, got {self.index} and {self.reason!r}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """The one detection of a photo that the animation is about.
+
+    Attributes:
+        box: ``x0, y0, x1, y1``.
+        score: the detector's, in [0, 1].
+        keypoints: ``(x, y)`` by name; a keypoint that was not found is absent.
+        keypoint_scores: in (0, 1], by the same names.
+        keypoint_names: every keypoint that the detector knows, found or not, in its order.
+        mask: its silhouette; None without masks.
+        similarity: cosine similarity to the identity, where one was compared.
+        image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
+            only for target builders that require ``pixels``.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    keypoints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    keypoint_scores: Mapping[str, float] = field(default_factory=dict)
+    keypoint_names: tuple[str, ...] = ()
+    mask: Mask | None = None
+    similarity: float | None = None
+    image: Tensor | None = None
+
+    def transformed(self, new_from_old: Matrix, image: Tensor | None = None) -> Subject:
+        """Return the subject in another frame; the box becomes the one around its four corners."""
+
+        def move(x: float, y: float) -> tuple[float, float]:
+            u, v, w = (row[0] * x + row[1] * y + row[2] for row in new_from_old)
+            return u / w, v / w
+
+        x0, y0, x1, y1 = self.box
+        xs, ys = zip(*(move(x, y) for x in (x0, x1) for y in (y0, y1)), strict=True)
+        return replace(
+            self,
+            box=(min(xs), min(ys), max(xs), max(ys)),
+            keypoints={name: move(x, y) for name, (x, y) in self.keypoints.items()},
+            mask=None if self.mask is None else self.mask.transformed(new_from_old),
+            image=image,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A picture of what must coincide, and the points behind it; a batch when stacked.
+
+    Attributes:
+        image: ([B,] C, h, w) float32 in [0, 1].
+        weights: ([B,] C) float32 >= 0: how much each channel counts. 0 for a channel that says
+            nothing about this photo, such as that of a keypoint that was not found.
+        points: ([B,] P, 2) float32, points of the same frame for a closed-form start; P may be 0.
+        point_weights: ([B,] P) float32 >= 0, 0 for a point that was not found.
+    """
+
+    image: Tensor
+    weights: Tensor
+    points: Tensor
+    point_weights: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that shapes agree."""
+        if self.image.ndim not in (3, 4):
+            raise ValueError(f"image: expected shape (C, h, w), got {tuple(self.image.shape)}")
+        lead = tuple(self.image.shape[:-3])
+        _expect("weights", self.weights, (*lead, self.image.shape[-3]))
+        _expect("points", self.points, (*lead, None, 2))
+        _expect("point_weights", self.point_weights, tuple(self.points.shape[:-1]))
+
+    @classmethod
+    def of(
+        cls,
+        image: Tensor,
+        *,
+        weights: Tensor | None = None,
+        points: Tensor | None = None,
+        point_weights: Tensor | None = None,
+    ) -> Target:
+        """Return a target; channels and points that are not weighed count 1, points may be none."""
+        if weights is None:
+            weights = image.new_ones(image.shape[:-2])
+        if points is None:
+            points = image.new_zeros(*image.shape[:-3], 0, 2)
+        if point_weights is None:
+            point_weights = points.new_ones(points.shape[:-1])
+        return cls(image, weights, points, point_weights)
+
+    @classmethod
+    def stack(cls, targets: Sequence[Target]) -> Target:
+        """Return targets of one size as a batch."""
+        import torch
+
+        def each(name: str) -> Tensor:
+            return torch.stack([getattr(target, name) for target in targets])
+
+        return cls(each("image"), each("weights"), each("points"), each("point_weights"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """What a transform model found for a batch of B photos.
+
+    Attributes:
+        matrices: (B, 3, 3) float64, ``fixed_from_moving`` in the targets' continuous pixels.
+        residuals_before: (B,) root mean square difference of the targets at the start.
+        residuals: (B,) the same at the end.
+        iterations: (B,) int.
+        converged: (B,) bool.
+        failures: why each photo's fit failed; None for a fit that is good to use.
+    """
+
+    matrices: Tensor
+    residuals_before: Tensor
+    residuals: Tensor
+    iterations: Tensor
+    converged: Tensor
+    failures: tuple[str | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that all parts speak of the same B photos."""
+        _expect("matrices", self.matrices, (None, 3, 3))
+        count = len(self.matrices)
+        for name in ("residuals_before", "residuals", "iterations", "converged"):
+            _expect(name, getattr(self, name), (count,))
+        if not self.failures:
+            object.__setattr__(self, "failures", (None,) * count)
+        if len(self.failures) != count:
+            raise ValueError(f"failures: expected {count}, got {len(self.failures)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The rectangle that every frame shows.
+
+    Attributes:
+        height: pixels, even.
+        width: pixels, even.
+        alpha: whether frames carry transparency.
+    """
+
+    height: int
+    width: int
+    alpha: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One aligned photo on the canvas.
+
+    Attributes:
+        image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
+        index: 0-based place in the animation.
+        photo: the photo that it shows.
+    """
+
+    image: Tensor
+    index: int
+    photo: Photo

@@ -1,0 +1,106 @@
+"""The tree of errors.
+
+::
+
+    AlignimationError
+    ├── RecipeError     the recipe or the arguments are wrong: every fault, by file, line and field
+    ├── PluginError     a plugin breaks the rules of discovery (names the distribution)
+    ├── PhotoError      one photo cannot be read (names the photo)
+    ├── StageError      a stage raised or answered wrongly (names kind, stage and photo)
+    ├── WeightsError    weights are missing, damaged or cannot be fetched (names the file)
+    └── OutputError     the output cannot be written (names the path)
+
+Every message is one line that names what is wrong and ends with what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an exception of foreign code as a reason for a person: its type and its text."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class AlignimationError(Exception):
+    """Any error that this package raises on purpose; its text is one line, meant for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a recipe.
+
+    Attributes:
+        where: the file, or the origin of the recipe when there is no file.
+        line: 1-based line in the file; None where there is no line to name.
+        field: dotted path such as ``renderers[1].fps``; empty for the whole file.
+        message: what is wrong; what to do.
+    """
+
+    where: str
+    line: int | None
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return ``recipe.yaml:7: renderers[1].fps: message``."""
+        place = self.where if self.line is None else f"{self.where}:{self.line}"
+        return (
+            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        )
+
+
+class RecipeError(AlignimationError):
+    """The recipe is wrong.
+
+    Attributes:
+        faults: every fault found, in the order of the lines.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class PluginError(AlignimationError):
+    """A plugin breaks the rules of discovery, such as two distributions that claim one name."""
+
+
+class PhotoError(AlignimationError):
+    """One photo cannot be read.
+
+    Attributes:
+        photo: the file.
+        reason: what is wrong with it, without the file's name.
+    """
+
+    def __init__(self, photo: Path, reason: str) -> None:
+        self.photo, self.reason = photo, reason
+        super().__init__(f"{photo}: {reason}")
+
+
+class StageError(AlignimationError):
+    """A stage of a plugin raised, or answered with something that its hook does not allow.
+
+    Attributes:
+        kind: ``detector``, ``embedder``, ...
+        stage: the stage's name.
+        photo: name of the photo that it was given, where it was one photo.
+        reason: what went wrong.
+    """
+
+    def __init__(self, kind: str, stage: str, reason: str, photo: str | None = None) -> None:
+        self.kind, self.stage, self.photo, self.reason = kind, stage, photo, reason
+        super().__init__(f"{kind} {stage}: {f'{photo}: ' if photo else ''}{reason}")
+
+
+class WeightsError(AlignimationError):
+    """Weights are missing, damaged or cannot be fetched; the text says which file to put where."""
+
+
+class OutputError(AlignimationError):
+    """The output cannot be written; the text names the path."""

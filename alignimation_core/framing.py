@@ -1,0 +1,172 @@
+"""Which rectangle of the aligned photos the canvas shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from alignimation_core import geometry
+from alignimation_core.alignment import Chosen
+from alignimation_core.data import Canvas
+from alignimation_core.settings import CanvasOptions
+
+LONG_SIDE = 1080
+MARGIN = 0.12
+"""Room around the subject's boxes at the tightest, as a share of their extent."""
+FURTHEST = 64.0
+"""Largest crop considered, in units of the smallest that shows the subject."""
+REACH = 6.0
+"""How far around the subject a centre is looked for, in the same units."""
+MAP = 160
+"""Side of the map of the cover, pixels."""
+
+
+def frame(
+    aligned: Sequence[Chosen], options: CanvasOptions, *, level: bool
+) -> tuple[Canvas, Tensor]:
+    """Choose the canvas.
+
+    Args:
+        aligned: the photos, with their transforms to the reference.
+        options: size and framing asked for.
+        level: turn the canvas so that the photos are upright on average; otherwise it is upright
+            as the reference is.
+
+    Returns:
+        The canvas and ``canvas_from_reference``, (3, 3) float64.
+    """
+    to_reference = torch.stack([item.reference_from_photo for item in aligned])
+    sizes = torch.tensor([[float(p.entry.photo.width), p.entry.photo.height] for p in aligned])
+    height, width = options.shape() or _usual_shape(sizes)
+    level_from_reference = geometry.rotation(upright(aligned) if level else 0.0)
+    to_level = level_from_reference @ to_reference
+
+    boxes = _bounds(to_level, torch.tensor([item.subject.box for item in aligned]))
+    extent = boxes[:, 2:] - boxes[:, :2]
+    low = torch.quantile(boxes[:, :2] - MARGIN * extent, 0.02, dim=0)
+    high = torch.quantile(boxes[:, 2:] + MARGIN * extent, 0.98, dim=0)
+    aspect = width / height
+    if options.framing == "whole":
+        photos = _bounds(to_level, torch.cat([torch.zeros_like(sizes), sizes], dim=1))
+        low, high = photos[:, :2].amin(0), photos[:, 2:].amax(0)
+        centre, half = (low + high) / 2, _half_height(low, high, (low + high) / 2, aspect)
+    else:
+        cover = Cover(to_level, sizes, aspect, options.allowed_border())
+        centre = (low + high) / 2
+        if options.framing == "auto":
+            centre = cover.best_centre(low, high)
+        half = cover.widest(centre, _half_height(low, high, centre, aspect))
+    scale = height / (2 * half)
+    canvas_from_level = (
+        geometry.translation(width / 2, height / 2)
+        @ geometry.scaling(scale, scale)
+        @ geometry.translation(-float(centre[0]), -float(centre[1]))
+    )
+    return Canvas(height, width), canvas_from_level @ level_from_reference
+
+
+def upright(aligned: Sequence[Chosen]) -> float:
+    """Return by how many radians to turn the reference so that photos are upright on average."""
+    angles = geometry.angle_of(torch.stack([item.reference_from_photo for item in aligned]))
+    return -math.atan2(float(angles.sin().mean()), float(angles.cos().mean()))
+
+
+def _usual_shape(sizes: Tensor) -> tuple[int, int]:
+    """Return an even (height, width) of the photos' median aspect ratio."""
+    aspect = float((sizes[:, 0] / sizes[:, 1]).median())
+    long, short = LONG_SIDE, round(LONG_SIDE * min(aspect, 1 / aspect) / 2) * 2
+    return (short, long) if aspect >= 1 else (long, short)
+
+
+def _bounds(matrices: Tensor, boxes: Tensor) -> Tensor:
+    """Return the (N, 4) boxes around mapped (N, 4) boxes."""
+    x0, y0, x1, y1 = boxes.double().unbind(1)
+    corners = torch.stack([x0, y0, x1, y0, x1, y1, x0, y1], dim=1).reshape(-1, 4, 2)
+    mapped = geometry.apply(matrices, corners)
+    return torch.cat([mapped.amin(1), mapped.amax(1)], dim=1)
+
+
+def _half_height(low: Tensor, high: Tensor, centre: Tensor, aspect: float) -> float:
+    """Return half the height of the least crop about a centre that shows a whole box."""
+    reach = torch.maximum(centre - low, high - centre)
+    return max(float(reach[0]) / aspect, float(reach[1]))
+
+
+class Cover:
+    """How much of a crop the photos cover, and which crop covers the most.
+
+    Args:
+        to_level: (N, 3, 3) ``level_from_photo``.
+        sizes: (N, 2) width and height of the photos.
+        aspect: width by height of the crop.
+        allowed: share of the crop, on average, that may lie beyond the photos.
+    """
+
+    def __init__(self, to_level: Tensor, sizes: Tensor, aspect: float, allowed: float) -> None:
+        some = torch.linspace(0, len(to_level) - 1, min(len(to_level), 400)).round().long()
+        self._photo_from_level = torch.linalg.inv(to_level[some])
+        self._limits = sizes[some][:, None].double()
+        self._aspect, self._allowed = aspect, allowed
+
+    def at(self, places: Tensor) -> Tensor:
+        """Return which share of the photos covers each of (P, 2) places, (P,) float64."""
+        seen = geometry.apply(self._photo_from_level, places.expand(len(self._limits), -1, -1))
+        return ((seen >= 0) & (seen <= self._limits)).all(-1).double().mean(0)
+
+    def widest(self, centre: Tensor, least: float) -> float:
+        """Return half the height of the largest crop about a centre that is within what is allowed.
+
+        Args:
+            centre: (2,) in the levelled frame.
+            least: half the height that shows the subject: no smaller one is given.
+        """
+        ticks = torch.linspace(-1, 1, 41, dtype=torch.float64)
+        grid = torch.cartesian_prod(ticks * self._aspect, ticks)
+
+        def fits(half: float) -> bool:
+            return 1 - float(self.at(centre + grid * half).mean()) <= self._allowed
+
+        most = least
+        while fits(most) and most < FURTHEST * least:
+            most *= 1.5
+        if most == least:
+            return least
+        good = most / 1.5
+        for _ in range(20):
+            middle = (good + most) / 2
+            good, most = (middle, most) if fits(middle) else (good, middle)
+        return good
+
+    def best_centre(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return the centre about which the largest crop fits, found by gradient.
+
+        The share that is covered is the mean of a differentiable crop out of a map of the cover,
+        so its gradient with respect to the crop's place and size says where to move.
+
+        Args:
+            low: (2,) upper left corner of what must stay inside.
+            high: (2,) lower right corner.
+        """
+        start = (low + high) / 2
+        unit = _half_height(low, high, start, self._aspect)
+        ticks = (torch.arange(MAP, dtype=torch.float64) + 0.5) / MAP * 2 - 1
+        grid = torch.cartesian_prod(ticks, ticks).flip(1) * (REACH * unit)
+        cover = self.at(start + grid).reshape(1, MAP, MAP)
+        pixels = MAP / (2 * REACH)  # of the map, a unit
+        widest = self.widest(start, unit) / unit
+        place = torch.tensor([0.0, 0.0, math.log(widest)], dtype=torch.float64, requires_grad=True)
+        descent = torch.optim.Adam([place], lr=0.03)
+        reach = torch.stack([start - low, high - start]) / unit
+        for _ in range(200):
+            half = torch.stack([place[2].exp() * self._aspect, place[2].exp()])
+            box = (torch.cat([place[:2] - half, place[:2] + half]) + REACH) * pixels
+            invented = 1 - geometry.crop(cover, box, (48, 48)).mean()
+            cut = torch.relu(reach - (half + torch.stack([place[:2], -place[:2]])))
+            loss = 100 * torch.relu(invented - self._allowed) + 20 * cut.sum() - place[2]
+            descent.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            descent.step()
+        return start + place[:2].detach() * unit

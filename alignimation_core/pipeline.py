@@ -1,0 +1,311 @@
+"""The run: from a recipe to its outputs and the run record."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from alignimation_core import framing, geometry, photos, rendering, weights
+from alignimation_core.alignment import Chosen, align, choose
+from alignimation_core.data import Canvas, Choice, Observation, Subject
+from alignimation_core.errors import AlignimationError, OutputError, PhotoError
+from alignimation_core.observations import Entry, ask, observe
+from alignimation_core.progress import Progress, Step
+from alignimation_core.recipe import Recipe
+from alignimation_core.record import PhotoRecord, Record
+from alignimation_core.refine import refine
+from alignimation_core.stages import SubjectSelector
+
+
+def run(
+    recipe: Recipe,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Record:
+    """Make the animation.
+
+    Args:
+        recipe: what to do.
+        limit: a trial run: only this many photos, the first in time.
+        progress: what follows the run; silent when left out.
+
+    Returns:
+        The run record, which is also written as ``run.json`` into the output folder.
+
+    Raises:
+        AlignimationError: the run failed; the record says what is known.
+    """
+    return Run(recipe, progress or Progress()).go(limit)
+
+
+LABELS = {
+    "photos": "reading",
+    "detector": "detecting",
+    "subject_selector": "choosing",
+    "transform_model": "aligning",
+    "refine": "refining",
+    "renderer": "rendering",
+}
+
+
+class Run:
+    """One run of a recipe, and the record that grows with it."""
+
+    def __init__(self, recipe: Recipe, progress: Progress) -> None:
+        self.recipe, self.progress = recipe, progress
+        self.folder = recipe.folder / recipe.output
+        self.record = Record(
+            alignimation=version("alignimation"),
+            recipe=recipe.dump(),
+            seed=recipe.seed,
+            device=_device(recipe),
+            folder=self.folder,
+        )
+
+    def go(self, limit: int | None) -> Record:
+        """Do everything, in order; see ``run``."""
+        files = self.recipe.find_photos()
+        self._make_folder()
+        torch.manual_seed(self.recipe.seed)
+        try:
+            self._fetch_weights()
+            entries = self._read(files, limit)
+            observations = self._observe(entries)
+            subjects = self._select(observations)
+            aligned, reference = self._align(subjects)
+            canvas, canvas_from_reference = self._frame(aligned)
+            self._place(aligned, reference, canvas, canvas_from_reference)
+            good = self._within_residual(aligned)
+            if len(good) < len(aligned):
+                aligned = good
+                canvas, canvas_from_reference = self._frame(aligned)
+                self._place(aligned, reference, canvas, canvas_from_reference)
+            self._render(aligned, canvas, canvas_from_reference)
+        except KeyboardInterrupt:
+            self.record.error = "interrupted"
+            raise
+        except BaseException as error:
+            self.record.error = str(error) or type(error).__name__
+            raise
+        finally:
+            self.record.write()
+        return self.record
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            what = error.strerror or type(error).__name__
+            raise OutputError(
+                f"{self.folder}: the output folder cannot be written: {what}; set `output`"
+            ) from error
+
+    def _fetch_weights(self) -> None:
+        for _, _, stage in self.recipe.stages():
+            for needed, local in stage.weights_needed():
+                if local is None and weights.find(needed) is None:
+                    with self.progress.download(needed.filename) as received:
+                        weights.fetch(needed, progress=received)
+
+    def _read(self, files: Sequence[Path], limit: int | None) -> list[Entry]:
+        entries: list[Entry] = []
+        broken: list[PhotoRecord] = []
+        with self._timed("photos", len(files)) as step:
+            for path in files:
+                name = photos.relative_name(path, self.recipe.folder)
+                record = PhotoRecord(name)
+                try:
+                    photo = photos.facts(path, self.recipe.folder)
+                    record.know(photo)
+                    entries.append(Entry(photo, record))
+                except PhotoError as error:
+                    record.fail("photos", error.reason)
+                    broken.append(record)
+                step()
+        places = {photo.path: i for i, photo in enumerate(photos.order([e.photo for e in entries]))}
+        entries = sorted(entries, key=lambda entry: places[entry.photo.path])[:limit]
+        self.record.photos = [entry.record for entry in entries] + broken
+        return entries
+
+    def _observe(self, entries: Sequence[Entry]) -> list[tuple[Entry, Observation]]:
+        recipe, seconds = self.recipe, self.record.seconds
+        with self._timed("detector", len(entries)) as step:
+            found = list(observe(entries, recipe.detector, recipe.embedder, step, seconds))
+        seconds["detector"] -= seconds.get("embedder", 0.0)
+        return found
+
+    def _select(
+        self, observations: Sequence[tuple[Entry, Observation]]
+    ) -> list[tuple[Entry, Subject]]:
+        selector = self.recipe.subject_selector
+        seen = [observation for _, observation in observations]
+        with self._timed("subject_selector", len(seen)) as step:
+            choices = ask("subject_selector", selector, None, lambda: _choices(selector, seen))
+            chosen: list[tuple[Entry, Subject]] = []
+            for (entry, observation), choice in zip(observations, choices, strict=True):
+                if choice.index is None:
+                    entry.record.reject(choice.reason or "")
+                else:
+                    subject = observation.detections.subject(
+                        choice.index, similarity=choice.similarity
+                    )
+                    entry.record.show(subject)
+                    chosen.append((entry, subject))
+                step()
+        if not chosen:
+            raise AlignimationError(f"no photo shows the subject: {self._why_none()}")
+        return chosen
+
+    def _why_none(self) -> str:
+        rows = self.record.reasons()[:3]
+        return "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
+
+    def _align(self, subjects: Sequence[tuple[Entry, Subject]]) -> tuple[list[Chosen], Chosen]:
+        aligned, reference = self._align_once(subjects)
+        for _ in range(self.recipe.refine.passes):
+            turn = framing.upright(aligned) if self._level else 0.0
+            with self._timed("refine", len(aligned)) as step:
+                subjects = refine(aligned, reference, self.recipe.detector, turn, step)
+            for entry, subject in subjects:
+                entry.record.show(subject)
+            aligned, reference = self._align_once(subjects)
+        mean = self.recipe.reference == "mean"
+        self.record.reference = "mean" if mean else reference.entry.record.path
+        return aligned, reference
+
+    def _align_once(self, subjects: Sequence[tuple[Entry, Subject]]) -> tuple[list[Chosen], Chosen]:
+        recipe, model = self.recipe, self.recipe.transform_model
+        with self._timed("transform_model", len(subjects)) as step:
+            chosen = choose(subjects, model)
+            return align(chosen, recipe.target_builder, model, recipe.reference, step)
+
+    @property
+    def _level(self) -> bool:
+        """Whether the canvas is turned upright: a photo that the user names is upright as it is."""
+        return self.recipe.reference in ("medoid", "mean")
+
+    def _frame(self, aligned: Sequence[Chosen]) -> tuple[Canvas, torch.Tensor]:
+        canvas, canvas_from_reference = framing.frame(
+            aligned, self.recipe.canvas, level=self._level
+        )
+        self.record.canvas = {"width": canvas.width, "height": canvas.height}
+        return canvas, canvas_from_reference
+
+    def _place(
+        self,
+        aligned: Sequence[Chosen],
+        reference: Chosen,
+        canvas: Canvas,
+        canvas_from_reference: torch.Tensor,
+    ) -> None:
+        width = reference.entry.photo.width
+        for item in aligned:
+            record, photo = item.entry.record, item.entry.photo
+            canvas_from_photo = canvas_from_reference @ item.reference_from_photo
+            resized = canvas_from_reference @ geometry.scaling(
+                width / photo.width, width / photo.width
+            )
+            fixed = reference.subject, canvas_from_reference
+            record.canvas_from_photo = geometry.as_rows(canvas_from_photo)
+            record.residual = residual((item.subject, canvas_from_photo), fixed, canvas)
+            record.residual_before = residual((item.subject, resized), fixed, canvas)
+            record.use()
+
+    def _within_residual(self, aligned: Sequence[Chosen]) -> list[Chosen]:
+        most = self.recipe.max_residual
+        good = []
+        for item in aligned:
+            record = item.entry.record
+            if most is None or record.residual is None or record.residual <= most:
+                good.append(item)
+            else:
+                record.fail(
+                    "transform_model",
+                    f"it fits badly: residual {record.residual:.2f} % of the canvas height, "
+                    f"max_residual is {most:g}",
+                )
+        if not good:
+            raise AlignimationError(
+                f"no photo fits within max_residual: {most:g}; the best has "
+                f"{min(a.entry.record.residual or 0 for a in aligned):.2f}"
+            )
+        return good
+
+    def _render(
+        self, aligned: Sequence[Chosen], canvas: Canvas, canvas_from_reference: torch.Tensor
+    ) -> None:
+        placed = [(a.entry, canvas_from_reference @ a.reference_from_photo) for a in aligned]
+        with self._timed("renderer", len(placed)) as step:
+            done, failures = rendering.render(
+                placed, canvas, self.recipe.canvas.border, self.recipe.renderers, self.folder, step
+            )
+        self.record.outputs = [photos.relative_name(path, self.folder) for path in done]
+        if failures:
+            raise AlignimationError("; ".join(str(failure) for failure in failures))
+
+    @contextmanager
+    def _timed(self, name: str, total: int) -> Iterator[Step]:
+        begun = time.perf_counter()
+        try:
+            with self.progress.stage(LABELS[name], total) as step:
+                yield step
+        finally:
+            spent = time.perf_counter() - begun
+            self.record.seconds[name] = self.record.seconds.get(name, 0.0) + spent
+
+
+def residual(
+    moving: tuple[Subject, torch.Tensor], fixed: tuple[Subject, torch.Tensor], canvas: Canvas
+) -> float | None:
+    """Return the RMS distance of a subject's keypoints from the reference's, on the canvas.
+
+    Args:
+        moving: a subject, and the (3, 3) ``canvas_from_photo`` of its photo.
+        fixed: the same of the reference.
+        canvas: the canvas.
+
+    Returns:
+        Percent of the canvas height; None without a common keypoint.
+    """
+    names = [name for name in fixed[0].keypoints if name in moving[0].keypoints]
+    if not names:
+        return None
+    places = [
+        geometry.apply(matrix, torch.tensor([subject.keypoints[n] for n in names]).double())
+        for subject, matrix in (moving, fixed)
+    ]
+    distance = float((places[0] - places[1]).square().sum(1).mean().sqrt())
+    return round(100 * distance / canvas.height, 4) if math.isfinite(distance) else None
+
+
+def _choices(selector: SubjectSelector, seen: Sequence[Observation]) -> list[Choice]:
+    choices = selector.select(seen)
+    if not isinstance(choices, list) or len(choices) != len(seen):
+        got = len(choices) if isinstance(choices, list) else type(choices).__name__
+        raise TypeError(f"expected a list of {len(seen)} Choice, got {got}")
+    for choice, observation in zip(choices, seen, strict=True):
+        if not isinstance(choice, Choice):
+            raise TypeError(f"expected Choice, got {type(choice).__name__}")
+        count = len(observation.detections)
+        if choice.index is not None and not 0 <= choice.index < count:
+            name = observation.photo.name
+            raise IndexError(f"{name}: chose detection {choice.index} of {count}")
+        if choice.similarity is not None and not math.isfinite(choice.similarity):
+            raise ValueError(f"{observation.photo.name}: the similarity is {choice.similarity}")
+    return choices
+
+
+def _device(recipe: Recipe) -> str:
+    recipe.check_devices()
+    return str(recipe.detector.torch_device())

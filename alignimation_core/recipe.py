@@ -1,0 +1,361 @@
+"""YAML -> Recipe, bound in two phases, every fault reported at once.
+
+First the static part (``photos``, ``canvas``, which stage is used where), then each stage's own
+options by the stage's class, then whether the stages chosen can work together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from alignimation_core import photos
+from alignimation_core.errors import AlignimationError, Fault, RecipeError, in_one_line
+from alignimation_core.record import RECORD_NAME
+from alignimation_core.registry import KINDS, registry
+from alignimation_core.settings import (
+    CanvasOptions,
+    RefineOptions,
+    Settings,
+    StageChoice,
+    validation_faults,
+)
+from alignimation_core.source import Place, Source
+from alignimation_core.stages import (
+    Ability,
+    AnnotationDetector,
+    ComputeStage,
+    Detector,
+    Embedder,
+    Renderer,
+    Stage,
+    SubjectSelector,
+    TargetBuilder,
+    TransformModel,
+    known_device,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a run needs, checked.
+
+    Attributes:
+        photos: folders, globs or files, relative to ``folder``.
+        output: the output folder, absolute or relative to ``folder``.
+        detector: the stage that finds candidates.
+        subject_selector: the stage that picks the subject.
+        target_builder: the stage that draws what must coincide.
+        transform_model: the stage that fits the transform.
+        renderers: the stages that write the outputs.
+        embedder: the stage that tells individuals apart, if any.
+        reference: ``medoid``, ``mean``, ``first`` or the name of a photo.
+        refine: how often to detect again on the aligned photos.
+        max_residual: percent of the canvas height beyond which a photo is left out.
+        canvas: what every frame shows.
+        seed: seed of all randomness.
+        folder: what relative paths are relative to: the recipe's folder.
+        source: where the settings came from, to name the line in later errors.
+    """
+
+    photos: Sequence[str]
+    output: Path
+    detector: Detector
+    subject_selector: SubjectSelector
+    target_builder: TargetBuilder
+    transform_model: TransformModel
+    renderers: Sequence[Renderer]
+    embedder: Embedder | None = None
+    reference: str = "medoid"
+    refine: RefineOptions = RefineOptions()
+    max_residual: float | None = None
+    canvas: CanvasOptions = CanvasOptions()
+    seed: int = 0
+    folder: Path = field(default_factory=Path.cwd)
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path, *, settings: Sequence[str] = ()) -> Recipe:
+        """Read and check a YAML recipe.
+
+        Args:
+            path: the file.
+            settings: ``key=value`` overrides, such as ``renderers[0].fps=24``.
+
+        Raises:
+            RecipeError: with every fault by file, line and field.
+            PluginError: a plugin breaks the rules of discovery.
+        """
+        source = Source.read(Path(path))
+        source.override(settings)
+        return bind(source)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Recipe:
+        """Check a recipe given as plain values, as YAML would give them.
+
+        Args:
+            data: what a recipe file would hold.
+            folder: what relative paths are relative to.
+
+        Raises:
+            RecipeError: with every fault by field.
+            PluginError: a plugin breaks the rules of discovery.
+        """
+        return bind(Source("recipe", Path(folder).resolve(), dict(data)))
+
+    def __post_init__(self) -> None:
+        """Refuse stages that cannot work together."""
+        given = [self.photos] if isinstance(self.photos, str | Path) else self.photos
+        object.__setattr__(self, "photos", tuple(str(pattern) for pattern in given))
+        object.__setattr__(self, "output", Path(self.output))
+        object.__setattr__(self, "renderers", tuple(self.renderers))
+        object.__setattr__(self, "folder", Path(self.folder).resolve())
+        faults = [self.fault(place, text) for place, text in _mismatches(self)]
+        if faults:
+            raise RecipeError(faults)
+
+    def fault(self, place: Place, message: str) -> Fault:
+        """Return a fault at a place of the recipe, with its line where there is one."""
+        return (self.source or Source("recipe", self.folder, {})).fault(place, message)
+
+    def stages(self) -> Iterator[tuple[str, Place, Stage]]:
+        """Yield kind, place in the recipe and stage, in the order of the pipeline."""
+        for kind in KINDS:
+            if kind == "renderer":
+                yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
+            elif (stage := getattr(self, kind)) is not None:
+                yield kind, (kind,), stage
+
+    def find_photos(self) -> list[Path]:
+        """Return the files that the recipe names, each once.
+
+        Raises:
+            RecipeError: a folder, glob or file of the recipe gives no photo, or the reference
+                named is not among the photos.
+        """
+        output = (self.folder / self.output).resolve()
+        files: dict[Path, None] = {}
+        faults: list[Fault] = []
+        for i, pattern in enumerate(self.photos):
+            found: Sequence[Path] = ()
+            try:
+                found, reason = photos.find(pattern, self.folder, self.folder / self.output)
+                place = (self.folder / pattern).resolve()
+                if reason and output in (place, *place.parents):
+                    reason = f"it lies inside the output folder {output}, where nothing is a photo"
+            except (OSError, ValueError, RuntimeError) as error:
+                reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
+            files.update(dict.fromkeys(found))
+            if reason:
+                faults.append(self.fault(("photos", i), reason))
+        if self.reference not in ("medoid", "mean", "first") and not faults:
+            names = {photos.relative_name(path, self.folder) for path in files}
+            if self.reference not in names | {name.rpartition("/")[2] for name in names}:
+                what = f"{self.reference!r} is not among the photos; use medoid, mean or first"
+                faults.append(self.fault(("reference",), what))
+        if faults:
+            raise RecipeError(faults)
+        return list(files)
+
+    def on(self, device: str) -> Recipe:
+        """Return the same recipe with every stage that computes on another device.
+
+        Raises:
+            RecipeError: there is no such device.
+        """
+        origin = f"--device {device}"
+        try:
+            known_device(device)
+        except ValueError as error:
+            raise RecipeError([Fault(origin, None, "", str(error))]) from None
+        moved: dict[str, Any] = {
+            kind: stage.model_copy(update={"device": device})
+            for kind, _, stage in self.stages()
+            if "device" in type(stage).model_fields
+        }
+        source = self.source or Source("recipe", self.folder, {})
+        source = source.overridden(((kind, "device") for kind in moved), origin)
+        return replace(self, **moved, source=source)
+
+    def check_devices(self) -> None:
+        """Refuse devices that this machine does not have; imports torch.
+
+        Raises:
+            RecipeError: with each of them.
+        """
+        faults: list[Fault] = []
+        for _, place, stage in self.stages():
+            if isinstance(stage, ComputeStage):
+                try:
+                    stage.torch_device()
+                except ValueError as error:
+                    faults.append(self.fault((*place, "device"), str(error)))
+        if faults:
+            raise RecipeError(faults)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the recipe as plain values, every default filled in, for the run record."""
+
+        def written(stage: Stage) -> dict[str, Any]:
+            return {"use": stage.name, **stage.model_dump(mode="json")}
+
+        stages: dict[str, Any] = {}
+        for kind, place, stage in self.stages():
+            if kind == "renderer":
+                stages.setdefault("renderers", []).append(written(stage))
+            else:
+                stages[str(place[0])] = written(stage)
+        return {
+            "photos": list(self.photos),
+            "output": str(self.output),
+            **stages,
+            "reference": self.reference,
+            "refine": self.refine.model_dump(mode="json"),
+            "max_residual": self.max_residual,
+            "canvas": self.canvas.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+
+def bind(source: Source) -> Recipe:
+    """Check settings and make their stages.
+
+    Raises:
+        RecipeError: with every fault.
+        PluginError: a plugin breaks the rules of discovery.
+    """
+    faults: list[Fault] = []
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(source.data)
+    except ValidationError as error:
+        faults += validation_faults(source, error, Settings)
+    stages: dict[str, Any] = {}
+    for kind in KINDS:
+        if kind == "renderer":
+            given = source.data.get("renderers", Settings.model_fields["renderers"].default)
+            items = given if settings is None else settings.renderers
+            items = items if isinstance(items, list) else []
+            made = [
+                _stage(source, kind, ("renderers", i), item, faults) for i, item in enumerate(items)
+            ]
+            stages["renderers"] = tuple(made)
+        else:
+            given = source.data.get(kind, Settings.model_fields[kind].get_default())
+            stages[kind] = _stage(source, kind, (kind,), given, faults)
+    if faults or settings is None:
+        raise RecipeError(list(dict.fromkeys(faults)))
+    return Recipe(
+        photos=tuple(settings.photos),
+        output=Path(settings.output),
+        reference=settings.reference,
+        refine=settings.refine,
+        max_residual=settings.max_residual,
+        canvas=settings.canvas,
+        seed=settings.seed,
+        folder=source.folder,
+        source=source,
+        **stages,
+    )
+
+
+def _stage(
+    source: Source, kind: str, place: Place, given: object, faults: list[Fault]
+) -> Stage | None:
+    """Make one stage; None, with the faults noted, when it cannot be made.
+
+    What is no choice of a stage at all was noted when the static part was checked.
+    """
+    if isinstance(given, StageChoice):
+        given = {"use": given.use, **given.options()}
+    options = {"use": given} if isinstance(given, str) else given
+    if not isinstance(options, Mapping) or not isinstance(options.get("use"), str):
+        return None
+    name = options["use"]
+    found = registry().stages[kind].get(name)
+    if found is None:
+        where = (*place, "use") if isinstance(given, Mapping) else place
+        faults.append(source.fault(where, registry().explain_unknown(kind, name)))
+        return None
+    own = {key: value for key, value in options.items() if key != "use"}
+    try:
+        return found.stage.model_validate(own, context={"folder": source.folder})
+    except ValidationError as error:
+        faults += validation_faults(source, error, found.stage, place)
+    except Exception as error:  # any failure of a plugin's own code
+        what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
+        faults.append(source.fault(place, what))
+    return None
+
+
+def _mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
+    """Yield what about the stages chosen cannot work together, each with its place."""
+    foreign = [
+        (place, f"expected {KINDS[kind].__name__}, got {type(stage).__name__}")
+        for kind, place, stage in recipe.stages()
+        if not isinstance(stage, KINDS[kind])
+    ]
+    if foreign:
+        yield from foreign
+        return
+    there: frozenset[Ability] = frozenset({"pixels"})
+    for kind, place, stage in recipe.stages():
+        try:
+            missing = stage.requires() - there
+            if kind in ("detector", "embedder"):
+                there |= stage.provides()
+        except AlignimationError:
+            raise
+        except Exception as error:  # any failure of a plugin's own code
+            yield place, f"{stage.name!r} failed to say what it needs: {in_one_line(error)}"
+            return
+        if missing:
+            yield place, _explain_missing(recipe, stage, missing)
+    if recipe.refine.passes and isinstance(recipe.detector, AnnotationDetector):
+        name = recipe.detector.name
+        text = f"the detector {name!r} cannot look again at aligned photos; leave refine out"
+        yield ("refine", "passes"), text
+    paths: dict[PurePosixPath, int] = {}
+    for i, renderer in enumerate(recipe.renderers):
+        path = PurePosixPath(renderer.path.replace("\\", "/"))
+        if path.name == RECORD_NAME and len(path.parts) == 1:
+            yield (
+                ("renderers", i, "path"),
+                f"{RECORD_NAME!r} is the run record; choose another name",
+            )
+        for other, first in paths.items():
+            if path == other:
+                clash = f"{renderer.path!r} is also the path of renderers[{first}]"
+            elif path in other.parents or other in path.parents:
+                clash = f"{renderer.path!r} and the path of renderers[{first}] lie in each other"
+            else:
+                continue
+            yield ("renderers", i, "path"), f"{clash}; give each output its own"
+        paths.setdefault(path, i)
+
+
+def _explain_missing(recipe: Recipe, stage: Stage, missing: frozenset[Ability]) -> str:
+    if "embeddings" in missing:
+        names = ", ".join(sorted(registry().stages["embedder"])) or "none is installed"
+        return f"{stage.name!r} needs an embedder; add `embedder: NAME` (available: {names})"
+    plain = sorted(word for word in missing if "." not in word)
+    words = plain or sorted(word.partition(".")[2] for word in missing)
+    what = " and ".join(plain) if plain else f"the keypoints {', '.join(words)}"
+    able = []
+    for name, found in sorted(registry().stages["detector"].items()):
+        try:
+            gives = found.stage().provides()
+        except Exception:  # noqa: S112  # required options, or any failure of a plugin's own code
+            continue
+        if missing <= gives:
+            able.append(name)
+    hint = f"detectors that do: {', '.join(able)}" if able else "no installed detector does"
+    return (
+        f"{stage.name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; "
+        f"{hint}"
+    )

@@ -1,0 +1,175 @@
+"""The run record, ``run.json``: what became of every photo, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from alignimation_core.data import Matrix, Photo, Subject
+from alignimation_core.errors import OutputError
+
+RECORD_NAME = "run.json"
+"""The record's file in the output folder."""
+
+Status = Literal["used", "rejected", "failed"]
+
+
+@dataclass(slots=True)
+class PhotoRecord:
+    """What became of one photo.
+
+    Attributes:
+        path: the file, relative to the recipe.
+        sha256: hex digest of the file; null when it could not be read.
+        width: pixels, upright.
+        height: pixels, upright.
+        taken: local time at which it was taken, ISO 8601.
+        taken_from: ``exif``, ``name`` or ``file``.
+        status: ``used``, ``rejected`` (by a selector) or ``failed``.
+        stage: what rejected it or failed: ``photos`` or a kind of stage.
+        reason: why, for a person to read.
+        subject: box, score, similarity and keypoints in the photo's full-size upright pixels.
+        canvas_from_photo: the transform, continuous pixels.
+        residual: RMS distance of the subject's keypoints from the reference's on the canvas, in
+            percent of the canvas height; null without keypoints.
+        residual_before: the same for the photo merely resized to the reference's size.
+        iterations: steps of the fit.
+    """
+
+    path: str
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    taken: str | None = None
+    taken_from: str | None = None
+    status: Status = "failed"
+    stage: str | None = None
+    reason: str | None = "the run ended before this photo was done"
+    subject: dict[str, Any] | None = None
+    canvas_from_photo: Matrix | None = None
+    residual: float | None = None
+    residual_before: float | None = None
+    iterations: int | None = None
+
+    def know(self, photo: Photo) -> None:
+        """Note the photo's facts."""
+        self.sha256, self.width, self.height = photo.sha256, photo.width, photo.height
+        self.taken = photo.taken.isoformat()
+        self.taken_from = photo.taken_from
+
+    def show(self, subject: Subject) -> None:
+        """Note who the subject is."""
+        self.subject = {
+            "box": [round(side, 3) for side in subject.box],
+            "score": round(subject.score, 5),
+            "similarity": None if subject.similarity is None else round(subject.similarity, 5),
+            "keypoints": {
+                name: [round(x, 4), round(y, 4)] for name, (x, y) in subject.keypoints.items()
+            },
+        }
+
+    def use(self) -> None:
+        """Note that the photo is in the animation."""
+        self.status, self.stage, self.reason = "used", None, None
+
+    def reject(self, reason: str) -> None:
+        """Note that the selector rejected the photo."""
+        self.status, self.stage, self.reason = "rejected", "subject_selector", reason
+
+    def fail(self, stage: str, reason: str) -> None:
+        """Note what failed."""
+        self.status, self.stage, self.reason = "failed", stage, reason
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run did; ``write`` makes the file that others read.
+
+    Attributes:
+        alignimation: version of this package.
+        recipe: the recipe with every default filled in.
+        seed: seed of all randomness.
+        device: where the networks ran.
+        canvas: ``width`` and ``height`` in pixels; null until known.
+        reference: path of the photo that the others were aligned on; null until known.
+        photos: every photo found, in the order in which they were taken; unreadable ones last.
+        outputs: finished outputs, relative to the output folder.
+        seconds: wall time by kind of stage.
+        error: why the run as a whole failed; null when it did not.
+        folder: the output folder; not in the file.
+    """
+
+    alignimation: str
+    recipe: dict[str, Any]
+    seed: int
+    device: str
+    folder: Path
+    canvas: Mapping[str, int] | None = None
+    reference: str | None = None
+    photos: list[PhotoRecord] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """Return how many photos were used, rejected and failed."""
+        counts = Counter(photo.status for photo in self.photos)
+        return {status: counts[status] for status in ("used", "rejected", "failed")}
+
+    def reasons(self) -> list[tuple[str, int, str]]:
+        """Return (stage and reason, how many, example photo), most frequent first.
+
+        Numbers are left out of the reasons, so that alike ones count together.
+        """
+        groups: dict[str, list[str]] = {}
+        for photo in self.photos:
+            if photo.status != "used":
+                general = (photo.reason or "").partition(":")[0]
+                groups.setdefault(f"{photo.status}: {general}", []).append(photo.path)
+        return sorted(
+            ((text, len(paths), paths[0]) for text, paths in groups.items()),
+            key=lambda row: -row[1],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        return {
+            "alignimation": self.alignimation,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "device": self.device,
+            "canvas": dict(self.canvas) if self.canvas else None,
+            "reference": self.reference,
+            "photos": [asdict(photo) for photo in self.photos],
+            "outputs": self.outputs,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "summary": self.summary,
+            "error": self.error,
+        }
+
+    def write(self) -> Path:
+        """Write ``run.json`` into the output folder, atomically.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.folder / RECORD_NAME
+        part = self.folder / f".run.json.part-{os.getpid()}"
+        try:
+            text = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+            # a file name that is no UTF-8 becomes a JSON escape
+            part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+            part.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                part.unlink()
+        return path

@@ -1,0 +1,141 @@
+"""Correct what is left: detect again where detectors are at their best, upright and large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from alignimation_core import geometry, photos
+from alignimation_core.alignment import Chosen
+from alignimation_core.data import Detections, Subject
+from alignimation_core.errors import PhotoError, StageError
+from alignimation_core.observations import BATCH, Entry, ask, detect
+from alignimation_core.stages import Detector
+
+SIDE = 512
+"""Side of the square frame in which a subject is looked for again, pixels."""
+FILL = 0.5
+"""Share of that side that the subject's box takes."""
+NEAR = 0.25
+"""How far a keypoint may have moved to be the same subject's, as a share of the box."""
+
+
+def refine(
+    aligned: Sequence[Chosen],
+    reference: Chosen,
+    detector: Detector,
+    turn: float,
+    step: Callable[[], None],
+) -> list[tuple[Entry, Subject]]:
+    """Find each subject's keypoints again on its aligned frame.
+
+    The new keypoints are kept only where they help: where, brought onto the reference's by a
+    similarity, they are nearer to them than the old ones were.
+
+    Args:
+        aligned: the photos, with their transforms to the reference.
+        reference: what they were aligned on.
+        detector: the same that found them.
+        turn: radians by which the reference is turned to be upright.
+        step: called after each photo.
+
+    Returns:
+        Each photo with its subject, corrected or as it was.
+    """
+    frame_from_reference = _frame(reference.subject, turn)
+    refined: list[tuple[Entry, Subject]] = []
+    for start in range(0, len(aligned), BATCH):
+        batch = aligned[start : start + BATCH]
+        frames: list[Tensor] = []
+        matrices: list[Tensor] = []
+        for item in batch:
+            frame_from_photo = frame_from_reference @ item.reference_from_photo
+            matrices.append(frame_from_photo)
+            frames.append(_picture(item, frame_from_photo))
+        found = _detect_each(detector, frames)
+        for item, frame_from_photo, seen in zip(batch, matrices, found, strict=True):
+            again = _same_subject(item.subject, frame_from_photo, seen)
+            best = item.subject
+            if again is not None and _misfit(again, reference) < _misfit(item.subject, reference):
+                best = again
+            refined.append((item.entry, best))
+            step()
+    return refined
+
+
+def _frame(subject: Subject, turn: float) -> Tensor:
+    x0, y0, x1, y1 = subject.box
+    scale = FILL * SIDE / max(x1 - x0, y1 - y0, 1.0)
+    return (
+        geometry.translation(SIDE / 2, SIDE / 2)
+        @ geometry.scaling(scale, scale)
+        @ geometry.rotation(turn)
+        @ geometry.translation(-(x0 + x1) / 2, -(y0 + y1) / 2)
+    )
+
+
+def _picture(item: Chosen, frame_from_photo: Tensor) -> Tensor:
+    """Return the (3, SIDE, SIDE) uint8 frame; a grey one when the photo can no longer be read."""
+    photo = item.entry.photo
+    scale = min(1.0, float(geometry.scale_of(frame_from_photo)))
+    try:
+        full = photos.load(photo.path, round(max(photo.height, photo.width) * scale))
+    except PhotoError:
+        return torch.full((3, SIDE, SIDE), 128, dtype=torch.uint8)
+    reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
+    frame = geometry.warp_photo(full, frame_from_photo @ reduced, (SIDE, SIDE), padding="border")
+    return (frame[:3] * 255).round().byte()
+
+
+def _detect_each(detector: Detector, frames: list[Tensor]) -> list[Detections | None]:
+    try:
+        return list(ask("detector", detector, None, lambda: detect(detector, frames)))
+    except StageError:
+        if len(frames) == 1:
+            return [None]
+        return [answer for frame in frames for answer in _detect_each(detector, [frame])]
+
+
+def _same_subject(
+    subject: Subject, frame_from_photo: Tensor, seen: Detections | None
+) -> Subject | None:
+    """Return the subject with the keypoints of the detection that lies where it is expected."""
+    expected = subject.transformed(geometry.as_rows(frame_from_photo))
+    photo_from_frame = geometry.as_rows(torch.linalg.inv(frame_from_photo))
+    best: tuple[float, Subject] | None = None
+    for index in range(0 if seen is None else len(seen)):
+        assert seen is not None
+        candidate = seen.subject(index)
+        names = candidate.keypoints.keys() & expected.keypoints.keys()
+        if len(names) < 2:
+            continue
+        moved = _distance(candidate.keypoints, expected.keypoints, names) / (FILL * SIDE)
+        if moved <= NEAR and (best is None or moved < best[0]):
+            best = moved, candidate.transformed(photo_from_frame)
+    if best is None:
+        return None
+    return replace(subject, keypoints=best[1].keypoints, keypoint_scores=best[1].keypoint_scores)
+
+
+def _misfit(subject: Subject, reference: Chosen) -> float:
+    """Return how far keypoints are from the reference's shape, as a share of its size."""
+    names = [n for n in reference.subject.keypoints if n in subject.keypoints]
+    if len(names) < 2:
+        return torch.inf
+    moving = torch.tensor([subject.keypoints[name] for name in names])
+    fixed = torch.tensor([reference.subject.keypoints[name] for name in names])
+    fitted = geometry.similarity_from_points(moving, fixed, torch.ones(len(names)))
+    distance = (geometry.apply(fitted, moving.double()) - fixed).square().sum(1).mean().sqrt()
+    return float(distance)
+
+
+def _distance(
+    one: Mapping[str, tuple[float, float]],
+    other: Mapping[str, tuple[float, float]],
+    names: set[str],
+) -> float:
+    pairs = torch.tensor([(one[name], other[name]) for name in names])
+    return float((pairs[:, 0] - pairs[:, 1]).square().sum(1).mean().sqrt())

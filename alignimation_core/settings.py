@@ -1,0 +1,242 @@
+"""The static part of a recipe: all but the stages' own options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
+
+from alignimation_core.errors import Fault
+from alignimation_core.source import Place, Source
+
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that a message repeats."""
+
+
+def _use(value: object) -> object:
+    return {"use": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class StageChoice(BaseModel):
+    """Which stage is used, and its options, flat beside ``use``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: Annotated[str, Field(description="the stage's name")]
+
+    def options(self) -> dict[str, Any]:
+        """Return the stage's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+Choice = Annotated[StageChoice, BeforeValidator(_use)]
+
+
+class CanvasOptions(BaseModel):
+    """What every frame shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Annotated[
+        str | None,
+        Field(
+            description="WIDTHxHEIGHT in pixels, such as 1080x1350; left out, the photos' usual "
+            "shape with a long side of 1080",
+            pattern=r"^\d{2,5}x\d{2,5}$",
+        ),
+    ] = None
+    framing: Annotated[
+        Literal["tight", "balanced", "whole", "auto"],
+        Field(
+            description="how much around the subject: tight (no border is invented), balanced "
+            "(a twentieth of all pixels may be), whole (every photo fully), auto (as much as "
+            "max_border allows, wherever the photos reach furthest)"
+        ),
+    ] = "balanced"
+    max_border: Annotated[
+        float,
+        Field(
+            description="for framing: auto, the share of all pixels that may be invented",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.05
+    border: Annotated[
+        str,
+        Field(
+            description="what fills the canvas beyond a photo: blur, mirror, edge, or a colour "
+            "such as black or '#102030'"
+        ),
+    ] = "blur"
+
+    @field_validator("size")
+    @classmethod
+    def _even_and_sane(cls, size: str | None) -> str | None:
+        if size and not all(16 <= int(side) <= 16384 for side in size.split("x")):
+            raise ValueError(f"{size}: each side must be 16 to 16384 pixels")
+        return size
+
+    @field_validator("border")
+    @classmethod
+    def _known_border(cls, border: str) -> str:
+        if border not in ("blur", "mirror", "edge"):
+            from PIL import ImageColor
+
+            try:
+                ImageColor.getrgb(border)
+            except ValueError:
+                raise ValueError(
+                    f"{border!r} is neither blur, mirror, edge nor a colour such as '#102030'"
+                ) from None
+        return border
+
+    def allowed_border(self) -> float:
+        """Return the share of all frames' pixels that may lie beyond their photos."""
+        return {"tight": 0.0, "balanced": 0.05, "auto": self.max_border, "whole": 1.0}[self.framing]
+
+    def shape(self) -> tuple[int, int] | None:
+        """Return (height, width), made even as video needs; None when left to the photos."""
+        if self.size is None:
+            return None
+        width, height = (int(side) // 2 * 2 for side in self.size.split("x"))
+        return height, width
+
+
+class RefineOptions(BaseModel):
+    """Detecting again on the aligned photos, where the subject is upright and large."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    passes: Annotated[int, Field(description="how often; 0 is not at all", ge=0, le=5)] = 0
+
+
+class Settings(BaseModel):
+    """The static part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photos: Annotated[
+        list[str],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        Field(description="folder, glob or list of them, relative to the recipe", min_length=1),
+    ]
+    output: Annotated[str, Field(description="folder for all results", min_length=1)] = "out/"
+    detector: Annotated[Choice, Field(description="finds what could be the subject")]
+    embedder: Annotated[
+        Choice | None, Field(description="tells individuals apart; needed for identity")
+    ] = None
+    subject_selector: Annotated[
+        Choice, Field(description="picks one subject in each photo, or rejects the photo")
+    ] = StageChoice(use="largest")
+    target_builder: Annotated[Choice, Field(description="draws what must coincide")] = StageChoice(
+        use="gaussian-keypoints"
+    )
+    transform_model: Annotated[Choice, Field(description="fits the transform")] = StageChoice(
+        use="similarity"
+    )
+    reference: Annotated[
+        str,
+        Field(
+            description="what the photos are aligned on: medoid (the most typical photo), mean "
+            "(the mean shape of all), first, or the name of a photo",
+            min_length=1,
+        ),
+    ] = "medoid"
+    refine: Annotated[
+        RefineOptions, Field(description="detect again on the aligned photos, and correct")
+    ] = RefineOptions()
+    max_residual: Annotated[
+        float | None,
+        Field(
+            description="leave out photos whose keypoints stay further from the reference's, "
+            "percent of the canvas height",
+            gt=0,
+        ),
+    ] = None
+    canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
+    renderers: Annotated[list[Choice], Field(description="the outputs to write", min_length=1)] = [
+        StageChoice(use="video")
+    ]
+    seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
+
+
+def validation_faults(
+    source: Source, error: ValidationError, model: type[BaseModel], at: Place = ()
+) -> Iterable[Fault]:
+    """Turn pydantic's errors into faults of a recipe.
+
+    Args:
+        source: where the values came from.
+        error: what pydantic found.
+        model: the model that was validated.
+        at: where in the recipe the model's fields stand.
+    """
+    for item in error.errors(include_url=False):
+        place = (*at, *item["loc"])
+        kind, given = item["type"], item.get("input")
+        owner = _owner(model, item["loc"])
+        known = owner.model_fields.get(str(item["loc"][-1])) if owner and item["loc"] else None
+        hint = f" ({known.description})" if known and known.description else ""
+        if kind == "extra_forbidden":
+            names = sorted(owner.model_fields) if owner else []
+            near = difflib.get_close_matches(str(place[-1]), names, n=1, cutoff=0.5)
+            what = f"unknown key; did you mean {near[0]!r}? " if near else "unknown key; "
+            text = f"{what}known here: {', '.join(names) or 'none'}"
+        elif kind == "missing":
+            text = f"this is required{hint}"
+        elif kind == "value_error":
+            text = " ".join(str(item["ctx"]["error"]).split())
+        elif kind in ("model_type", "model_attributes_type"):
+            name = item["ctx"]["class_name"]
+            what = "a name or `{use: name, option: value}`"
+            what = what if name == StageChoice.__name__ else "`option: value` lines"
+            text = f"should be {what}, got {_shown(given)}{hint}"
+        elif kind in ("too_short", "string_too_short") and item["ctx"]["min_length"] == 1:
+            text = f"should not be empty{hint}"
+        elif kind == "invalid_key":
+            place = (*place[:-1], str(place[-1]))
+            text = f"a key should be a name, got {_shown(given)}"
+        else:
+            message = item["msg"].replace("Input should", "should", 1)
+            text = f"{message[:1].lower()}{message[1:]}, got {_shown(given)}{hint}"
+        yield source.fault(place, text)
+
+
+def _shown(value: object) -> str:
+    """Return a value as it stands in a message, cut short."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """Return the model whose field a place names, following nested models."""
+    owner: type[BaseModel] | None = model
+    for part in place[:-1]:
+        if owner is None or not isinstance(part, str):
+            continue
+        known = owner.model_fields.get(part)
+        owner = _model_in(known.annotation) if known else None
+    return owner
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found:
+            return found
+    return None

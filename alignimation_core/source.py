@@ -1,0 +1,181 @@
+"""Where a recipe comes from: YAML text with the line of every key, or plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from alignimation_core.errors import Fault, RecipeError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: ``("renderers", 1, "fps")``."""
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 20_000
+
+
+def field_name(place: Iterable[str | int]) -> str:
+    """Return a place as a person writes it: ``renderers[1].fps``."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+class Source:
+    """Settings as plain data, each with the place that it came from.
+
+    Attributes:
+        name: the file, or what stands for it in messages.
+        folder: what relative paths are relative to.
+        data: the settings; a mapping.
+    """
+
+    def __init__(self, name: str, folder: Path, data: dict[str, Any]) -> None:
+        self.name, self.folder, self.data = name, folder, data
+        self._lines: dict[Place, int] = {}
+        self._overrides: dict[Place, str] = {}
+
+    def fault(self, place: Place, message: str) -> Fault:
+        """Return a fault at a place: with its line, or the ``--set`` that put it there."""
+        for end in range(len(place), -1, -1):
+            if place[:end] in self._overrides:
+                return Fault(self._overrides[place[:end]], None, field_name(place), message)
+            if place[:end] in self._lines:
+                return Fault(self.name, self._lines[place[:end]], field_name(place), message)
+        return Fault(self.name, None, field_name(place), message)
+
+    def overridden(self, places: Iterable[Place], origin: str) -> Source:
+        """Return the same source, in which values at some places came from elsewhere."""
+        source = Source(self.name, self.folder, self.data)
+        source._lines = self._lines
+        source._overrides = self._overrides | dict.fromkeys(places, origin)
+        return source
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """Read a YAML file with the safe loader.
+
+        Raises:
+            RecipeError: the file cannot be read, is no YAML, or says one key twice.
+        """
+        name = str(path)
+
+        def refuse(message: str, line: int | None = None) -> RecipeError:
+            return RecipeError([Fault(name, line, "", message)])
+
+        try:
+            if path.is_dir():
+                raise refuse("this is a folder; give the recipe's file")
+            if path.stat().st_size > MAX_BYTES:
+                raise refuse("the file is larger than a recipe can be (1 MB)")
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise refuse("there is no such file") from None
+        except UnicodeDecodeError:
+            raise refuse("this is no UTF-8 text; save the recipe as UTF-8") from None
+        except OSError as error:
+            raise refuse(f"cannot be read: {error.strerror}") from None
+        try:
+            loader = yaml.SafeLoader(text)
+            root = loader.get_single_node()
+            if not isinstance(root, MappingNode):
+                line = root.start_mark.line + 1 if root else None
+                raise refuse("a recipe is a list of `key: value` lines, such as `photos: a/`", line)
+            source = cls(name, path.resolve().parent, {})
+            source._take_lines(root)
+            data = loader.construct_document(root)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            what = error.problem or error.context or "it cannot be read"
+            line = mark.line + 1 if mark else None
+            raise refuse(f"this is no valid YAML: {what}", line) from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise refuse(f"this is no valid YAML: {' '.join(str(error).split())}") from None
+        source.data = data
+        return source
+
+    def _take_lines(self, root: Node) -> None:
+        faults: list[Fault] = []
+        waiting: list[tuple[Place, Node, tuple[int, ...]]] = [((), root, ())]
+        count = 0
+        while waiting:
+            place, node, above = waiting.pop()
+            count += 1
+            if id(node) in above or count > MAX_NODES:
+                line = node.start_mark.line + 1
+                faults = [Fault(self.name, line, field_name(place), "too many nested aliases")]
+                break
+            self._lines.setdefault(place, node.start_mark.line + 1)
+            inner = (*above, id(node))
+            if isinstance(node, SequenceNode):
+                waiting += [((*place, i), item, inner) for i, item in enumerate(node.value)]
+            elif isinstance(node, MappingNode):
+                seen: set[str] = set()
+                for key, value in node.value:
+                    text = key.value if isinstance(key, ScalarNode) else ""
+                    line = key.start_mark.line + 1
+                    if text in seen or not text:
+                        what = f"the key {text!r} stands here twice" if text else "no usable key"
+                        faults.append(Fault(self.name, line, field_name(place), what))
+                    seen.add(text)
+                    self._lines[(*place, text)] = line
+                    waiting.append(((*place, text), value, inner))
+        if faults:
+            raise RecipeError(faults)
+
+    def override(self, settings: Sequence[str]) -> None:
+        """Apply ``key=value`` settings, such as ``renderers[0].fps=24``; values are YAML.
+
+        Raises:
+            RecipeError: a setting is no ``key=value``, or its key leads nowhere.
+        """
+        self.data = deepcopy(self.data)
+        for setting in settings:
+            origin = f"--set {setting}"
+            key, equals, text = setting.partition("=")
+            place = _place(key)
+            if not equals or not place:
+                what = "expected key=value, such as canvas.size=1080x1080"
+                raise RecipeError([Fault(origin, None, "", what)])
+            try:
+                _put(self.data, place, yaml.safe_load(text))
+            except (yaml.YAMLError, ValueError):
+                what = f"the value {text!r} is no valid YAML; quote it"
+                raise RecipeError([Fault(origin, None, field_name(place), what)]) from None
+            except LookupError:
+                what = "the recipe has no such place to set"
+                raise RecipeError([Fault(origin, None, field_name(place), what)]) from None
+            self._overrides[place] = origin
+
+
+def _put(data: Any, place: Place, value: object) -> None:
+    """Set a value deep in plain data; ``mtcnn`` becomes ``{use: mtcnn}`` when given an option."""
+    part: Any = place[0]
+    rest = place[1:]
+    fits = part in range(len(data)) if isinstance(data, list) else isinstance(data, dict)
+    if not fits or (isinstance(data, dict) and not isinstance(part, str)):
+        raise LookupError
+    if not rest:
+        data[part] = value
+        return
+    inner = data[part] if isinstance(data, list) else data.setdefault(part, {})
+    if isinstance(inner, str) and isinstance(rest[0], str):
+        inner = data[part] = {"use": inner}
+    _put(inner, rest, value)
+
+
+def _place(key: str) -> Place:
+    """Return ``("renderers", 1, "fps")`` for ``renderers[1].fps``; empty when malformed."""
+    place: list[str | int] = []
+    for part in key.strip().split("."):
+        name, *indices = part.split("[")
+        if not name or not all(i.endswith("]") and i[:-1].isdecimal() for i in indices):
+            return ()
+        place += [name, *(int(i[:-1]) for i in indices)]
+    return tuple(place)

@@ -1,0 +1,319 @@
+"""The base classes of the six kinds of stage.
+
+A stage *is* its options: a frozen pydantic model whose fields are what a recipe may set. It *has*
+a network, as a ``cached_property``; it never is one. ``MTCNN(min_face=60).detect(images)`` works
+in plain Python as it does in a recipe.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from alignimation_core.data import (
+    Canvas,
+    Choice,
+    Detections,
+    Frame,
+    Observation,
+    Photo,
+    Registration,
+    Subject,
+    Target,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from alignimation_core.weights import Weights
+
+Ability = Literal["keypoints", "masks", "embeddings", "pixels"] | str
+"""What one stage gives and another needs; a keypoint by name is ``keypoints.left_eye``."""
+
+
+class Stage(BaseModel, ABC):
+    """One step of the pipeline, and its options.
+
+    The first line of the class docstring is what ``alignimation-run --list`` shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: ClassVar[str]
+    """What a recipe says after ``use``."""
+
+    def requires(self) -> frozenset[Ability]:
+        """Return what the stages before this one must give, under the options set."""
+        return frozenset()
+
+    def provides(self) -> frozenset[Ability]:
+        """Return what this stage gives to the stages after it, under the options set."""
+        return frozenset()
+
+    def weights_needed(self) -> tuple[tuple[Weights, Path | None], ...]:
+        """Return the files of weights that the stage loads, each with the user's own file if any.
+
+        ``--check`` and ``--list`` say with it whether they are present.
+        """
+        return ()
+
+
+def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
+    return Path(info.context["folder"], path) if info.context else path
+
+
+RecipePath = Annotated[Path, AfterValidator(_in_recipes_folder)]
+"""A file named in an option: relative to the recipe, in plain Python to the working directory."""
+
+
+def known_device(device: str) -> str:
+    """Return the name of a device as it is.
+
+    Raises:
+        ValueError: torch knows no such kind of device.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdecimal()):
+        raise ValueError(f"{device!r} is not one of auto, cpu, cuda, cuda:N, mps")
+    return device
+
+
+class ComputeStage(Stage):
+    """A stage that computes with torch, on a device."""
+
+    device: Annotated[
+        str,
+        AfterValidator(known_device),
+        Field(description="cpu, cuda, cuda:1, mps, or auto: CUDA where there is one, else CPU"),
+    ] = "auto"
+
+    def torch_device(self) -> torch.device:
+        """Return the device to compute on.
+
+        Raises:
+            ValueError: the device asked for is not on this machine.
+        """
+        import torch
+
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self.device)
+        if (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+            device.type == "mps" and not torch.backends.mps.is_available()
+        ):
+            raise ValueError(f"this machine has no device {self.device!r}; use auto or cpu")
+        return device
+
+
+class Detector(ComputeStage):
+    """Finds everything in an image that could be the subject."""
+
+    def input_side(self) -> int | None:
+        """Return the longest side, in pixels, that the detector makes use of; None for all of it.
+
+        The pipeline may decode a photo at a smaller scale, but no smaller than this, and scales
+        the coordinates of what is found back to the full-size photo.
+        """
+        return None
+
+    @abstractmethod
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Find candidates.
+
+        Args:
+            images: (3, h, w) uint8 RGB, upright, each of its own size, on the CPU.
+
+        Returns:
+            One ``Detections`` an image, in that image's continuous pixels, on the CPU, best
+            first; ``Detections.empty(...)`` where nothing is found.
+        """
+
+
+class AnnotationDetector(Detector):
+    """Knows what is in a photo without its pixels, such as from a file made by another tool.
+
+    Its pixels are not decoded, and its answers not kept: they change with that file.
+    """
+
+    device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
+
+    @abstractmethod
+    def annotate(self, photo: Photo) -> Detections:
+        """Return what is known of one photo.
+
+        Returns:
+            In the full-size upright photo's continuous pixels, on the CPU, best first;
+            ``Detections.empty(...)`` where nothing is known.
+
+        Raises:
+            PhotoError: what is known does not fit the photo.
+        """
+
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:  # noqa: ARG002
+        """Refuse: pixels do not tell which photo they are of.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self.name} goes by the photo's file: call annotate(photo)")
+
+
+class Embedder(ComputeStage):
+    """Turns each detection into a vector that tells individuals apart."""
+
+    same_above: ClassVar[float]
+    """Cosine similarity above which two vectors are likely of the same individual."""
+
+    box_side: ClassVar[int] = 160
+    """Pixels across a detection's box that the embedding makes use of; photos may come smaller."""
+
+    @abstractmethod
+    def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+        """Embed every detection of every image.
+
+        Args:
+            images: (3, h, w) uint8 RGB, upright, each of its own size, on the CPU.
+            detections: as many, each in its image's continuous pixels.
+
+        Returns:
+            One (N, D) float32 tensor an image, rows of unit length, on the CPU; (0, D) for an
+            image without detections.
+        """
+
+    def provides(self) -> frozenset[Ability]:
+        """Return ``embeddings``."""
+        return frozenset({"embeddings"})
+
+
+class SubjectSelector(Stage):
+    """Picks one detection in each photo, or rejects the photo with a reason."""
+
+    @abstractmethod
+    def select(self, observations: Sequence[Observation]) -> list[Choice]:
+        """Choose over all photos at once, in the order in which they were taken.
+
+        Args:
+            observations: the numbers of every photo; pixels are not needed, so that choosing again
+                with another threshold costs nothing.
+
+        Returns:
+            One ``Choice`` an observation.
+        """
+
+
+class TargetBuilder(Stage):
+    """Draws what must coincide: Gaussians on keypoints, the mask, their product, the pixels."""
+
+    @abstractmethod
+    def build(self, subject: Subject, size: tuple[int, int]) -> Target:
+        """Draw one subject.
+
+        Args:
+            subject: its coordinates are continuous pixels of the target to draw.
+            size: (height, width) of the target.
+
+        Returns:
+            A target whose image is (C, height, width) float32 in [0, 1]. C, and P of its points,
+            must not depend on the subject: an absent keypoint has weight 0.
+        """
+
+
+class TransformModel(ComputeStage):
+    """Fits the transform that brings each target onto the reference's."""
+
+    working_side: Annotated[
+        int, Field(description="side of the square targets that are registered, pixels", ge=16)
+    ] = 128
+
+    changes_scale: ClassVar[bool] = True
+    """Whether the transform may change the subject's size."""
+
+    @abstractmethod
+    def fit(self, moving: Target, fixed: Target, initial: Tensor) -> Registration:
+        """Register a batch against one reference.
+
+        Args:
+            moving: a stacked batch; its image is (B, C, h, w).
+            fixed: the reference; its image is (C, h, w).
+            initial: (B, 3, 3) float64 ``fixed_from_moving`` to start from, in the targets'
+                continuous pixels: the closed form on the targets' points, or on the moments of
+                their images where there are too few points.
+
+        Returns:
+            ``fixed_from_moving`` of each photo, with its residuals.
+        """
+
+
+class Writer(ABC):
+    """Takes the frames of one output one by one; a context manager that closes or aborts."""
+
+    @abstractmethod
+    def write(self, frame: Frame) -> None:
+        """Take the next frame, in order."""
+
+    @abstractmethod
+    def close(self) -> Path:
+        """Finish, put the result under its final name, and return that."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what was written so far; what stood under the final name stays."""
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close after success; abort after any exception, Ctrl-C included."""
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class Renderer(Stage):
+    """Writes the aligned frames as a file or a folder."""
+
+    path: Annotated[str, Field(description="where to write, relative to the output folder")]
+
+    @field_validator("path")
+    @classmethod
+    def _inside_output(cls, path: str) -> str:
+        parts = PurePosixPath(path.replace("\\", "/"))
+        if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in path:
+            raise ValueError(f"{path!r} is not a name inside the output folder")
+        return path
+
+    @abstractmethod
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
+        """Begin an output.
+
+        Args:
+            canvas: the size that every frame will have.
+            count: how many frames will come; a frame that fails on the way does not come.
+            folder: the output folder; it exists.
+
+        Returns:
+            A writer. Until it is closed, nothing stands under the final name but what stood there.
+
+        Raises:
+            OutputError: the path cannot be written, or holds something that is not an output.
+        """

@@ -1,0 +1,89 @@
+"""Detector that takes boxes, masks and keypoints from annotation files of other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from alignimation_core import AnnotationDetector, Detections, Detector, Photo, hookimpl
+from alignimation_core.stages import Ability, RecipePath
+
+if TYPE_CHECKING:
+    from alignimation_annotations._coco import Annotations
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, (str, Path)) else value
+
+
+class CocoAnnotations(AnnotationDetector):
+    """Boxes, masks and keypoints from COCO JSON files, by any tool or by hand.
+
+    Format: https://cocodataset.org/#format-data, both ``instances`` and ``person_keypoints``;
+    several files are joined by the ids of their images and annotations. A photo is found by its
+    path, then by its bare file name; one that no file speaks of has no detections.
+
+    Boxes and polygons are continuous pixels. Keypoints of a file in which all are whole numbers
+    count pixels, as COCO's do, and are taken at those pixels' centres. A keypoint that is labelled
+    but not visible (v = 1) scores one half. Coordinates follow a photo that was resized since.
+    """
+
+    name: ClassVar[str] = "coco-annotations"
+
+    file: Annotated[
+        tuple[RecipePath, ...],
+        BeforeValidator(_listed),
+        Field(description="COCO JSON file, or a list of them to be joined", min_length=1),
+    ]
+    category: Annotated[str, Field(description="which category could be the subject")] = "person"
+    include_crowd: Annotated[
+        bool, Field(description="whether annotations of crowds (iscrowd: 1) could be the subject")
+    ] = False
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """Return what the files say, read once.
+
+        Raises:
+            ValueError: a file cannot be read or is wrong; names it and the annotation.
+        """
+        from alignimation_annotations._coco import read
+
+        return read(self.file, self.category, include_crowd=self.include_crowd)
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        _ = self.annotations
+        return self
+
+    def provides(self) -> frozenset[Ability]:
+        """Return ``masks`` and the keypoints, as far as the files hold any."""
+        names = self.annotations.keypoint_names
+        return frozenset(
+            {
+                *(["masks"] if self.annotations.masks else []),
+                *(["keypoints"] if names else []),
+                *(f"keypoints.{name}" for name in names),
+            }
+        )
+
+    def annotate(self, photo: Photo) -> Detections:
+        """Return the photo's annotations of the category, best first, then the largest.
+
+        Raises:
+            PhotoError: the annotated image has another shape than the photo, or several images of
+                the files could be this photo.
+        """
+        from alignimation_annotations._detections import detections_of
+
+        return detections_of(self.annotations, photo)
+
+
+@hookimpl
+def alignimation_detectors() -> Sequence[type[Detector]]:
+    """Return the detector of this package."""
+    return [CocoAnnotations]

@@ -1,0 +1,186 @@
+"""Renderers: the aligned frames as a video, a GIF, an animated WebP or a folder of pictures.
+
+Video, GIF and WebP are encoded through PyAV, the ffmpeg behind imageio's ``pyav`` plugin; single
+pictures are written through imageio itself. Every renderer holds one frame at a time, beside what
+its encoder keeps for looking ahead, and writes the same bytes for the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from alignimation_core import Canvas, Renderer, Writer, hookimpl
+
+Width = Annotated[
+    int | None,
+    Field(description="scale down to this many pixels across; the canvas's width if absent", ge=16),
+]
+Matte = Annotated[
+    str,
+    Field(description="colour behind transparent frames where the format has none: white, #20c0ff"),
+]
+Loop = Annotated[
+    int, Field(description="how many times the animation plays; 0: forever", ge=0, le=65535)
+]
+
+
+def _with_suffix(path: str, suffixes: Sequence[str]) -> str:
+    if PurePosixPath(path).suffix.lower() not in suffixes:
+        *others, last = suffixes
+        wanted = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{path!r} does not end in {wanted}")
+    return path
+
+
+def _colour(colour: str) -> str:
+    from PIL import ImageColor
+
+    try:
+        known = len(ImageColor.getrgb(colour)) == 3
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"{colour!r} is no opaque colour; write a name or #rrggbb")
+    return colour
+
+
+class Video(Renderer):
+    """H.264 video (.mp4, .mov, .mkv), or VP9 (.webm), which keeps transparency.
+
+    8 bits a channel, 4:2:0, converted to and tagged as BT.709 with limited range, so that players
+    show the photos' own colours; MP4 and MOV begin with their index, so that browsers play them
+    while loading. Frames are scaled without stretching; both sides are even, for which less than
+    two pixels may be cut off at the right and at the bottom.
+    """
+
+    name: ClassVar[str] = "video"
+    path: Annotated[
+        str, Field(description="file; its ending (.mp4, .mov, .mkv, .webm) sets the format")
+    ] = "animation.mp4"
+    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=120)] = 12.0
+    crf: Annotated[
+        int,
+        Field(description="constant rate factor: lower is better and larger", ge=1, le=51),
+    ] = 18
+    width: Width = None
+    matte: Matte = "black"
+
+    @field_validator("path")
+    @classmethod
+    def _known_container(cls, path: str) -> str:
+        return _with_suffix(path, (".mp4", ".mov", ".mkv", ".webm"))
+
+    @field_validator("matte")
+    @classmethod
+    def _known_colour(cls, matte: str) -> str:
+        return _colour(matte)
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+        """Begin the file; see ``Renderer.open``."""
+        from alignimation_imageio import _encoders, _movie
+
+        encoder = _encoders.video(Path(self.path).suffix.lower(), self.crf, alpha=canvas.alpha)
+        return _movie.MovieWriter(
+            folder / self.path, canvas, encoder, fps=self.fps, width=self.width, matte=self.matte
+        )
+
+
+class GIF(Renderer):
+    """GIF: 256 colours a frame, each frame with its own, ordered dither.
+
+    GIF knows no half-transparent pixels: where frames are transparent, what is less than half
+    opaque is left out and the rest is drawn in full; WebP keeps soft edges. Its clock ticks in
+    hundredths of a second; delays are rounded so that the whole lasts as long as it should.
+    """
+
+    name: ClassVar[str] = "gif"
+    path: Annotated[str, Field(description="file ending in .gif")] = "animation.gif"
+    fps: Annotated[
+        float, Field(description="frames a second; browsers slow down above 50", ge=0.01, le=50)
+    ] = 12.0
+    width: Width = None
+    loop: Loop = 0
+
+    @field_validator("path")
+    @classmethod
+    def _gif(cls, path: str) -> str:
+        return _with_suffix(path, (".gif",))
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+        """Begin the file; see ``Renderer.open``."""
+        from alignimation_imageio import _encoders, _movie
+
+        encoder = _encoders.gif(self.loop)
+        return _movie.MovieWriter(
+            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
+        )
+
+
+class WebP(Renderer):
+    """Animated WebP: true colours and soft transparency at a fraction of a GIF's size."""
+
+    name: ClassVar[str] = "webp"
+    path: Annotated[str, Field(description="file ending in .webp")] = "animation.webp"
+    fps: Annotated[
+        float, Field(description="frames a second; browsers slow down above 60", ge=0.01, le=60)
+    ] = 12.0
+    quality: Annotated[
+        int,
+        Field(description="0 to 100: of the picture, or of the effort when lossless", ge=0, le=100),
+    ] = 85
+    lossless: Annotated[bool, Field(description="keep every visible pixel as it is")] = False
+    width: Width = None
+    loop: Loop = 0
+
+    @field_validator("path")
+    @classmethod
+    def _webp(cls, path: str) -> str:
+        return _with_suffix(path, (".webp",))
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+        """Begin the file; see ``Renderer.open``."""
+        from alignimation_imageio import _encoders, _movie
+
+        encoder = _encoders.webp(self.loop, self.quality, lossless=self.lossless)
+        return _movie.MovieWriter(
+            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
+        )
+
+
+class Frames(Renderer):
+    """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on, without metadata.
+
+    PNG keeps transparency. The folder is replaced as a whole when the last frame is written, and
+    only if it holds nothing but numbered pictures; anything else in it is an error at the start.
+    """
+
+    name: ClassVar[str] = "frames"
+    path: Annotated[str, Field(description="folder, created or replaced")] = "frames"
+    format: Annotated[
+        Literal["png", "jpeg"], Field(description="png: lossless; jpeg: quality 92, 4:4:4")
+    ] = "png"
+    width: Width = None
+    matte: Matte = "black"
+
+    @field_validator("matte")
+    @classmethod
+    def _known_colour(cls, matte: str) -> str:
+        return _colour(matte)
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
+        """Begin the folder; see ``Renderer.open``."""
+        from alignimation_imageio import _pictures
+
+        return _pictures.PicturesWriter(
+            folder / self.path, canvas, count, self.format, width=self.width, matte=self.matte
+        )
+
+
+@hookimpl
+def alignimation_renderers() -> list[type[Renderer]]:
+    """Return the renderers of this package."""
+    return [Video, GIF, WebP, Frames]

@@ -1,0 +1,94 @@
+"""Frames into a folder of pictures, through imageio."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import imageio.v3 as iio
+
+from alignimation_core import Canvas, Frame, OutputError, Writer
+from alignimation_imageio._layout import Layout
+from alignimation_imageio._place import Place, output_errors
+
+_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "png": (".png", {"compress_level": 1}),  # level 9 saves a seventh for thirty times the time
+    "jpeg": (".jpg", {"quality": 92, "subsampling": 0}),
+}
+_OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
+
+
+class PicturesWriter(Writer):
+    """Writes frame by frame into a hidden folder, which takes the final name when closed."""
+
+    def __init__(
+        self,
+        path: Path,
+        canvas: Canvas,
+        count: int,
+        picture_format: Literal["png", "jpeg"],
+        *,
+        width: int | None,
+        matte: str,
+    ) -> None:
+        self._layout = Layout.of(canvas, width, matte=matte if picture_format == "jpeg" else None)
+        self._suffix, self._options = _FORMATS[picture_format]
+        self._digits = max(4, len(str(count)))
+        self._written = 0
+        with output_errors(path):
+            self._check_replaceable(path)
+        self._place = Place(path)
+        with self._guard():
+            self._place.part.mkdir()
+
+    @staticmethod
+    def _check_replaceable(path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file, not a folder of frames; choose another path")
+        for found in sorted(path.iterdir()) if path.exists() else ():
+            if not found.is_file() or not _OURS.fullmatch(found.name):
+                raise OutputError(
+                    f"{path} holds {found.name}, which is no frame; choose another path"
+                )
+
+    def write(self, frame: Frame) -> None:
+        """Write the next picture.
+
+        Raises:
+            ValueError: the frame is not of the canvas's size, channels and type.
+            OutputError: it cannot be written.
+        """
+        pixels = self._layout.pixels(frame)
+        name = f"{self._written + 1:0{self._digits}d}{self._suffix}"
+        with self._guard():
+            iio.imwrite(self._place.part / name, pixels, plugin="pillow", **self._options)
+        self._written += 1
+
+    def close(self) -> Path:
+        """Put the folder under its final name.
+
+        Raises:
+            OutputError: no frame was written, or the folder cannot be put there.
+        """
+        with self._guard():
+            if not self._written:
+                raise OutputError(f"{self._place.final}: no frame was written")
+            self._check_replaceable(self._place.final)
+            self._place.publish()
+        return self._place.final
+
+    def abort(self) -> None:
+        """Remove what was written so far."""
+        self._place.discard()
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            with output_errors(self._place.final):
+                yield
+        except BaseException:
+            self.abort()
+            raise

@@ -1,0 +1,275 @@
+"""Registers a batch of targets against one reference: checks, start, coarse to fine, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from alignimation_core import Registration, Target
+from alignimation_kornia._autograd import Criterion, Objective, descend
+from alignimation_kornia._families import Chart, Family
+from alignimation_kornia._gauss_newton import minimise
+from alignimation_kornia._level import Level, Pixels
+from alignimation_kornia._losses import Loss
+from alignimation_kornia._start import best_turn, centres
+
+COARSEST_SIDE = 32  # pixels: the pyramid stops before its long side gets shorter
+KNOWN_START_SIDE = 64  # pixels: photos with a start from keypoints join on this level
+RESIDUAL_SIDE = 64  # pixels: residuals are taken on a lattice of at most so many rows and columns
+TOLERANCE = 1e-5  # of the long side, on the finest level
+COARSE_TOLERANCE = 0.02  # pixels of a coarser level
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How to fit.
+
+    Attributes:
+        family: the transforms to choose from.
+        loss: what is minimised.
+        optimizer: ``gauss-newton``, ``adam`` or ``lbfgs``.
+        iterations: at most so many on each level.
+        criterion: what ``adam`` and ``lbfgs`` minimise.
+    """
+
+    family: Family
+    loss: Loss
+    optimizer: Literal["gauss-newton", "adam", "lbfgs"]
+    iterations: int
+    criterion: Criterion
+
+    def solve(
+        self,
+        reference: Tensor,
+        images: Tensor,
+        weights: Tensor,
+        matrices: Tensor,
+        chart: Chart,
+        tolerance: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Fit a batch on one level of the pyramid; see ``minimise`` for the arguments."""
+        if self.optimizer == "gauss-newton":
+            return minimise(
+                Level.of(reference, chart, self.loss),
+                images,
+                weights,
+                matrices,
+                chart=chart,
+                loss=self.loss,
+                iterations=self.iterations,
+                tolerance=tolerance,
+            )
+        return descend(
+            reference,
+            images,
+            weights,
+            matrices,
+            chart=chart,
+            criterion=self.criterion,
+            optimizer=self.optimizer,
+            iterations=self.iterations,
+            tolerance=tolerance,
+        )
+
+
+def register(
+    moving: Target, fixed: Target, initial: Tensor, method: Method, device: torch.device
+) -> Registration:
+    """Fit a batch; see ``alignimation_core.TransformModel.fit``.
+
+    Args:
+        moving: a batch.
+        fixed: the reference.
+        initial: (B, 3, 3) ``fixed_from_moving``.
+        method: how.
+        device: where to compute.
+
+    Returns:
+        The registration, on the CPU.
+    """
+    size = (fixed.image.shape[-2], fixed.image.shape[-1])
+    chart = Chart.of(method.family, size, device)
+    weights = (moving.weights * fixed.weights).to(device)
+    initial = initial.to(device, torch.float64)
+    failures = _faults_of_input(moving, fixed, weights.cpu(), initial.cpu())
+    sound = torch.tensor([failure is None for failure in failures], device=device)
+    identity = torch.eye(3, dtype=torch.float64, device=device)
+    initial = torch.where(sound[:, None, None], initial, identity)
+    images, reference = moving.image.to(device), fixed.image.to(device)
+    if not sound.all():
+        images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
+
+    start = method.family.nearest(initial, centres(moving, fixed, images))
+    photos, references = _pyramid(images), [level[0] for level in _pyramid(reference[None])]
+    turned = _faults_of_points(moving, fixed, references[0], weights, failures, chart)
+    matrices = start.clone()
+    if method.family.turns and turned.any():
+        chosen = turned.nonzero()[:, 0].to(device)
+        coarse = min(_known_start(photos) + 1, len(photos) - 1)
+        matrices[chosen] = best_turn(
+            [photo[chosen] for photo in photos[coarse:]],
+            references[coarse:],
+            weights[chosen],
+            start[chosen],
+            chart,
+        )
+
+    iterations = torch.zeros(len(images), dtype=torch.int64, device=device)
+    converged = torch.zeros(len(images), dtype=torch.bool, device=device)
+    for at in range(_known_start(photos), -1, -1):
+        pixel = size[0] / photos[at].shape[-2]
+        tolerance = COARSE_TOLERANCE * pixel if at else TOLERANCE * max(size)
+        matrices, used, converged = method.solve(
+            references[at], photos[at], weights, matrices, chart, tolerance
+        )
+        iterations = iterations + used
+    return _verdict(
+        images, reference, weights, start, matrices, iterations, converged, failures, method, chart
+    )
+
+
+def _pyramid(images: Tensor) -> list[Tensor]:
+    """Return (B, C, h, w) images halved again and again, the finest first."""
+    levels = [images]
+    while max(levels[-1].shape[-2:]) >= 2 * COARSEST_SIDE and min(levels[-1].shape[-2:]) >= 8:
+        height, width = levels[-1].shape[-2:]
+        half = (-(-height // 2), -(-width // 2))
+        # At a half, bilinear interpolation is the mean of two by two pixels: a low-pass by itself.
+        levels.append(
+            functional.interpolate(levels[-1], half, mode="bilinear", align_corners=False)
+        )
+    return levels
+
+
+def _known_start(levels: list[Tensor]) -> int:
+    """Return the coarsest level that a photo with a good start need visit."""
+    return max(
+        (at for at, level in enumerate(levels) if max(level.shape[-2:]) >= KNOWN_START_SIDE),
+        default=0,
+    )
+
+
+def _faults_of_input(
+    moving: Target, fixed: Target, weights: Tensor, initial: Tensor
+) -> list[str | None]:
+    """Return why each photo cannot be fitted at all, before any computation."""
+    counted = weights > 0
+    # A range is NaN where the image holds a NaN or an infinity.
+    range_ = (moving.image.amax((2, 3)) - moving.image.amin((2, 3))).cpu()
+    reference_range = (fixed.image.amax((1, 2)) - fixed.image.amin((1, 2))).cpu()
+    flat, flat_reference = range_ < 1e-6, reference_range < 1e-6
+    determinants = torch.linalg.det(initial.nan_to_num(0, 0, 0))
+    faults: list[tuple[str, Tensor]] = [
+        ("the reference's target contains NaN", ~reference_range.isfinite().all()),
+        ("the target contains NaN", ~range_.isfinite().all(1)),
+        ("nothing in common with the reference: no keypoint found in both", ~counted.any(1)),
+        (
+            "the reference's target is constant: nothing to align with",
+            (flat_reference | ~counted).all(1),
+        ),
+        ("the target is constant: nothing to align", (flat | ~counted).all(1)),
+        ("the start is not finite", ~initial.isfinite().flatten(1).all(1)),
+        ("the start is mirrored", determinants < -1e-12),
+        ("the start is singular", determinants.abs() <= 1e-12),
+    ]
+    count = len(initial)
+    failures: list[str | None] = [None] * count
+    for text, found in reversed(faults):
+        for i, fault in enumerate(found.expand(count).tolist()):
+            failures[i] = text if fault else failures[i]
+    return failures
+
+
+def _faults_of_points(
+    moving: Target,
+    fixed: Target,
+    reference: Tensor,
+    weights: Tensor,
+    failures: list[str | None],
+    chart: Chart,
+) -> Tensor:
+    """Fail the photos whose points leave the transform open; return whose turn is open.
+
+    Where there are too few points, the images may still determine the transform: then the
+    smallest eigenvalue of the Gauss-Newton Hessian is not negligible beside the largest.
+    """
+    family = chart.family
+    needed = 1 if family.name == "translation" else 2
+    shared = ((moving.point_weights * fixed.point_weights) > 0).sum(1).cpu()
+    few = shared < needed
+    if few.any() and moving.points.shape[1] > 0:
+        level = Level.of(reference, chart, Loss("l2"))
+        spectrum = torch.linalg.eigvalsh(level.information(weights).double()).cpu()
+        open_ = few & (spectrum[:, 0] <= 1e-4 * spectrum[:, -1])
+        number = "one keypoint" if needed == 1 else "two keypoints"
+        for i in open_.nonzero()[:, 0].tolist():
+            failures[i] = failures[i] or (
+                f"fewer than {number} in common with the reference: "
+                f"they do not determine a {family.name}"
+            )
+    sound = torch.tensor([failure is None for failure in failures])
+    return few & sound
+
+
+def _verdict(
+    images: Tensor,
+    reference: Tensor,
+    weights: Tensor,
+    start: Tensor,
+    end: Tensor,
+    iterations: Tensor,
+    converged: Tensor,
+    failures: list[str | None],
+    method: Method,
+    chart: Chart,
+) -> Registration:
+    """Measure start and end on the same pixels, keep the better, name what went wrong."""
+    loss = method.loss
+    lattice = Pixels.lattice(reference, RESIDUAL_SIDE)
+    at_start, reach_start, _ = lattice.sample(images, start, chart)
+    at_end, reach_end, _ = lattice.sample(images, end, chart)
+    usable = end.isfinite().flatten(1).all(1) & (torch.linalg.det(end) > 0)
+    usable = usable & (reach_end.mean((1, 2)) >= 0.5 * reach_start.mean((1, 2)))
+    reach_end = torch.where(usable[:, None, None], reach_end, reach_start)
+    common = reach_start * reach_end
+    before = loss.residual(at_start, common, lattice.values)
+    after = loss.residual(at_end.nan_to_num(), common, lattice.values)
+    counted = common * weights[:, :, None]
+    if method.optimizer == "gauss-newton":
+        scale = loss.scale(before, common)
+        gain = loss.value(before, scale) - loss.value(after, scale)
+        better = usable & ((counted * gain).sum((1, 2)) >= 0)
+    else:
+        sane = torch.where(usable[:, None, None], end, start)
+        objective = Objective(reference, images, weights, start, chart, method.criterion)
+        better = usable & (objective(sane) <= 1)
+    matrices = torch.where(better[:, None, None], end, start)
+    after = torch.where(better[:, None, None], after, before)
+
+    total = counted.sum((1, 2))
+    rms_before = ((counted * before.square()).sum((1, 2)) / total).sqrt()
+    rms_after = ((counted * after.square()).sum((1, 2)) / total).sqrt()
+
+    sampled = torch.where(better[:, None, None], at_end, at_start)
+    meet = (counted * sampled * lattice.values).sum((1, 2))
+    theirs = (counted * sampled.square()).sum((1, 2)) * (counted * lattice.values**2).sum((1, 2))
+    apart = ~(meet > 1e-3 * theirs.sqrt())
+    outside = common[:, 0].mean(1) < 0.01
+    for i, (is_outside, is_apart) in enumerate(zip(outside.tolist(), apart.tolist(), strict=True)):
+        if is_outside:
+            failures[i] = failures[i] or "no overlap: the photo and the reference share no pixels"
+        elif is_apart:
+            failures[i] = failures[i] or "no overlap: the two targets do not meet"
+    failed = torch.tensor([failure is not None for failure in failures], device=images.device)
+    return Registration(
+        matrices=torch.where(failed[:, None, None], start, matrices).cpu(),
+        residuals_before=rms_before.nan_to_num().cpu(),
+        residuals=torch.where(failed, rms_before, rms_after).nan_to_num().cpu(),
+        iterations=iterations.cpu(),
+        converged=(converged & ~failed).cpu(),
+        failures=tuple(failures),
+    )

@@ -1,0 +1,95 @@
+"""Where a fit begins: the subject's centre, and the turn of a photo without keypoints."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from alignimation_core import Target, geometry
+from alignimation_kornia._families import Chart
+from alignimation_kornia._gauss_newton import minimise
+from alignimation_kornia._level import Level, Pixels
+from alignimation_kornia._losses import Loss
+
+_TURNS = 24  # starts over the full circle
+_ITERATIONS = 10  # for each of them
+_FEWER = 6  # of as many starts, one goes on to the next level
+_TOLERANCE = 0.02  # pixels of the level
+_COST_SIDE = 64  # pixels: what is left is compared on a lattice of at most so many rows
+
+
+def centres(moving: Target, fixed: Target, images: Tensor) -> Tensor:
+    """Return the (B, 2) float64 centre of each subject.
+
+    The weighted mean of the points it has in common with the reference; without any, the centre
+    of mass of its image.
+    """
+    shared = (moving.point_weights * fixed.point_weights).to(images.device).double()
+    total = shared.sum(1, keepdim=True)
+    points = moving.points.to(images.device).double().nan_to_num(0, 0, 0)
+    centres = (shared[..., None] * points).sum(1) / total
+    for i in (total[:, 0] == 0).nonzero()[:, 0].tolist():
+        centres[i] = _centre_of_mass(images[i], (images.shape[-2], images.shape[-1]))
+    return centres
+
+
+def _centre_of_mass(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where a (C, h, w) image of a frame of some size balances, (2,) float64."""
+    mass = image.sum(0).double()
+    height, width = mass.shape
+    y = (torch.arange(height, device=mass.device) + 0.5) * (size[0] / height)
+    x = (torch.arange(width, device=mass.device) + 0.5) * (size[1] / width)
+    centre = torch.stack([(mass.sum(0) * x).sum(), (mass.sum(1) * y).sum()]) / mass.sum()
+    return torch.where(centre.isfinite(), centre, centre.new_tensor([size[1] / 2, size[0] / 2]))
+
+
+def best_turn(
+    photos: list[Tensor],
+    references: list[Tensor],
+    weights: Tensor,
+    start: Tensor,
+    chart: Chart,
+) -> Tensor:
+    """Return better starts for photos whose turn is unknown.
+
+    On the coarsest level every photo starts from many turns of its start about the reference's
+    centre of mass; the best few of them go on to the next level, and one is left at the end.
+
+    Args:
+        photos: (B, C, h, w) each, finest first.
+        references: (C, h, w) each, finest first.
+        weights: (B, C).
+        start: (B, 3, 3).
+        chart: a family that turns, on the finest level of all.
+    """
+    count, loss = len(start), Loss("l2")
+    x, y = _centre_of_mass(references[-1], chart.size).tolist()
+    to_centre = geometry.translation(-x, -y)
+    turns = torch.stack([geometry.rotation(2 * math.pi * k / _TURNS) for k in range(_TURNS)])
+    about = (torch.linalg.inv(to_centre) @ turns @ to_centre).to(start.device)
+    matrices = about @ start[:, None]  # (B, turns, 3, 3)
+    for photo, reference in zip(reversed(photos), reversed(references), strict=True):
+        tried = matrices.shape[1]
+        images = photo.repeat_interleave(tried, 0)
+        repeated = weights.repeat_interleave(tried, 0)
+        ends, _, _ = minimise(
+            Level.of(reference, chart, loss),
+            images,
+            repeated,
+            matrices.flatten(0, 1),
+            chart=chart,
+            loss=loss,
+            iterations=_ITERATIONS,
+            tolerance=_TOLERANCE * chart.size[0] / reference.shape[1],
+        )
+        lattice = Pixels.lattice(reference, _COST_SIDE)
+        sampled, inside, _ = lattice.sample(images, ends, chart)
+        difference = (sampled * inside - lattice.values).square().mean(2)
+        cost = (repeated * difference).sum(1).reshape(count, tried)
+        kept = cost.topk(max(1, tried // _FEWER), largest=False).indices
+        ends = ends.reshape(count, tried, 3, 3)
+        matrices = ends.gather(1, kept[:, :, None, None].expand(-1, -1, 3, 3))
+    best: Tensor = matrices[:, 0]
+    return best

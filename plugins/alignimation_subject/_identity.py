@@ -1,0 +1,244 @@
+"""Who appears most often: the arithmetic behind the selector `identity`, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from alignimation_core import Observation
+
+CANDIDATES = 512
+"""Most faces from which a search for a person starts, evenly spaced over all."""
+
+PERSONS = 8
+"""Most persons that are compared with each other."""
+
+ALIKE = 0.9
+"""A person this often there, of the most frequent one, is as frequent for all we know."""
+
+ROUNDING = 1e-6
+"""What float32 may take from the similarity of a vector to itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """All detections of all photos, in the order of the photos.
+
+    Attributes:
+        vectors: (F, D) float32 of unit length; zeros for a detection that is not usable.
+        usable: (F,) bool, False where the embedder gave no finite direction.
+        photos: (F,) int64, the place of each face's photo among P.
+        weights: (F,) float64, 1 / (detections in the same photo).
+        sizes: (F,) float64, area of the box as a fraction of its photo.
+        boxes: (F, 4) float32.
+        first: (P + 1,) int64, place of each photo's first face.
+    """
+
+    vectors: Tensor
+    usable: Tensor
+    photos: Tensor
+    weights: Tensor
+    sizes: Tensor
+    boxes: Tensor
+    first: Tensor
+
+    def index(self, face: int) -> tuple[int, int]:
+        """Return the face's photo, and its index among that photo's detections."""
+        photo = int(self.photos[face])
+        return photo, face - int(self.first[photo])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """Faces that are taken for one individual.
+
+    Attributes:
+        centre: (D,) float32 of unit length.
+        members: (M,) int64, at most one face a photo.
+        support: sum of the members' weights.
+        size: sum of the members' sizes.
+    """
+
+    centre: Tensor
+    members: Tensor
+    support: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The detection of one photo that is most similar to the subject.
+
+    Attributes:
+        index: its index among the photo's detections.
+        similarity: cosine similarity to the subject.
+        runner_up: the next best similarity in the photo, another picture of the same face (boxes
+            that share half of their area) left out; None without another.
+    """
+
+    index: int
+    similarity: float
+    runner_up: float | None
+
+
+def gather(observations: Sequence[Observation]) -> Faces:
+    """Put the detections of all photos, at least one in all, into one table.
+
+    Raises:
+        ValueError: a photo has no embeddings, or ones that do not fit its detections or the
+            other photos' embeddings.
+    """
+    vectors: list[Tensor] = []
+    for seen in observations:
+        count = len(seen.detections)
+        if not count:
+            continue
+        rows = seen.embeddings
+        if rows is None:
+            raise ValueError(f"{seen.photo.name}: no embeddings to compare; set an embedder")
+        width = vectors[0].shape[1] if vectors else rows.shape[-1]
+        if tuple(rows.shape) != (count, width):
+            raise ValueError(
+                f"{seen.photo.name}: expected embeddings of shape ({count}, {width}), "
+                f"got {tuple(rows.shape)}"
+            )
+        vectors.append(rows)
+    counts = torch.tensor([len(seen.detections) for seen in observations])
+    areas = torch.tensor([seen.photo.height * seen.photo.width for seen in observations])
+    boxes = torch.cat([seen.detections.boxes for seen in observations]).float()
+    photos = torch.arange(len(counts)).repeat_interleave(counts)
+    table = torch.cat(vectors).detach().cpu().float()
+    lengths = table.norm(dim=1, keepdim=True)
+    usable = (lengths > 0) & lengths.isfinite()
+    return Faces(
+        vectors=torch.where(usable, table / lengths, 0.0),
+        usable=usable[:, 0],
+        photos=photos,
+        weights=1 / counts[photos].double(),
+        sizes=_areas(boxes).double() / areas[photos],
+        boxes=boxes,
+        first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+    )
+
+
+def find_persons(faces: Faces, needed: float) -> list[Person]:
+    """Return the persons who appear most often, about equally often: the largest first.
+
+    Args:
+        faces: one usable face at least.
+        needed: cosine similarity to a person's mean from which a face is that person's.
+    """
+    candidates = faces.usable.nonzero()[:, 0]
+    if len(candidates) > CANDIDATES:
+        candidates = candidates[torch.linspace(0, len(candidates) - 1, CANDIDATES).long()]
+    company = _company(faces, candidates, needed)
+    left = torch.ones(len(candidates), dtype=torch.bool)
+    persons: list[Person] = []
+    for _ in range(PERSONS):
+        if not left.any() or company[left].max() < company.max() / 2:
+            break
+        densest = left & (company >= company[left].max() - ROUNDING)
+        seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
+        person = grow(faces, seed, needed)
+        left &= (faces.vectors[candidates] @ person.centre < needed) & (candidates != seed)
+        if all(float(other.centre @ person.centre) < needed for other in persons):
+            persons.append(person)
+    most = max(person.support for person in persons)
+    frequent = [person for person in persons if person.support >= ALIKE * most]
+    return sorted(frequent, key=lambda person: -person.size)
+
+
+def grow(faces: Faces, seed: int, needed: float) -> Person:
+    """Collect the person to whom one face belongs.
+
+    The weighted mean is taken over the best face of each photo that is similar enough to the last
+    mean, until the same faces remain.
+    """
+    members, centre = torch.tensor([seed]), faces.vectors[seed]
+    for _ in range(100):
+        best, similarity = _best(faces, faces.vectors @ centre)
+        found = best[similarity >= needed - ROUNDING]
+        if not len(found) or found.equal(members):
+            break
+        members, centre = found, mean(faces, found)
+    return Person(
+        centre, members, float(faces.weights[members].sum()), float(faces.sizes[members].sum())
+    )
+
+
+def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
+    """Return the weighted mean of some faces, (D,) float32 of unit length."""
+    total = faces.weights[members] @ faces.vectors[members].double()
+    return torch.nn.functional.normalize(total, dim=0).float()
+
+
+def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
+    """Return the best face of each of the P photos; None where there is none to compare."""
+    similarity = faces.vectors @ centre
+    best, top = _best(faces, similarity)
+    of_best = torch.full((len(faces.first) - 1,), -1)
+    of_best[faces.photos[best]] = best
+    rival = of_best[faces.photos]  # the best face beside each face
+    others = faces.usable & (rival != torch.arange(len(rival)))
+    others &= _overlap(faces.boxes, faces.boxes[rival]) < 0.5
+    next_best = _highest(faces, torch.where(others, similarity, -torch.inf))
+    ranked: list[Best | None] = [None] * (len(faces.first) - 1)
+    places = faces.photos[best]
+    for place, index, value, following in zip(
+        places.tolist(),
+        (best - faces.first[places]).tolist(),
+        top.clamp(-1, 1).tolist(),
+        next_best[places].tolist(),
+        strict=True,
+    ):
+        ranked[place] = Best(
+            index, round(value, 6), round(following, 6) if following > -torch.inf else None
+        )
+    return ranked
+
+
+def _company(faces: Faces, candidates: Tensor, needed: float) -> Tensor:
+    """Return the weighted number of similar faces in other photos, (C,) float32."""
+    company = torch.zeros(len(candidates))
+    chunk = 4096  # bounds the table of similarities to 8 MiB
+    for start in range(0, len(faces.photos), chunk):
+        some = slice(start, start + chunk)
+        similar = faces.vectors[candidates] @ faces.vectors[some].T >= needed
+        similar &= faces.usable[some]
+        similar &= faces.photos[candidates, None] != faces.photos[some]
+        company += similar.float() @ faces.weights[some].float()
+    return company
+
+
+def _best(faces: Faces, similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the most similar usable face of each photo that has one, and its similarity."""
+    similarity = torch.where(faces.usable, similarity, -torch.inf)
+    highest = _highest(faces, similarity)
+    is_best = faces.usable & (similarity == highest[faces.photos])
+    count = len(similarity)
+    place = torch.where(is_best, torch.arange(count), count)
+    best = torch.full((len(highest),), count).scatter_reduce(0, faces.photos, place, "amin")
+    best = best[best < count]
+    return best, similarity[best]
+
+
+def _highest(faces: Faces, similarity: Tensor) -> Tensor:
+    nothing = similarity.new_full((len(faces.first) - 1,), -torch.inf)
+    return nothing.scatter_reduce(0, faces.photos, similarity, "amax")
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
+
+
+def _overlap(left: Tensor, right: Tensor) -> Tensor:
+    """Return intersection over union, pair by pair; 0 for two empty boxes."""
+    shared = (
+        torch.minimum(left[:, 2:], right[:, 2:]) - torch.maximum(left[:, :2], right[:, :2])
+    ).clamp(min=0)
+    intersection = shared.prod(1)
+    union = _areas(left) + _areas(right) - intersection
+    return torch.where(union > 0, intersection / union, 0.0)

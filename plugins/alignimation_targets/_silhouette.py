@@ -1,0 +1,51 @@
+"""The subject's mask, drawn at the target's scale."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from alignimation_core import Subject, geometry
+from alignimation_targets._gaussians import profile
+
+
+def draw_mask(subject: Subject, size: tuple[int, int]) -> Tensor:
+    """Draw the mask, reduced with a low-pass first where it is finer than the target.
+
+    Returns:
+        (height, width) float32 in [0, 1].
+
+    Raises:
+        ValueError: the subject has no mask.
+    """
+    if subject.mask is None:
+        raise ValueError("the detector found no mask for this subject")
+    grid = subject.mask.tensor()
+    target_from_mask = geometry.as_tensor(subject.mask.image_from_mask)
+    height, width = grid.shape
+    across, down = target_from_mask[:2, :2].norm(dim=0).clamp(max=1).tolist()
+    small = (max(1, math.ceil(height * down)), max(1, math.ceil(width * across)))
+    if small != (height, width):
+        grid = functional.interpolate(
+            grid[None, None], small, mode="bilinear", antialias=True, align_corners=False
+        )[0, 0]
+        target_from_mask = target_from_mask @ geometry.scaling(width / small[1], height / small[0])
+    return geometry.warp(grid[None], target_from_mask, size)[0]
+
+
+def soften(mask: Tensor, width: float) -> Tensor:
+    """Blur a (h, w) mask by a Gaussian of standard deviation ``width`` pixels; 0 lies around it."""
+    if width <= 0:
+        return mask
+    height, across = mask.shape
+    return _blur(height, width) @ mask @ _blur(across, width)
+
+
+def _blur(count: int, width: float) -> Tensor:
+    """Return the (count, count) matrix that blurs a row; at these sizes faster than convolving."""
+    reach = profile(torch.arange(-math.ceil(6 * width), math.ceil(6 * width) + 1.0), width)
+    at = torch.arange(count)
+    return profile(at - at[:, None], width) / reach.sum()

@@ -1,0 +1,193 @@
+"""torchvision's networks as they were trained, run without what the engine has no use for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.models.detection import KeypointRCNN, MaskRCNN, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.ops import FrozenBatchNorm2d
+
+from alignimation_core.errors import WeightsError
+
+_ON_ACCELERATOR = 4  # images a pass; on the CPU two at once take as long as one after the other
+
+
+Size = tuple[int, int]
+"""Pixels of the short side to which images are brought, and the most that the long one may have."""
+
+
+def mask_rcnn(version: str, size: Size, score_threshold: float) -> GeneralizedRCNN:
+    """Return Mask R-CNN with COCO's 91 labels and random weights.
+
+    Version ``v1`` is built as torchvision does it for its published weights, and only for them:
+    with frozen batch normalisation whose epsilon is 0.
+    """
+    options = {
+        "min_size": size[0],
+        "max_size": size[1],
+        "box_score_thresh": score_threshold,
+    }
+    if version == "v2":
+        return maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, **options)
+    return _without_epsilon(
+        MaskRCNN(
+            resnet_fpn_backbone(backbone_name="resnet50", weights=None), num_classes=91, **options
+        )
+    )
+
+
+def keypoint_rcnn(size: Size, score_threshold: float) -> GeneralizedRCNN:
+    """Return Keypoint R-CNN for persons and COCO's 17 keypoints, with random weights."""
+    return _without_epsilon(
+        KeypointRCNN(
+            resnet_fpn_backbone(backbone_name="resnet50", weights=None),
+            num_classes=2,
+            num_keypoints=17,
+            min_size=size[0],
+            max_size=size[1],
+            box_score_thresh=score_threshold,
+        )
+    )
+
+
+def _without_epsilon(network: GeneralizedRCNN) -> GeneralizedRCNN:
+    for module in network.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.eps = 0.0
+    return network
+
+
+def equip(
+    network: GeneralizedRCNN, state: dict[str, Tensor], origin: Path | str, needed: str
+) -> None:
+    """Give a network its weights.
+
+    Args:
+        network: what `mask_rcnn` or `keypoint_rcnn` returned.
+        state: tensors by name.
+        origin: the file that they come from.
+        needed: the torchvision constructor whose state dict fits, for the message.
+
+    Raises:
+        WeightsError: names or shapes differ.
+    """
+    expected = network.state_dict()
+    # Frozen batch normalisation has no count of batches; files trained without freezing do.
+    given = {name for name in state if name in expected or not name.endswith("num_batches_tracked")}
+    faults = [f"lacks {name}" for name in expected if name not in given]
+    faults += [f"has {name}" for name in sorted(given - expected.keys())]
+    faults += [
+        f"{name} is {tuple(state[name].shape)}, needed {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in given and state[name].shape != value.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 1} more differences" if len(faults) > 1 else ""
+        raise WeightsError(
+            f"{origin}: these are weights of another network ({faults[0]}{more}); name the state "
+            f"dict of torchvision's {needed}"
+        )
+    network.load_state_dict({name: state[name] for name in given})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a network finds in one image, best first.
+
+    Attributes:
+        boxes: (N, 4) float32, in the image's continuous pixels.
+        labels: (N,) int64.
+        scores: (N,) float32 in [0, 1].
+        masks: (N, 28, 28) float32 in [0, 1], each filling its box; None of Keypoint R-CNN.
+        keypoints: (N, 17, 2) float32, in the image's continuous pixels; None of Mask R-CNN.
+        keypoint_logits: (N, 17) float32, the heat map's height at each keypoint.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor | None = None
+    keypoints: Tensor | None = None
+    keypoint_logits: Tensor | None = None
+
+
+@torch.inference_mode()
+def find(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> list[Found]:
+    """Run a network over images of any sizes.
+
+    Images of one size go through together, those of different sizes do not: the padding that they
+    would need changes what the network finds, and a photo must not depend on its neighbours.
+
+    Args:
+        network: in evaluation mode, on its device.
+        images: (3, h, w) uint8.
+        size: what the network was built with.
+
+    Returns:
+        What was found in each, on the CPU.
+    """
+    device = next(network.parameters()).device
+    inputs = [_reduced(image, size) for image in images]
+    results: dict[int, Found] = {}
+    for batch in _of_one_size(inputs, 1 if device.type == "cpu" else _ON_ACCELERATOR):
+        outputs = _forward(network, [inputs[i].to(device).float() / 255 for i in batch])
+        for i, (output, (height, width)) in zip(batch, outputs, strict=True):
+            there_h, there_w = images[i].shape[-2:]
+            results[i] = _placed(output, there_w / width, there_h / height)
+    return [results[i] for i in range(len(images))]
+
+
+def _reduced(image: Tensor, size: Size) -> Tensor:
+    """Low-pass and reduce an image that is larger than the network's input."""
+    height, width = image.shape[-2:]
+    scale = min(size[0] / min(height, width), size[1] / max(height, width))
+    if scale >= 1:
+        return image
+    small = (max(1, round(height * scale)), max(1, round(width * scale)))
+    reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)
+    return reduced[0]
+
+
+def _of_one_size(images: Sequence[Tensor], at_once: int) -> Iterator[list[int]]:
+    by_size: dict[torch.Size, list[int]] = {}
+    for i, image in enumerate(images):
+        by_size.setdefault(image.shape, []).append(i)
+    for same in by_size.values():
+        for start in range(0, len(same), at_once):
+            yield same[start : start + at_once]
+
+
+def _forward(
+    network: GeneralizedRCNN, images: list[Tensor]
+) -> list[tuple[dict[str, Tensor], tuple[int, int]]]:
+    """Do what ``GeneralizedRCNN.forward`` does, except to paste masks into images.
+
+    Returns:
+        For each image the output, in the pixels of the network's own input, and that input's size.
+    """
+    batch, _ = network.transform(images)
+    features = network.backbone(batch.tensors)
+    proposals, _ = network.rpn(batch, features)
+    outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
+    return list(zip(outputs, batch.image_sizes, strict=True))
+
+
+def _placed(output: dict[str, Tensor], x: float, y: float) -> Found:
+    """Bring an output to the CPU and into the image's pixels, by what is between the two sizes."""
+    here = {name: value.cpu() for name, value in output.items()}
+    both = torch.tensor([x, y])
+    return Found(
+        boxes=here["boxes"] * both.repeat(2),
+        labels=here["labels"],
+        scores=here["scores"],
+        masks=here["masks"][:, 0] if "masks" in here else None,
+        keypoints=here["keypoints"][..., :2] * both if "keypoints" in here else None,
+        keypoint_logits=here.get("keypoints_scores"),
+    )

@@ -1,0 +1,87 @@
+"""Plugins and photos that the tests make for themselves."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignimation_core.registry import registry
+
+MAIN = "import sys; from alignimation_core.cli import main; sys.exit(main())"
+STAGES = Path(__file__).with_name("stages") / "discs.py"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed distributions, found by this process while the test runs."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(folder))
+    registry.cache_clear()
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    registry.cache_clear()
+
+
+@pytest.fixture
+def install(site):
+    """Install a distribution of one module, as pip would leave it, with one entry point."""
+
+    def install(distribution, code, *, module=None, point=None, version="1.0", points=None):
+        module = module or distribution.replace("-", "_")
+        (site / f"{module}.py").write_text(code, encoding="utf-8")
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
+        lines = points or [f"{point or module} = {module}"]
+        (info / "entry_points.txt").write_text("[alignimation]\n" + "\n".join(lines) + "\n")
+        importlib.invalidate_caches()
+        registry.cache_clear()
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def discs():
+    """The module of small stages that find and align photos of three coloured blobs."""
+    name = "alignimation_discs"
+    spec = importlib.util.spec_from_file_location(name, STAGES)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def discs_installed(install):
+    """The same stages as an installed plugin, for the command and for recipes."""
+    install("alignimation-discs", STAGES.read_text(encoding="utf-8"), module="alignimation_discs")
+
+
+@pytest.fixture
+def command(site):
+    """Run the command in a process of its own, which sees the installed distributions."""
+
+    def command(*arguments, **options):
+        return subprocess.run(
+            [sys.executable, "-c", MAIN, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=environment(site),
+            timeout=120,
+            **options,
+        )
+
+    return command
+
+
+def environment(site):
+    return os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}

@@ -1,0 +1,190 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from alignimation_core import Target, geometry
+
+
+def similarity(angle: float, scale: float, x: float, y: float) -> Tensor:
+    turn = geometry.rotation(angle) @ geometry.scaling(scale, scale)
+    return geometry.translation(x, y) @ turn
+
+
+def waves(height: int, width: int) -> Tensor:
+    """A smooth (1, h, w) image with a value at every continuous place."""
+    y = (torch.arange(height, dtype=torch.float64) + 0.5)[:, None]
+    x = (torch.arange(width, dtype=torch.float64) + 0.5)[None, :]
+    return waves_at(x, y)[None]
+
+
+def waves_at(x: Tensor, y: Tensor) -> Tensor:
+    return 0.5 + 0.25 * torch.sin(x / 9) + 0.25 * torch.cos(y / 7)
+
+
+def test_apply_divides_by_the_homogeneous_coordinate() -> None:
+    matrix = torch.tensor([[2.0, 0, 1], [0, 2, 1], [0, 0, 2]])
+    assert geometry.apply(matrix, torch.tensor([[3.0, 5.0]])).tolist() == [[3.5, 5.5]]
+
+
+def test_warp_by_the_identity_changes_nothing() -> None:
+    image = torch.rand(2, 3, 11, 17, dtype=torch.float64)
+    warped = geometry.warp(image, torch.eye(3), (11, 17))
+    torch.testing.assert_close(warped, image, atol=1e-12, rtol=0)
+
+
+def test_warp_by_whole_pixels_is_slicing() -> None:
+    image = torch.rand(1, 12, 20, dtype=torch.float64)
+    warped = geometry.warp(image, geometry.translation(-3, -2), (5, 7))
+    torch.testing.assert_close(warped, image[:, 2:7, 3:10], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 120), (120, 90), (64, 160)])
+def test_warp_turns_in_pixels_whatever_the_aspect_ratio(height: int, width: int) -> None:
+    image = waves(height, width)
+    matrix = similarity(0.4, 1.2, 5.0, -3.0)
+    warped = geometry.warp(image, matrix, (height, width))
+    ys, xs = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    places = torch.stack([xs, ys], -1).reshape(-1, 2).double()
+    back = geometry.apply(torch.linalg.inv(matrix), places)
+    inside = ((back > 1) & (back < torch.tensor([width - 1, height - 1]))).all(1)
+    expected = waves_at(back[:, 0], back[:, 1])
+    assert inside.double().mean() > 0.2
+    error = (warped.reshape(-1) - expected)[inside].abs().max()
+    assert error < 0.005  # of bilinear interpolation on this image
+
+
+def test_warp_gradients_are_right() -> None:
+    image = torch.rand(1, 1, 6, 7, dtype=torch.float64, requires_grad=True)
+    matrix = similarity(0.2, 1.1, 0.37, -0.21).clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda i, m: geometry.warp(i, m, (5, 6)), (image, matrix), atol=1e-5
+    )
+
+
+def test_warp_of_one_image_by_many_matrices() -> None:
+    image = waves(20, 30)
+    matrices = torch.stack([geometry.translation(x, 0) for x in (0.0, 2.0)])
+    warped = geometry.warp(image, matrices, (20, 30))
+    assert warped.shape == (2, 1, 20, 30)
+    torch.testing.assert_close(warped[1, :, :, 2:], image[:, :, :-2], atol=1e-9, rtol=0)
+
+
+def test_warp_photo_shrinks_without_aliasing() -> None:
+    fine = torch.zeros(3, 400, 400, dtype=torch.uint8)
+    fine[:, :, ::2] = 255  # stripes of one pixel: a plain sampling would keep or lose them
+    small = geometry.warp_photo(fine, geometry.scaling(0.13, 0.13), (52, 52))
+    inner = small[:3, 4:-4, 4:-4]
+    assert (inner - 0.5).abs().max() < 0.03
+
+
+def test_warp_photo_says_how_much_is_covered() -> None:
+    white = torch.full((3, 40, 60), 255, dtype=torch.uint8)
+    warped = geometry.warp_photo(white, geometry.translation(10.5, 0), (40, 60))
+    cover = warped[3, 20]
+    assert cover[:10].tolist() == [0.0] * 10
+    assert cover[10].item() == pytest.approx(0.5, abs=1e-5)
+    torch.testing.assert_close(cover[11:], torch.ones(49))
+    assert warped[:3].min() > 0.999  # colour goes on beyond the photo, so edges have no dark seam
+
+
+def test_warp_photo_finds_the_same_place_at_every_scale() -> None:
+    y, x = torch.meshgrid(torch.arange(600) + 0.5, torch.arange(800) + 0.5, indexing="ij")
+    blob = torch.exp(-((x - 523.2) ** 2 + (y - 211.7) ** 2) / (2 * 30**2))
+    photo = (blob * 255).round().byte().expand(3, -1, -1)
+    for scale in (0.1, 0.3, 0.7, 1.0, 1.9):
+        matrix = similarity(0.3, scale, 40.0, 25.0)
+        seen = geometry.warp_photo(photo, matrix, (700, 900))[0].double()
+        mass = seen.sum()
+        ys, xs = torch.arange(700) + 0.5, torch.arange(900) + 0.5
+        centre = torch.stack([(seen.sum(0) * xs).sum(), (seen.sum(1) * ys).sum()]) / mass
+        truth = geometry.apply(matrix, torch.tensor([[523.2, 211.7]]).double())[0]
+        if scale == 1.9:
+            assert truth[0] > 780  # partly outside: the centre of mass says nothing
+        else:
+            torch.testing.assert_close(centre, truth, atol=0.06, rtol=0)
+
+
+@given(
+    st.floats(-math.pi, math.pi),
+    st.floats(0.2, 5),
+    st.floats(-500, 500),
+    st.floats(-500, 500),
+    st.integers(2, 20),
+    st.integers(0, 2**31),
+)
+def test_similarity_from_points_is_exact_on_clean_points(
+    angle: float, scale: float, x: float, y: float, count: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(count, 2, dtype=torch.float64, generator=generator) * 100
+    points[1] = points[0] + torch.tensor([30.0, -20.0])
+    weights = torch.rand(count, generator=generator) + 0.1
+    truth = similarity(angle, scale, x, y)
+    fitted = geometry.similarity_from_points(points, geometry.apply(truth, points), weights)
+    torch.testing.assert_close(fitted, truth, atol=1e-7, rtol=1e-9)
+
+
+def test_similarity_from_points_ignores_points_of_no_weight() -> None:
+    points = torch.tensor([[0.0, 0], [10, 0], [3, 8]])
+    moved = points + 5
+    moved[2] = 1e6
+    fitted = geometry.similarity_from_points(points, moved, torch.tensor([1.0, 1, 0]))
+    torch.testing.assert_close(fitted, geometry.translation(5, 5))
+
+
+def test_similarity_from_points_is_never_a_reflection() -> None:
+    points = torch.tensor([[0.0, 0], [10, 0], [0, 10], [7, 3]])
+    mirrored = points * torch.tensor([-1.0, 1])
+    fitted = geometry.similarity_from_points(points, mirrored, torch.ones(4))
+    assert torch.linalg.det(fitted) >= 0
+
+
+def test_similarity_from_one_place_is_undetermined() -> None:
+    points = torch.tensor([[4.0, 4], [4, 4]])
+    assert geometry.similarity_from_points(points, points, torch.ones(2)).isnan().any()
+
+
+def target(points: list[list[float]], weights: list[float]) -> Target:
+    return Target.of(
+        torch.zeros(1, 32, 32), points=torch.tensor(points), point_weights=torch.tensor(weights)
+    )
+
+
+def test_closed_form_uses_the_points_that_both_have() -> None:
+    fixed = target([[5.0, 5], [15, 5], [10, 20]], [1, 1, 1])
+    shifted = [[8.0, 9], [18, 9], [13, 24]]
+    batch = Target.stack(
+        [
+            target(shifted, [1, 1, 1]),
+            target([shifted[0], [999.0, 999], shifted[2]], [1, 0, 1]),
+            target([shifted[0], [999.0, 999], [999, 999]], [1, 0, 0]),
+            target(shifted, [0, 0, 0]),
+        ]
+    )
+    fitted = geometry.closed_form(batch, fixed)
+    back = geometry.translation(-3, -4)
+    for matrix in fitted[:3]:
+        torch.testing.assert_close(matrix, back)
+    torch.testing.assert_close(fitted[3], torch.eye(3, dtype=torch.float64))
+
+
+def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
+    def disc(x: float, y: float, radius: float) -> Tensor:
+        ys, xs = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(96) + 0.5, indexing="ij")
+        return ((xs - x) ** 2 + (ys - y) ** 2 < radius**2).float()[None]
+
+    moving = Target.stack([Target.of(disc(40, 50, 12))])
+    fitted = geometry.closed_form(moving, Target.of(disc(55, 45, 18)))[0]
+    centre = geometry.apply(fitted, torch.tensor([[40.0, 50]]).double())[0]
+    torch.testing.assert_close(centre, torch.tensor([55.0, 45]).double(), atol=0.05, rtol=0)
+    assert geometry.scale_of(fitted) == pytest.approx(1.5, rel=0.01)
+
+
+def test_angle_and_scale_of_a_similarity() -> None:
+    matrix = similarity(0.3, 1.7, 4, 5)
+    assert geometry.angle_of(matrix) == pytest.approx(0.3)
+    assert geometry.scale_of(matrix) == pytest.approx(1.7)

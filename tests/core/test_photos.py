@@ -1,0 +1,251 @@
+import os
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from alignimation_core import PhotoError, photos
+
+EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
+    0x8769,
+    0x9003,
+    0x9004,
+    0x9291,
+    0x0132,
+    0x0112,
+)
+
+
+def picture(height: int = 24, width: int = 32) -> Image.Image:
+    """A smooth picture in which every place has its own colour."""
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([255 * x / width, 255 * y / height, 128 + 0 * x], axis=-1)
+    return Image.fromarray(rgb.astype(np.uint8))
+
+
+def save(path: Path, image: Image.Image | None = None, **dates: str) -> Path:
+    image = image or picture()
+    exif = image.getexif()
+    for name, value in dates.items():
+        if name == "modified":
+            exif[MODIFIED] = value
+        else:
+            tag = {"original": ORIGINAL, "digitized": DIGITIZED, "subsecond": SUBSECOND}[name]
+            exif.get_ifd(EXIF_POINTER)[tag] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, exif=exif)
+    return path
+
+
+def test_facts_are_size_hash_and_date(tmp_path: Path) -> None:
+    path = save(tmp_path / "a" / "one.jpg", original="2008:04:12 09:12:00")
+    photo = photos.facts(path, tmp_path)
+    assert (photo.name, photo.height, photo.width) == ("a/one.jpg", 24, 32)
+    assert (photo.taken, photo.taken_from) == (datetime(2008, 4, 12, 9, 12), "exif")
+    assert len(photo.sha256) == 64
+
+
+def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
+    every = {
+        "original": "2008:01:01 00:00:00",
+        "digitized": "2009:01:01 00:00:00",
+        "modified": "2010:01:01 00:00:00",
+    }
+    years = []
+    while every:
+        photo = photos.facts(save(tmp_path / "20110101.jpg", **every), tmp_path)
+        years.append((photo.taken.year, photo.taken_from))
+        every.pop(next(iter(every)))
+    photo = photos.facts(save(tmp_path / "20110101.jpg"), tmp_path)
+    years.append((photo.taken.year, photo.taken_from))
+    assert years == [(2008, "exif"), (2009, "exif"), (2010, "exif"), (2011, "name")]
+
+
+@pytest.mark.parametrize(
+    "date", ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00"]
+)
+def test_an_exif_date_that_is_none_falls_through_to_the_name(tmp_path: Path, date: str) -> None:
+    photo = photos.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
+    assert (photo.taken, photo.taken_from) == (datetime(2012, 5, 6), "name")
+
+
+def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
+    path = save(tmp_path / "IMG_2041.jpg")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    photo = photos.facts(path, tmp_path)
+    assert (photo.taken, photo.taken_from) == (datetime.fromtimestamp(1_000_000_000), "file")
+
+
+def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
+    same = "2008:04:12 09:12:00"
+    late = photos.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
+    early = photos.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
+    assert [photo.name for photo in photos.order([late, early])] == ["b.jpg", "a.jpg"]
+
+
+def test_photos_of_one_time_are_ordered_by_name_as_people_count(tmp_path: Path) -> None:
+    same = "2008:04:12 09:12:00"
+    taken = [
+        photos.facts(save(tmp_path / f"img{n}.jpg", original=same), tmp_path) for n in (10, 9, 1)
+    ]
+    assert [p.name for p in photos.order(taken)] == ["img1.jpg", "img9.jpg", "img10.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "date"),
+    [
+        ("IMG_20180704_101530.jpg", datetime(2018, 7, 4, 10, 15, 30)),
+        ("IMG-20180704-WA0003.jpg", datetime(2018, 7, 4)),
+        ("PXL_20190612_101530123~2.jpg", datetime(2019, 6, 12, 10, 15, 30)),
+        ("Screenshot_2018-07-04-10-15-30.png", datetime(2018, 7, 4, 10, 15, 30)),
+        ("WhatsApp Image 2018-07-04 at 10.15.30.jpeg", datetime(2018, 7, 4, 10, 15, 30)),
+        ("2008-04-12 (1).jpg", datetime(2008, 4, 12)),
+        ("1899.12.31.tif", datetime(1899, 12, 31)),
+        ("20180704_1015.jpg", datetime(2018, 7, 4, 10, 15)),
+        ("IMG_2041.jpg", None),
+        ("2018-13-04.jpg", None),
+        ("2018-02-30.jpg", None),
+        ("DSC20180704123.jpg", None),
+    ],
+)
+def test_date_in_name(name: str, date: datetime | None) -> None:
+    assert photos.date_in_name(name) == date
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31)),
+    st.sampled_from(["%Y%m%d_%H%M%S", "%Y-%m-%d %H.%M.%S", "%Y-%m-%d-%H-%M-%S"]),
+    st.sampled_from(["IMG_", "", "photo "]),
+)
+def test_every_date_written_into_a_name_is_read_back(
+    date: datetime, form: str, prefix: str
+) -> None:
+    assert photos.date_in_name(f"{prefix}{date.strftime(form)}.jpg") == date.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_upright(tmp_path: Path, orientation: int) -> None:
+    upright = picture()
+    undo = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = upright
+    for turn in undo.get(orientation, []):
+        stored = stored.transpose(turn)
+    stored.getexif()[ORIENTATION] = orientation
+    path = tmp_path / "turned.png"
+    stored.save(path, exif=stored.getexif())
+    photo = photos.facts(path, tmp_path)
+    assert (photo.height, photo.width) == (24, 32)
+    pixels = photos.load(path)
+    assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.array(upright))
+
+
+def test_a_turned_jpeg_reduced_while_decoding_is_upright_too(tmp_path: Path) -> None:
+    stored = picture(480, 640).transpose(Image.Transpose.ROTATE_90)
+    stored.getexif()[ORIENTATION] = 6
+    path = tmp_path / "turned.jpg"
+    stored.save(path, exif=stored.getexif(), quality=95)
+    small = photos.load(path, min_side=300)
+    assert small.shape == (3, 240, 320)
+    expected = torch.from_numpy(np.array(picture(240, 320))).permute(2, 0, 1)
+    assert (small.int() - expected.int()).abs().max() <= 8
+
+
+def test_a_reduced_photo_keeps_at_least_the_side_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    picture(600, 800).save(path)
+    sides = [max(photos.load(path, side).shape) for side in (50, 100, 101, 200, 399, 401, 2000)]
+    assert sides == [100, 100, 200, 200, 400, 800, 800]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fill", "expected"),
+    [
+        ("L", 77, (77, 77, 77)),
+        ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
+        ("LA", (0, 255), (0, 0, 0)),
+        ("CMYK", (0, 0, 0, 255), (0, 0, 0)),
+        ("1", 1, (255, 255, 255)),
+        ("I;16", 32768, (128, 128, 128)),
+    ],
+)
+def test_every_mode_becomes_rgb(
+    tmp_path: Path, mode: str, fill: object, expected: tuple[int, ...]
+) -> None:
+    path = tmp_path / "mode.tif"
+    if mode == "I;16":
+        Image.fromarray(np.full((4, 4), fill, np.uint16)).save(path)
+    else:
+        Image.new(mode, (4, 4), fill).save(path)  # type: ignore[arg-type]
+    assert tuple(photos.load(path)[:, 1, 2].tolist()) == expected
+
+
+def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.jpg"
+    picture(200, 300).save(whole)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(whole.read_bytes()[:-1500])
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    raw = tmp_path / "shot.NEF"
+    raw.write_bytes(b"raw")
+    reasons = {}
+    for path in (cut, empty, text, raw, tmp_path / "gone.jpg"):
+        with pytest.raises(PhotoError) as caught:
+            photos.load(path)
+        assert str(caught.value) == f"{path}: {caught.value.reason}"
+        reasons[path.name] = caught.value.reason
+    assert reasons.pop("cut.jpg").startswith("the picture is damaged: image file is truncated")
+    assert reasons == {
+        "empty.jpg": "the file is empty; replace or remove it",
+        "text.jpg": "this is no picture that Pillow knows; replace or remove it",
+        "shot.NEF": "camera raw files are not read; export it as JPEG or TIFF",
+        "gone.jpg": "the file is gone",
+    }
+
+
+def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
+    for name in ("b/10.jpg", "b/9.JPG", "b/deep/1.png", "b/notes.txt", "b/.hidden.jpg", "c.nef"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "b" / ".trash").mkdir()
+    (tmp_path / "b" / ".trash" / "old.jpg").touch()
+    output = tmp_path / "b" / "out"
+    (output / "frames").mkdir(parents=True)
+    (output / "frames" / "0001.png").touch()
+
+    def names(pattern: str) -> list[str]:
+        found, _ = photos.find(pattern, tmp_path, output)
+        return [photos.relative_name(path, tmp_path) for path in found]
+
+    assert names("b") == ["b/9.JPG", "b/10.jpg", "b/deep/1.png"]
+    assert names("b/*.jpg") == ["b/10.jpg"]
+    assert names("b/**/*.png") == ["b/deep/1.png"]
+    assert names("c.nef") == ["c.nef"]
+    assert names(str(tmp_path / "b" / "deep")) == ["b/deep/1.png"]
+
+
+def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    reasons = [photos.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
+    assert reasons[0] is not None
+    assert reasons[0].startswith(f"the folder {tmp_path / 'empty'} holds no photos (.apng .avif")
+    assert reasons[1:] == [
+        f"{tmp_path / 'no'} does not exist",
+        f"no file matches {tmp_path / '*.jpg'}",
+    ]

@@ -1,0 +1,925 @@
+import json
+import math
+import os
+import weakref
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from alignimation_core import (
+    AlignimationError,
+    Choice,
+    Detections,
+    Embedder,
+    OutputError,
+    Recipe,
+    RecipeError,
+    Registration,
+    StageError,
+    Target,
+    TransformModel,
+    Writer,
+    run,
+)
+from alignimation_core.settings import CanvasOptions, RefineOptions
+
+PHOTO_KEYS = [
+    "path",
+    "sha256",
+    "width",
+    "height",
+    "taken",
+    "taken_from",
+    "status",
+    "stage",
+    "reason",
+    "subject",
+    "canvas_from_photo",
+    "residual",
+    "residual_before",
+    "iterations",
+]
+KEYS = [
+    "alignimation",
+    "recipe",
+    "seed",
+    "device",
+    "canvas",
+    "reference",
+    "photos",
+    "outputs",
+    "seconds",
+    "summary",
+    "error",
+]
+
+
+@pytest.fixture
+def photos(tmp_path, discs):
+    return discs.series(tmp_path / "photos", discs.WARPS)
+
+
+@pytest.fixture
+def recipe(tmp_path, discs):
+    return Recipe(
+        photos=["photos/"],
+        output="out",
+        detector=discs.Blobs(),
+        subject_selector=discs.First(),
+        target_builder=discs.Points(),
+        transform_model=discs.ClosedForm(),
+        renderers=[discs.Array()],
+        reference="first",
+        refine=RefineOptions(passes=0),
+        canvas=CanvasOptions(size="64x48", border="black"),
+        folder=tmp_path,
+    )
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Read run.json."""
+    return lambda: json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+
+
+def failed(record):
+    """Return (stage, reason) of each failed photo by its bare name."""
+    return {
+        photo["path"].rpartition("/")[2]: (photo["stage"], photo["reason"])
+        for photo in record["photos"]
+        if photo["status"] == "failed"
+    }
+
+
+class Shift(TransformModel):
+    """The shift alone, which leaves a residual."""
+
+    name: ClassVar[str] = "shift"
+
+    def fit(self, moving, fixed, initial):
+        matrices = torch.eye(3, dtype=torch.float64).repeat(len(initial), 1, 1)
+        zeros = torch.zeros(len(initial))
+        return Registration(matrices, zeros, zeros, zeros.long(), zeros == 0)
+
+
+# what comes out
+
+
+def test_known_warps_are_recovered_and_the_frames_stand_still(recipe, photos, discs, written):
+    record = run(recipe)
+    assert record.summary == {"used": 4, "rejected": 0, "failed": 0}
+    assert record.outputs == ["frames.npy"]
+    canvas_from_subject = [
+        np.array(photo.canvas_from_photo) @ warp
+        for photo, warp in zip(record.photos, discs.WARPS, strict=True)
+    ]
+    for matrix in canvas_from_subject:  # each photo brings the subject to the same place
+        apart = (matrix - canvas_from_subject[0])[:2] @ np.c_[discs.BLOBS, np.ones(3)].T
+        assert np.abs(apart).max() < 0.05
+    frames = np.load(record.folder / "frames.npy").astype(float)
+    assert frames.shape == (4, 3, 48, 64)
+    assert np.abs(frames - frames[0]).mean() < 1.0
+    assert all(np.abs(frame - frames[0]).max() < 45 for frame in frames)
+    centroid = [
+        (np.mgrid[:48, :64] + 0.5) * plane / plane.sum() for plane in frames[2]
+    ]
+    seen = np.array([[c[1].sum(), c[0].sum()] for c in centroid])
+    expected = discs.BLOBS @ canvas_from_subject[0][:2, :2].T + canvas_from_subject[0][:2, 2]
+    assert np.abs(seen - expected).max() < 0.1
+
+
+def test_the_record_has_exactly_the_keys_that_others_read(recipe, photos, written):
+    record = run(recipe)
+    found = written()
+    assert list(found) == KEYS
+    assert all(list(photo) == PHOTO_KEYS for photo in found["photos"])
+    assert found == json.loads(json.dumps(record.as_json()))
+    assert found["recipe"] == recipe.dump()
+    assert found["canvas"] == {"width": 64, "height": 48}
+    assert found["reference"] == "photos/2020-01-01.png"
+    assert found["seconds"].keys() == {
+        "photos",
+        "detector",
+        "subject_selector",
+        "transform_model",
+        "renderer",
+    }
+    assert found["error"] is None
+    first = found["photos"][0]
+    assert first["path"] == "photos/2020-01-01.png"
+    assert (first["width"], first["height"]) == (64, 48)
+    assert (first["taken"], first["taken_from"]) == ("2020-01-01T00:00:00", "name")
+    assert (first["status"], first["stage"], first["reason"]) == ("used", None, None)
+    assert len(first["sha256"]) == 64
+    assert first["subject"].keys() == {"box", "score", "similarity", "keypoints"}
+    assert first["subject"]["keypoints"]["blue"] == pytest.approx([32.0, 33.0], abs=0.02)
+    assert first["residual"] == 0
+    assert all(photo["residual"] < 0.1 for photo in found["photos"])
+    assert found["photos"][1]["residual_before"] > 4
+
+
+def test_the_residual_is_the_rms_distance_in_percent_of_the_height(recipe, photos, discs, written):
+    record = run(replace(recipe, transform_model=Shift()))
+    places = [
+        (np.c_[[p.subject["keypoints"][n] for n in discs.NAMES], np.ones(3)])
+        @ np.array(p.canvas_from_photo)[:2].T
+        for p in record.photos
+    ]
+    for photo, place in zip(record.photos, places, strict=True):
+        rms = math.sqrt(((place - places[0]) ** 2).sum(1).mean())
+        assert photo.residual == pytest.approx(100 * rms / 48, abs=0.01)
+    assert record.photos[1].residual > 1
+
+
+def test_the_stages_that_come_along_do_the_same(tmp_path, photos, discs, discs_installed):
+    recipe = Recipe.of(
+        {
+            "photos": "photos/",
+            "detector": "blobs",
+            "canvas": {"size": "64x48"},
+            "renderers": [{"use": "gif"}, {"use": "frames", "path": "frames"}],
+        },
+        folder=tmp_path,
+    )
+    record = run(recipe)
+    assert record.summary["used"] == 4
+    assert record.outputs == ["animation.gif", "frames"]
+    assert len(list((record.folder / "frames").iterdir())) == 4
+    assert all(photo.residual < 0.3 for photo in record.photos)
+
+
+def test_the_command_gives_what_python_gives(
+    tmp_path, recipe, photos, discs_installed, command, written
+):
+    data = recipe.dump()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(data))
+    run(recipe)
+    frames, record = (tmp_path / "out" / "frames.npy").read_bytes(), written()
+    (tmp_path / "out" / "frames.npy").unlink()
+    done = command(tmp_path / "recipe.yaml")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "frames.npy").read_bytes() == frames
+    again = written()
+    again["seconds"] = record["seconds"] = {}
+    assert again == record
+
+
+def test_two_runs_give_the_same_bytes(tmp_path, photos, discs_installed):
+    renderers = ["gif", {"use": "video", "fps": 5}, {"use": "frames", "path": "f"}]
+    data = {"photos": "photos/", "detector": "blobs", "renderers": renderers, "output": "a"}
+    data["canvas"] = {"size": "64x48"}
+    for output in ("a", "b"):
+        run(Recipe.of(data | {"output": output}, folder=tmp_path))
+    names = sorted(
+        path.relative_to(tmp_path / "a")
+        for path in (tmp_path / "a").rglob("*")
+        if path.is_file() and path.name != "run.json"
+    )
+    assert len(names) == 6
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+# photos that are not as they should be
+
+
+def test_broken_photos_are_in_the_record_and_the_run_goes_on(tmp_path, recipe, photos, written):
+    (tmp_path / "photos" / "2020-01-02.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
+    (tmp_path / "photos" / "2020-01-03.jpg").write_bytes(b"")
+    cut = (tmp_path / "photos" / photos[3]).read_bytes()
+    (tmp_path / "photos" / photos[3]).write_bytes(cut[: len(cut) // 2])
+    record = run(recipe)
+    assert record.summary == {"used": 3, "rejected": 0, "failed": 3}
+    assert {p.path.rpartition("/")[2] for p in record.photos} == {
+        *photos,
+        "2020-01-02.jpg",
+        "2020-01-03.jpg",
+    }
+    reasons = failed(written())
+    assert all(stage == "photos" for stage, _ in reasons.values())
+    assert reasons["2020-01-02.jpg"][1] == (
+        "the picture is damaged: Truncated File Read; replace or remove it"
+    )
+    assert reasons["2020-01-03.jpg"][1] == "the file is empty; replace or remove it"
+    assert reasons[photos[3]][1].startswith("the picture is damaged: ")
+    assert len(np.load(record.folder / "frames.npy")) == 3
+
+
+def test_a_photo_without_the_subject_is_rejected_with_the_selectors_reason(
+    tmp_path, recipe, photos, written
+):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(tmp_path / "photos" / "2020-01-02 empty.png")
+    run(recipe)
+    record = written()
+    assert record["summary"] == {"used": 4, "rejected": 1, "failed": 0}
+    (photo,) = (photo for photo in record["photos"] if photo["status"] == "rejected")
+    assert (photo["path"], photo["stage"], photo["reason"]) == (
+        "photos/2020-01-02 empty.png",
+        "subject_selector",
+        "nothing here: 0 blobs",
+    )
+    assert photo["canvas_from_photo"] is None
+
+
+def test_no_subject_in_any_photo_fails_with_the_reasons(tmp_path, recipe, written):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "c.png").write_bytes(b"nothing")
+    with pytest.raises(AlignimationError) as error:
+        run(recipe)
+    assert str(error.value) == (
+        "no photo shows the subject: 2 rejected: nothing here (such as photos/a.png); "
+        "1 failed: this is no picture that Pillow knows; replace or remove it "
+        "(such as photos/c.png)"
+    )
+    record = written()
+    assert record["error"] == str(error.value)
+    assert record["summary"] == {"used": 0, "rejected": 2, "failed": 1}
+    assert record["outputs"] == []
+    assert not (tmp_path / "out" / "frames.npy").exists()
+
+
+def test_photos_that_are_all_broken_fail(tmp_path, recipe, written):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"nothing")
+    with pytest.raises(AlignimationError, match="no photo shows the subject: 1 failed: this is no"):
+        run(recipe)
+    assert written()["summary"]["failed"] == 1
+
+
+def test_photos_of_other_shapes_are_not_stretched(tmp_path, recipe, discs):
+    discs.series(tmp_path / "photos", discs.WARPS[:1])
+    tall = discs.placed(40, 70, math.radians(20), 1.3)
+    discs.paint(tmp_path / "photos" / "2020-01-02.png", tall, (120, 80))
+    record = run(recipe)
+    moved = np.array(record.photos[1].canvas_from_photo)
+    a, b = moved[:2, 0], moved[:2, 1]
+    assert np.linalg.norm(a) == pytest.approx(np.linalg.norm(b), rel=1e-6)
+    assert abs(a @ b) < 1e-6
+    assert record.photos[1].residual < 0.2
+
+
+def test_limit_takes_the_first_photos_in_time(recipe, photos):
+    record = run(recipe, limit=2)
+    assert [p.path for p in record.photos] == [f"photos/{name}" for name in photos[:2]]
+    assert len(np.load(record.folder / "frames.npy")) == 2
+
+
+def test_a_photo_named_twice_appears_once(recipe, photos):
+    record = run(replace(recipe, photos=["photos/", f"photos/{photos[0]}", "photos/../photos"]))
+    assert len(record.photos) == 4
+
+
+def test_outputs_inside_the_photos_folder_are_not_photos_of_the_next_run(
+    tmp_path, photos, discs_installed
+):
+    recipe = Recipe.of(
+        {
+            "photos": "photos/",
+            "output": "photos/out",
+            "detector": "blobs",
+            "canvas": {"size": "64x48"},
+            "renderers": ["frames", "gif"],
+        },
+        folder=tmp_path,
+    )
+    for _ in range(2):
+        assert len(run(recipe).photos) == 4
+
+
+@pytest.mark.parametrize("when", ["detect", "select", "build", "fit"])
+def test_a_photo_that_disappears_on_the_way_costs_only_itself(
+    tmp_path, recipe, photos, discs, written, when
+):
+    gone = tmp_path / "photos" / photos[2]
+
+    def vanishing(stage, verb):
+        class Vanishing(type(stage)):
+            pass
+
+        def wrapped(self, *given):
+            gone.unlink(missing_ok=True)
+            return getattr(type(stage), verb)(self, *given)
+
+        setattr(Vanishing, verb, wrapped)
+        return Vanishing()
+
+    kinds = {
+        "detect": "detector",
+        "select": "subject_selector",
+        "build": "target_builder",
+        "fit": "transform_model",
+    }
+    stage = vanishing(getattr(recipe, kinds[when]), when)
+    record = run(replace(recipe, **{kinds[when]: stage}))
+    assert failed(written()) == {photos[2]: ("photos", "the file is gone")}
+    assert record.outputs == ["frames.npy"]
+    assert len(np.load(record.folder / "frames.npy")) == 3
+
+
+def test_pixels_of_a_photo_that_disappears_cost_only_that_photo(
+    tmp_path, recipe, photos, discs, written
+):
+    class Vanishing(discs.Points):
+        def requires(self):
+            return frozenset({"pixels"})
+
+        def build(self, subject, size):
+            assert subject.image.shape == (3, *size)
+            if len(list((tmp_path / "photos").iterdir())) == 4:
+                (tmp_path / "photos" / photos[3]).unlink()
+            return super().build(subject, size)
+
+    record = run(replace(recipe, target_builder=Vanishing()))
+    assert failed(written()) == {photos[3]: ("photos", "the file is gone")}
+    assert record.summary["used"] == 3
+
+
+def test_when_all_photos_disappear_nothing_is_written(tmp_path, recipe, photos, discs, written):
+    class Vanishing(discs.ClosedForm):
+        def fit(self, moving, fixed, initial):
+            for path in (tmp_path / "photos").iterdir():
+                path.unlink()
+            return super().fit(moving, fixed, initial)
+
+    with pytest.raises(AlignimationError, match="^no photo could be read again to render it$"):
+        run(replace(recipe, transform_model=Vanishing()))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["run.json"]
+    assert written()["summary"]["failed"] == 4
+
+
+def test_a_file_name_that_is_no_utf8_is_kept(tmp_path, recipe, photos, written):
+    odd = os.fsencode(tmp_path / "photos") + b"/2020-01-09 caf\xe9.png"
+    os.rename(os.fsencode(tmp_path / "photos" / photos[0]), odd)
+    run(recipe)
+    assert [p["path"] for p in written()["photos"]][-1] == "photos/2020-01-09 caf\udce9.png"
+
+
+# the reference
+
+
+@pytest.mark.parametrize("name", ["2020-01-03.png", "photos/2020-01-03.png"])
+def test_a_photo_may_be_named_as_the_reference(recipe, photos, name):
+    record = run(replace(recipe, reference=name))
+    assert record.reference == "photos/2020-01-03.png"
+    assert record.photos[2].residual == 0
+
+
+def test_a_reference_that_is_no_photo_is_refused_before_anything_is_done(tmp_path, recipe, photos):
+    with pytest.raises(RecipeError) as error:
+        run(replace(recipe, reference="2020-02-01.png"))
+    assert str(error.value) == (
+        "recipe: reference: '2020-02-01.png' is not among the photos; use medoid, mean or first"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rejected_reference_is_named(tmp_path, recipe, photos, written):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(tmp_path / "photos" / photos[1])
+    with pytest.raises(AlignimationError) as error:
+        run(replace(recipe, reference=photos[1]))
+    assert str(error.value) == (
+        f"the reference {photos[1]!r} has no subject to align on; name one of the photos used, "
+        f"such as photos/{photos[0]}, or set `reference: medoid`"
+    )
+    assert written()["error"] == str(error.value)
+
+
+# folders
+
+
+def test_a_missing_or_empty_photos_folder_is_a_fault_of_the_recipe(tmp_path, recipe):
+    with pytest.raises(RecipeError) as error:
+        run(recipe)
+    assert str(error.value) == f"recipe: photos[0]: {tmp_path}/photos does not exist"
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(RecipeError, match="the folder .*/photos holds no photos"):
+        run(recipe)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("output", ["file", "file/out"])
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, recipe, photos, output):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError) as error:
+        run(replace(recipe, output=output))
+    what = "File exists" if output == "file" else "Not a directory"
+    assert str(error.value) == (
+        f"{tmp_path}/{output}: the output folder cannot be written: {what}; set `output`"
+    )
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_old_outputs_stay_until_new_ones_are_finished(tmp_path, recipe, photos, discs):
+    run(recipe)
+    before = (tmp_path / "out" / "frames.npy").read_bytes()
+    with pytest.raises(AlignimationError):
+        run(replace(recipe, renderers=[breaking(discs, "close")(path="frames.npy")]))
+    assert (tmp_path / "out" / "frames.npy").read_bytes() == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames.npy", "run.json"]
+
+
+# stages of others that do wrong: named with the photo, and the others go on
+
+
+def brightest(image):
+    """Return the green blob's height, by which these stages know the photo they fail on."""
+    return int(image[1].float().amax(1).argmax())
+
+
+def detecting(discs, change):
+    class Wrong(discs.Blobs):
+        def detect(self, images):
+            found = super().detect(images)
+            return [
+                change(seen) if brightest(image) == 17 else seen
+                for image, seen in zip(images, found, strict=True)
+            ]
+
+    return Wrong()
+
+
+def bad(seen, **changes):
+    return replace(seen, **changes)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: 1 / 0, "blobs: ZeroDivisionError: division by zero"),
+        (lambda _: None, "blobs: TypeError: expected Detections, got NoneType"),
+        (
+            lambda _: Detections.empty(),
+            "blobs: ValueError: it says that it provides keypoints.blue, keypoints.green, "
+            "keypoints.red, but did not",
+        ),
+        (
+            lambda seen: bad(seen, boxes=torch.zeros(1, 5)),
+            "blobs: ValueError: boxes: expected shape (n, 4), got (1, 5)",
+        ),
+        (
+            lambda seen: bad(seen, scores=torch.ones(2)),
+            "blobs: ValueError: scores: expected shape (1), got (2,)",
+        ),
+        (
+            lambda seen: bad(seen, boxes=seen.boxes * NAN),
+            "blobs: ValueError: boxes: expected finite numbers, got nan",
+        ),
+        (
+            lambda seen: bad(seen, keypoints=seen.keypoints * math.inf),
+            "blobs: ValueError: keypoints: expected finite numbers, got inf",
+        ),
+        (
+            lambda seen: bad(seen, scores=seen.scores * NAN),
+            "blobs: ValueError: scores: expected finite numbers, got nan",
+        ),
+        (
+            lambda seen: bad(seen, boxes=seen.boxes.flip(1)),
+            "blobs: ValueError: boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1",
+        ),
+    ],
+)
+def test_a_detector_that_does_wrong(recipe, photos, discs, written, change, reason):
+    record = run(replace(recipe, detector=detecting(discs, change)))
+    assert failed(written()) == {photos[1]: ("detector", reason)}
+    assert record.summary == {"used": 3, "rejected": 0, "failed": 1}
+    assert len(np.load(record.folder / "frames.npy")) == 3
+
+
+def test_a_keypoint_that_was_not_found_may_have_no_place(recipe, photos, discs):
+    def without(seen):
+        scores = torch.tensor([[1.0, 1.0, 0.0]])
+        points = seen.keypoints.clone()
+        points[0, 2] = NAN
+        return bad(seen, keypoints=points, keypoint_scores=scores)
+
+    class Two(discs.Points):
+        def build(self, subject, size):
+            points = [subject.keypoints[name] for name in ("red", "green")]
+            return Target.of(torch.zeros(1, *size), points=torch.tensor(points))
+
+    record = run(replace(recipe, detector=detecting(discs, without), target_builder=Two()))
+    assert record.summary["used"] == 4
+    assert record.photos[1].subject["keypoints"].keys() == {"red", "green"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda found: found[:-1], "blobs: TypeError: expected a list of 1 Detections, got 0"),
+        (tuple, "blobs: TypeError: expected a list of 1 Detections, got tuple"),
+        (lambda _: None, "blobs: TypeError: expected a list of 1 Detections, got NoneType"),
+    ],
+)
+def test_a_detector_that_answers_with_no_list_or_too_few(
+    recipe, photos, discs, written, answer, reason
+):
+    class Wrong(discs.Blobs):
+        def detect(self, images):
+            return answer(super().detect(images))
+
+    with pytest.raises(AlignimationError, match=r"^no photo shows the subject: 4 failed: blobs"):
+        run(replace(recipe, detector=Wrong()))
+    assert failed(written()) == dict.fromkeys(photos, ("detector", reason))
+
+
+class Colours(Embedder):
+    """The mean colour."""
+
+    name: ClassVar[str] = "colours"
+    same_above: ClassVar[float] = 0.5
+
+    def embed(self, images, detections):
+        return [torch.ones(len(seen), 2) / math.sqrt(2) for seen in detections]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: 1 / 0, "colours: ZeroDivisionError: division by zero"),
+        (lambda _: [1.0], "colours: TypeError: expected Tensor, got list"),
+        (
+            lambda rows: rows[0],
+            "colours: ValueError: embeddings: expected shape (1, n), got (2,)",
+        ),
+        (
+            lambda rows: rows.repeat(2, 1),
+            "colours: ValueError: embeddings: expected shape (1, n), got (2, 2)",
+        ),
+        (
+            lambda rows: rows * NAN,
+            "colours: ValueError: embeddings: expected finite numbers, got nan",
+        ),
+    ],
+)
+def test_an_embedder_that_does_wrong(recipe, photos, written, change, reason):
+    class Wrong(Colours):
+        def embed(self, images, detections):
+            return [
+                change(rows) if brightest(image) * 64 // image.shape[2] == 17 else rows
+                for image, rows in zip(images, super().embed(images, detections), strict=True)
+            ]
+
+    record = run(replace(recipe, embedder=Wrong()))
+    assert failed(written()) == {photos[1]: ("embedder", reason)}
+    assert record.summary["used"] == 3
+    assert record.seconds["embedder"] >= 0
+
+
+def test_a_selector_is_given_embeddings_and_full_size_detections(recipe, photos, discs):
+    seen = []
+
+    class Watching(discs.First):
+        def select(self, observations):
+            seen.extend(observations)
+            return [Choice(0, similarity=0.25) for _ in observations]
+
+    record = run(replace(recipe, embedder=Colours(), subject_selector=Watching()))
+    assert [each.photo.name for each in seen] == [f"photos/{name}" for name in photos]
+    assert all(each.embeddings.shape == (1, 2) for each in seen)
+    assert all(each.same_above == 0.5 for each in seen)
+    assert seen[0].detections.keypoints[0].numpy() == pytest.approx(
+        discs.BLOBS + [32, 24], abs=0.02
+    )
+    assert [photo.subject["similarity"] for photo in record.photos] == [0.25] * 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda _: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda choices: choices[1:], "TypeError: expected a list of 4 Choice, got 3"),
+        (lambda _: None, "TypeError: expected a list of 4 Choice, got NoneType"),
+        (lambda choices: [0, *choices[1:]], "TypeError: expected Choice, got int"),
+        (
+            lambda choices: [*choices[:3], Choice(1)],
+            "IndexError: photos/2020-01-04.png: chose detection 1 of 1",
+        ),
+        (
+            lambda choices: [Choice(-1), *choices[1:]],
+            "IndexError: photos/2020-01-01.png: chose detection -1 of 1",
+        ),
+        (
+            lambda choices: [Choice(0, similarity=NAN), *choices[1:]],
+            "ValueError: photos/2020-01-01.png: the similarity is nan",
+        ),
+    ],
+)
+def test_a_selector_that_does_wrong_ends_the_run(recipe, photos, discs, written, answer, reason):
+    class Wrong(discs.First):
+        def select(self, observations):
+            return answer(super().select(observations))
+
+    with pytest.raises(StageError) as error:
+        run(replace(recipe, subject_selector=Wrong()))
+    assert str(error.value) == f"subject_selector first: {reason}"
+    assert written()["error"] == str(error.value)
+    assert written()["summary"]["failed"] == 4
+
+
+def building(discs, change):
+    class Wrong(discs.Points):
+        def build(self, subject, size):
+            target = super().build(subject, size)
+            return change(target) if 2.2 < subject_turn(subject) else target
+
+    return Wrong()
+
+
+def subject_turn(subject):
+    """Return how far red lies below green, degrees: 8 for the second photo."""
+    (x0, y0), (x1, y1) = subject.keypoints["red"], subject.keypoints["green"]
+    turn = math.degrees(math.atan2(y1 - y0, x1 - x0))
+    return turn if turn > 5 else 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: 1 / 0, "points: ZeroDivisionError: division by zero"),
+        (lambda target: target.image, "points: TypeError: expected a Target, got Tensor"),
+        (
+            lambda target: replace(target, image=torch.zeros(1, 4, 5)),
+            "points: ValueError: image: expected shape (C, 128, 128), got (1, 4, 5)",
+        ),
+        (
+            lambda target: Target.of(torch.zeros(2, 128, 128), points=target.points),
+            "points: it drew (2, 3) channels and points here, but (1, 3) before",
+        ),
+        (
+            lambda target: Target.of(target.image, points=target.points[:2]),
+            "points: it drew (1, 2) channels and points here, but (1, 3) before",
+        ),
+        (
+            lambda target: replace(target, image=target.image + NAN),
+            "points: ValueError: image: not all numbers are finite",
+        ),
+        (
+            lambda target: replace(target, points=target.points * NAN),
+            "points: ValueError: points: not all numbers are finite",
+        ),
+        (
+            lambda target: replace(target, image=target.image.byte()),
+            "points: TypeError: image: expected float32 in [0, 1], got torch.uint8",
+        ),
+        (
+            lambda target: replace(target, weights=torch.ones(3)),
+            "points: ValueError: weights: expected shape (1), got (3,)",
+        ),
+    ],
+)
+def test_a_target_builder_that_does_wrong(recipe, photos, discs, written, change, reason):
+    record = run(replace(recipe, target_builder=building(discs, change)))
+    assert failed(written()) == {photos[1]: ("target_builder", reason)}
+    assert record.summary["used"] == 3
+
+
+def fitting(discs, change):
+    class Wrong(discs.ClosedForm):
+        def fit(self, moving, fixed, initial):
+            found = super().fit(moving, fixed, initial.clone())
+            for i, matrix in enumerate(found.matrices):
+                if math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])) < -7.5:
+                    found = change(found, i)
+            return found
+
+    return Wrong()
+
+
+def putting(matrix):
+    def change(found, i):
+        found.matrices[i] = torch.tensor(matrix, dtype=torch.float64)
+        return found
+
+    return change
+
+
+def refusing(found, i):
+    reasons = [None] * len(found.matrices)
+    reasons[i] = "it went astray"
+    return replace(found, failures=tuple(reasons))
+
+
+WRONG_TRANSFORM = "closed-form: it gave a transform that mirrors, flattens or explodes the photo"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda *_: 1 / 0, "closed-form: ZeroDivisionError: division by zero"),
+        (lambda *_: 5, "closed-form: TypeError: expected a Registration, got int"),
+        (
+            lambda found, _: replace(found, residuals=torch.zeros(9)),
+            "closed-form: ValueError: residuals: expected shape (1), got (9,)",
+        ),
+        (
+            lambda found, _: Registration(
+                torch.eye(3).expand(7, 3, 3), *[torch.zeros(7, dtype=torch.int64)] * 4
+            ),
+            "closed-form: ValueError: expected 1 matrices, got 7",
+        ),
+        (
+            putting([[NAN, 0, 0], [0, 1, 0], [0, 0, 1]]),
+            "closed-form: it gave a transform with numbers that are not finite",
+        ),
+        (putting([[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), WRONG_TRANSFORM),
+        (putting([[0, 0, 5], [0, 0, 5], [0, 0, 1]]), WRONG_TRANSFORM),
+        (putting([[1e-9, 0, 5], [0, 1e-9, 5], [0, 0, 1]]), WRONG_TRANSFORM),
+        (putting([[1e200, 0, 5], [0, 1e200, 5], [0, 0, 1]]), WRONG_TRANSFORM),
+        (refusing, "closed-form: it went astray"),
+    ],
+)
+def test_a_transform_model_that_does_wrong(recipe, photos, discs, written, change, reason):
+    record = run(replace(recipe, transform_model=fitting(discs, change)))
+    assert failed(written()) == {photos[1]: ("transform_model", reason)}
+    assert record.summary["used"] == 3
+
+
+def test_a_reference_that_cannot_be_fitted_ends_the_run(recipe, photos, discs):
+    class Wrong(discs.ClosedForm):
+        def fit(self, moving, fixed, initial):
+            raise ValueError("no\nidea")
+
+    with pytest.raises(AlignimationError) as error:
+        run(replace(recipe, transform_model=Wrong()))
+    assert str(error.value) == (
+        "photos/2020-01-01.png: the reference could not be aligned with itself: closed-form: "
+        "ValueError: no idea; set `reference` to another photo"
+    )
+
+
+def breaking(discs, at):
+    """Return a renderer that fails at a verb."""
+
+    class BreakingWriter(discs.ArrayWriter):
+        def write(self, frame):
+            if at == "write" and frame.index == 1:
+                raise RuntimeError("out of ink")
+            super().write(frame)
+
+        def close(self):
+            if at == "close":
+                raise RuntimeError("out of ink")
+            path = super().close()
+            return str(path) if at == "type" else path
+
+    class Breaking(discs.Array):
+        name: ClassVar[str] = "breaking"
+
+        def open(self, canvas, count, folder):
+            if at == "open":
+                raise RuntimeError("out of ink")
+            return None if at == "nothing" else BreakingWriter(folder / self.path)
+
+    return Breaking
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        ("open", "RuntimeError: out of ink"),
+        ("write", "RuntimeError: out of ink"),
+        ("close", "RuntimeError: out of ink"),
+        ("nothing", "open: expected a Writer, got NoneType"),
+        ("type", "close: expected a Path, got str"),
+    ],
+)
+def test_a_renderer_that_does_wrong_harms_no_other(
+    tmp_path, recipe, photos, discs, written, at, reason
+):
+    renderers = [
+        discs.Array(path="a.npy"),
+        breaking(discs, at)(path="b.npy"),
+        discs.Array(path="c.npy"),
+    ]
+    with pytest.raises(AlignimationError) as error:
+        run(replace(recipe, renderers=renderers))
+    assert str(error.value) == f"renderer breaking: {reason}"
+    assert written()["outputs"] == ["a.npy", "c.npy"]
+    assert written()["error"] == str(error.value)
+    assert written()["summary"]["used"] == 4
+    for name in ("a.npy", "c.npy"):
+        assert len(np.load(tmp_path / "out" / name)) == 4
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {"b.npy"}
+    assert left == {"a.npy", "c.npy", "run.json"}
+    assert (tmp_path / "out" / "b.npy").exists() == (at == "type")
+
+
+def test_all_renderers_that_fail_are_named(recipe, photos, discs):
+    renderers = [breaking(discs, "open")(path="a"), breaking(discs, "write")(path="b")]
+    with pytest.raises(AlignimationError) as error:
+        run(replace(recipe, renderers=renderers))
+    assert str(error.value).count("renderer breaking: RuntimeError: out of ink") == 2
+
+
+def test_an_error_of_our_own_from_a_plugin_says_what_it_says(recipe, photos, discs):
+    class Full(discs.Array):
+        def open(self, canvas, count, folder):
+            raise OutputError(f"{folder}: the disk is full; make room")
+
+    with pytest.raises(AlignimationError, match="^.*/out: the disk is full; make room$"):
+        run(replace(recipe, renderers=[Full()]))
+
+
+# memory
+
+
+def alive(references):
+    return sum(reference() is not None for reference in references)
+
+
+def most_alive(tmp_path, recipe, discs, count):
+    """Run over so many photos; return how many pictures and frames were alive at once at most."""
+    images, frames, most = [], [], {"images": 0, "frames": 0}
+
+    class Counting(discs.Blobs):
+        def detect(self, pictures):
+            images.extend(weakref.ref(picture) for picture in pictures)
+            most["images"] = max(most["images"], alive(images))
+            return super().detect(pictures)
+
+    class Forgetful(Writer):
+        def write(self, frame):
+            frames.append(weakref.ref(frame.image))
+            most["frames"] = max(most["frames"], alive(frames))
+            most["images"] = max(most["images"], alive(images))
+
+        def close(self):
+            return tmp_path / "out" / "nothing"
+
+        def abort(self):
+            pass
+
+    class Nothing(discs.Array):
+        def open(self, canvas, count, folder):
+            return Forgetful()
+
+    folder = tmp_path / f"photos{count}"
+    warps = [discs.placed(30 + i % 5, 24, math.radians(i % 7)) for i in range(count)]
+    discs.series(folder, warps)
+    stages = {"detector": Counting(), "renderers": [Nothing()], "photos": [str(folder)]}
+    assert run(replace(recipe, **stages)).summary["used"] == count
+    assert len(images) == len(frames) == count
+    return most
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, recipe, discs):
+    few = most_alive(tmp_path, recipe, discs, 20)
+    many = most_alive(tmp_path, recipe, discs, 60)
+    assert many == few
+    assert many["images"] <= 16
+    assert many["frames"] <= 2

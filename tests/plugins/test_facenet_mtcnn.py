@@ -1,0 +1,204 @@
+"""The detector ``mtcnn`` on two real portraits, with its bundled weights."""
+
+import imageio.v3 as iio
+import matplotlib.cbook
+import pytest
+import skimage.data
+import torch
+from pydantic import ValidationError
+from torch.nn import functional
+
+from alignimation_facenet import MTCNN
+
+NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+
+# Set by hand on enlarged pictures, in continuous pixels: pupils, tip of the nose, corners of the
+# mouth; left is the subject's left.
+ASTRONAUT = torch.tensor(
+    [[246.6, 103.3], [203.2, 101.3], [223.0, 127.5], [245.5, 141.0], [202.8, 139.8]]
+)
+HOPPER = torch.tensor(
+    [[304.5, 187.0], [221.0, 190.5], [267.5, 237.5], [306.0, 277.0], [228.5, 281.0]]
+)
+
+
+def astronaut() -> torch.Tensor:
+    return torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1).contiguous()
+
+
+def hopper() -> torch.Tensor:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return torch.from_numpy(iio.imread(file, extension=".jpg")).permute(2, 0, 1).contiguous()
+
+
+def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
+    size = [round(side * factor) for side in image.shape[-2:]]
+    return functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+
+
+def error(points: torch.Tensor, truth: torch.Tensor) -> float:
+    """Return the largest distance in percent of the eye distance."""
+    return float((points - truth).norm(dim=-1).max() / (truth[0] - truth[1]).norm() * 100)
+
+
+@pytest.fixture(scope="module")
+def detector() -> MTCNN:
+    return MTCNN()
+
+
+@pytest.mark.parametrize(("portrait", "truth"), [(astronaut, ASTRONAUT), (hopper, HOPPER)])
+def test_the_face_is_found_with_its_points_by_the_subjects_own_side(detector, portrait, truth):
+    (found,) = detector.detect([portrait()])
+    assert len(found) == 1
+    assert found.keypoint_names == NAMES
+    assert error(found.keypoints[0], truth) < 7
+    assert error(found.keypoints[0, :2], truth[:2]) < 4.5
+    assert found.scores[0] > 0.99
+    assert found.keypoint_scores.tolist() == [[1.0] * 5]
+    assert {part.dtype for part in (found.boxes, found.scores, found.keypoints)} == {torch.float32}
+    assert not found.keypoints.requires_grad
+    assert not found.keypoints.is_inference()  # those cannot take part in a gradient
+
+
+def test_the_box_holds_the_face_from_brow_to_chin(detector):
+    (found,) = detector.detect([astronaut()])
+    x0, y0, x1, y1 = found.boxes[0].tolist()
+    assert 165 < x0 < 195
+    assert 45 < y0 < 90
+    assert 255 < x1 < 285
+    assert 155 < y1 < 185
+
+
+def test_coordinates_are_those_of_the_image_given_though_it_is_reduced(detector):
+    portrait = astronaut()
+    (small,), (large,) = detector.detect([portrait]), detector.detect([resized(portrait, 4)])
+    assert error(large.keypoints[0] / 4, small.keypoints[0]) < 1.5
+    assert (large.boxes[0] / 4 - small.boxes[0]).abs().max() < 6
+
+
+def test_points_follow_the_photo_to_a_fraction_of_a_pixel(detector):
+    # One portrait at many scales and places. The points of the cascade alone are off by 0.8 pixels
+    # in y at any scale, which a fit against 1 / scale brings to light, and scatter by 2 to 3 %.
+    from alignimation_core import geometry
+
+    portrait, scales, points = hopper(), torch.linspace(0.4, 1.3, 16), []
+    for i, scale in enumerate(scales.tolist()):
+        new_from_old = geometry.translation(0.37 * i, 5 - 0.61 * i) @ geometry.scaling(scale, scale)
+        size = (round(600 * scale), round(512 * scale))
+        moved = geometry.warp_photo(portrait, new_from_old, size, padding="zeros")[:3]
+        (found,) = detector.detect([(moved * 255).round().byte()])
+        points.append(geometry.apply(new_from_old.inverse(), found.keypoints[0].double()))
+    seen = torch.stack(points)
+    scatter = seen.std(0).norm(dim=-1) / (HOPPER[0] - HOPPER[1]).norm() * 100
+    assert scatter.max() < 1.0
+    against = torch.stack([torch.ones(16), 1 / scales], 1).double()
+    offsets = torch.linalg.lstsq(against, seen.flatten(1)).solution[1].reshape(5, 2)
+    assert offsets.mean(0).abs().max() < 0.25
+
+
+def test_a_mirrored_photo_gives_mirrored_points_with_sides_exchanged(detector):
+    portrait = astronaut()
+    (plain,), (mirrored,) = detector.detect([portrait]), detector.detect([portrait.flip(-1)])
+    back = mirrored.keypoints[0, [1, 0, 2, 4, 3]]
+    back[:, 0] = 512 - back[:, 0]
+    assert error(back, plain.keypoints[0]) < 2
+
+
+def test_a_face_cut_by_the_border_keeps_its_points(detector):
+    cut = 192  # the box begins at 180
+    (whole,), (part,) = detector.detect([astronaut()]), detector.detect([astronaut()[..., cut:]])
+    assert len(part) == 1
+    shift = torch.tensor([cut, 0.0])
+    assert error(part.keypoints[0] + shift, whole.keypoints[0]) < 8
+
+
+def test_images_of_different_sizes_in_one_call_equal_one_by_one(detector):
+    images = [astronaut(), hopper(), resized(astronaut(), 0.5), torch.zeros(3, 60, 90).byte()]
+    together = detector.detect(images)
+    for image, found in zip(images, together, strict=True):
+        (alone,) = detector.detect([image])
+        for name in ("boxes", "scores", "keypoints"):
+            assert torch.equal(getattr(found, name), getattr(alone, name))
+    assert [len(found) for found in together] == [1, 1, 1, 0]
+    assert detector.detect([]) == []
+
+
+def test_a_second_detector_answers_the_same(detector):
+    (one,), (other,) = detector.detect([hopper()]), MTCNN().detect([hopper()])
+    assert torch.equal(one.keypoints, other.keypoints)
+    assert torch.equal(one.boxes, other.boxes)
+
+
+def test_two_faces_come_best_first(detector):
+    both = torch.zeros(3, 600, 1024, dtype=torch.uint8)
+    both[:, :512, :512], both[:, :, 512:] = astronaut(), hopper()
+    (found,) = detector.detect([both])
+    assert len(found) == 2
+    assert found.scores[0] >= found.scores[1]
+    nearest = sorted(found.keypoints[:, 2, 0].tolist())
+    assert nearest == pytest.approx([223, 512 + 267.5], abs=6)
+
+
+@pytest.mark.parametrize("shape", [(3, 240, 320), (3, 40, 500), (3, 41, 500), (3, 1, 1)])
+def test_without_a_face_the_answer_is_empty_and_keeps_the_names(detector, shape):
+    (found,) = detector.detect([torch.full(shape, 90, dtype=torch.uint8)])
+    assert len(found) == 0
+    assert found.keypoints.shape == (0, 5, 2)
+    assert found.keypoint_names == NAMES
+
+
+def test_noise_holds_no_face(detector):
+    noise = torch.randint(0, 256, (3, 300, 400), generator=torch.manual_seed(3)).byte()
+    assert len(detector.detect([noise])[0]) == 0
+
+
+def test_min_face_counts_pixels_of_the_reduced_image():
+    portrait = hopper()  # 600 pixels high
+    (found,) = MTCNN(min_face=100).detect([portrait])
+    longer = float((found.boxes[0, 2:] - found.boxes[0, :2]).max())
+    assert 200 < longer < 260
+    assert len(MTCNN(min_face=round(longer * 1.2)).detect([portrait])[0]) == 0
+    # Reduced to a third the face is some 77 pixels high.
+    assert len(MTCNN(max_side=200, min_face=55).detect([portrait])[0]) == 1
+    assert len(MTCNN(max_side=200, min_face=100).detect([portrait])[0]) == 0
+
+
+def test_score_threshold_leaves_out_doubtful_faces():
+    blurred = resized(resized(astronaut(), 0.12), 4)
+    (all_found,) = MTCNN(score_threshold=0.5, min_face=20).detect([blurred])
+    threshold = float(all_found.scores[0]) + 1e-4
+    assert len(all_found)
+    assert len(MTCNN(score_threshold=threshold, min_face=20).detect([blurred])[0]) == 0
+
+
+def test_it_says_what_it_gives_and_what_it_looks_at():
+    assert MTCNN().provides() == {"keypoints", *(f"keypoints.{name}" for name in NAMES)}
+    assert MTCNN(max_side=800).input_side() == 800
+    assert MTCNN().weights_needed() == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_face": 19}, "Input should be greater than or equal to 20"),
+        ({"max_side": 47}, "Input should be greater than or equal to 48"),
+        ({"score_threshold": 1}, "Input should be less than 1"),
+        ({"score_treshold": 0.5}, "Extra inputs are not permitted"),
+        ({"device": "gpu"}, "Value error, 'gpu' is not one of auto, cpu, cuda, cuda:N, mps"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValidationError) as error:
+        MTCNN(**options)
+    assert [fault["msg"] for fault in error.value.errors()] == [message]
+    assert [fault["loc"] for fault in error.value.errors()] == [tuple(options)]
+
+
+def test_a_smallest_face_as_large_as_the_image_is_refused():
+    with pytest.raises(ValidationError) as error:
+        MTCNN(min_face=300, max_side=300)
+    (fault,) = error.value.errors()
+    assert fault["msg"] == (
+        "Value error, min_face 300 leaves no face to find in images of max_side 300; make it "
+        "smaller"
+    )

@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import alignimation_core
+from alignimation_core.registry import registry
+
+HEAVY = ("torch", "torchvision", "kornia", "facenet_pytorch", "av", "imageio", "pycocotools")
+
+
+def modules_after(code):
+    """Return which heavy modules a fresh interpreter has imported after running some code."""
+    code = f"import sys, json\n{code}\nprint(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_importing_the_core_imports_nothing_heavy():
+    assert modules_after("import alignimation_core") == []
+
+
+def test_importing_every_plugin_imports_nothing_heavy():
+    plugins = {found.stage.__module__ for s in registry().stages.values() for found in s.values()}
+    packages = sorted({name.partition(".")[0] for name in plugins})
+    assert len(packages) >= 5
+    assert modules_after("\n".join(f"import {name}" for name in packages)) == []
+
+
+COMMAND = """
+from alignimation_core.cli import main
+try:
+    status = main({arguments!r})
+except SystemExit as end:
+    status = end.code
+assert status == 0, status
+"""
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--list", "--schema"])
+def test_what_only_tells_imports_nothing_heavy(option):
+    assert modules_after(COMMAND.format(arguments=[option])) == []
+
+
+def test_check_imports_nothing_heavy(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "photos: photos/\ndetector: mtcnn\nembedder: facenet\nsubject_selector: identity\n"
+        "renderers: [video, gif, webp, frames]\n"
+    )
+    assert modules_after(COMMAND.format(arguments=[str(path), "--check"])) == []
+
+
+def test_the_public_names_are_all_there():
+    for name in alignimation_core.__all__:
+        assert getattr(alignimation_core, name) is not None
+    assert len(set(alignimation_core.__all__)) == len(alignimation_core.__all__)
+    names = {}
+    exec("from alignimation_core import *", names)
+    assert set(alignimation_core.__all__) <= names.keys()
+
+
+def test_nothing_public_is_left_out_of_the_public_names():
+    public = {
+        name
+        for name, member in vars(alignimation_core).items()
+        if isinstance(member, type) and not name.startswith("_")
+    }
+    assert public <= set(alignimation_core.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = alignimation_core.nothing
