@@ -16,7 +16,7 @@ CELL = 9.0
 """Pixels of the reduced picture that a mask's cell takes while its edge is refined."""
 PIXELS = 120_000
 """Most pixels of the reduced picture."""
-REACH = 2
+REACH = 1
 """Half the side of the guided filter's window, pixels of the reduced picture."""
 BLUR = 0.025
 """Reach of the blurred background, as a share of the canvas's long side."""

@@ -34,13 +34,13 @@ MOST_FROM_COLOUR = 3.0
 """Log-odds at most that colour may speak against the silhouette."""
 TRUST_IN_SILHOUETTE = 4.0
 """Factor on the silhouette's log-odds: its half-way line is more precise than its cells are."""
-PRIOR = 0.01
+PRIOR = 0.02
 """Weight of a pixel's odds, against that of a link between two pixels of one colour."""
 CONTRAST = 1500.0
 """How fast a link weakens with the squared difference of its pixels' colours."""
 WEAKEST_LINK = 0.01
 ITERATIONS = 20
-GUIDED_NOISE = 1e-5
+GUIDED_NOISE = 1e-4
 """Variance of colour, in a window of the guided filter, below which there is no edge."""
 
 

@@ -251,9 +251,9 @@ def test_pixels_are_registered_and_ncc_does_not_mind_the_light():
 def test_autograd_finds_the_same(optimizer, loss):
     moving, fixed, truth = moved_faces([similarity(10, 1.1, 4, 2), similarity(-8, 0.9, -3, 2)])
     start = similarity(3, 1.03, 1, -1) @ truth
-    result = Similarity(optimizer=optimizer, loss=loss, iterations=40).fit(moving, fixed, start)
+    result = Similarity(optimizer=optimizer, loss=loss, iterations=60).fit(moving, fixed, start)
     assert result.failures == (None, None)
-    assert worst_corner(result.matrices, truth).max() < 0.2
+    assert worst_corner(result.matrices, truth).max() < 0.3
     assert (result.residuals <= result.residuals_before).all()
 
 

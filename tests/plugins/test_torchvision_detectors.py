@@ -36,7 +36,7 @@ PUBLISHED = {
     "v2": (zoo.maskrcnn_resnet50_fpn_v2, zoo.MaskRCNN_ResNet50_FPN_V2_Weights),
     "keypoints": (zoo.keypointrcnn_resnet50_fpn, zoo.KeypointRCNN_ResNet50_FPN_Weights),
 }
-THRESHOLDS = {"v1": 0.5, "v2": 0.3, "keypoints": 0.6}
+THRESHOLDS = {"v1": 0.9, "v2": 0.65, "keypoints": 0.6}
 
 
 def random_network(kind: str) -> nn.Module:
@@ -48,9 +48,9 @@ def random_network(kind: str) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 module.running_var[::7] = 1e-5
                 module.weight[::7] = 1e-5**0.5
-        if kind == "v1":
-            network.roi_heads.box_predictor.cls_score.bias[LABELS["person"]] += 4
         if kind != "keypoints":
+            likely = LABELS["person" if kind == "v1" else "dog"]
+            network.roi_heads.box_predictor.cls_score.bias[likely] += 6
             network.roi_heads.mask_predictor.mask_fcn_logits.weight *= 0.1
     return network
 
