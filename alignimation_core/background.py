@@ -16,8 +16,8 @@ CELL = 9.0
 """Pixels of the reduced picture that a mask's cell takes while its edge is refined."""
 PIXELS = 120_000
 """Most pixels of the reduced picture."""
-REACH = 1
-"""Half the side of the guided filter's window, pixels of the reduced picture."""
+REACH = 4.5
+"""Half the side of the guided filter's window, pixels of the canvas; at least one reduced pixel."""
 BLUR = 0.025
 """Reach of the blurred background, as a share of the canvas's long side."""
 
@@ -52,7 +52,7 @@ def replaced(
         lies beyond the photo is background.
     """
     matte, cell = matte_of(image, mask, photo_size, canvas_from_photo)
-    subject = matting.foreground(image, matte, max(4, math.ceil(cell / 3)))
+    subject = matting.foreground(image, matte, max(12, math.ceil(cell / 3)))
     if background == "remove":
         return torch.cat([subject, matte[None]])
     if background == "blur":
@@ -60,7 +60,7 @@ def replaced(
     else:
         rgb = ImageColor.getrgb(background)[:3]
         behind = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
-    return behind + matte * (subject - behind)
+    return matte * subject + (1 - matte) * behind
 
 
 def matte_of(
@@ -79,9 +79,11 @@ def matte_of(
         in pixels of the canvas.
     """
     height, width = image.shape[-2:]
-    grid, photo_from_grid = _extended(mask, photo_size)
-    canvas_from_grid = canvas_from_photo.double() @ photo_from_grid
-    cell = max(_stretch(canvas_from_grid, grid.shape))
+    canvas_from_mask = canvas_from_photo.double() @ geometry.as_tensor(mask.image_from_mask)
+    cell = max(_stretch(canvas_from_mask, (mask.height, mask.width)))
+    more = 1 + math.ceil(2 * REACH / cell)
+    grid = _extended(mask, photo_size, more)
+    canvas_from_grid = canvas_from_mask @ geometry.translation(-more, -more)
     shrink = max(1.0, cell / CELL, math.sqrt(height * width / PIXELS))
     size = (max(1, round(height / shrink)), max(1, round(width / shrink)))
     reduced_from_canvas = geometry.scaling(size[1] / width, size[0] / height)
@@ -91,14 +93,14 @@ def matte_of(
     silhouette = _drawn(grid, reduced_from_canvas @ canvas_from_grid, size)
     real = _cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
     matte = matting.refine(reduced, silhouette, cell / shrink, real)
-    fine = matting.guided(image, reduced, matte, REACH)
+    fine = matting.guided(image, reduced, matte, max(1, round(REACH / shrink)))
     if float(real.min()) < 1:
         fine = fine * _cover(photo_size, canvas_from_photo, (height, width))
     return fine, cell
 
 
-def _extended(mask: Mask, photo_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the grid with a cell more on each side, and ``photo_from_grid``.
+def _extended(mask: Mask, photo_size: tuple[int, int], more: int) -> Tensor:
+    """Return the mask's grid with some cells more on each side.
 
     Repeated where the photo ends there, so that a subject who is cut off by the photo's border is
     not eroded at it; empty elsewhere.
@@ -111,12 +113,12 @@ def _extended(mask: Mask, photo_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     across, down = _stretch(photo_from_mask, (height, width))
     near = torch.tensor([across, across, down, down]) * 0.5
     ends = (beyond < near).float()
-    grid = functional.pad(mask.tensor()[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
-    grid[:, 0] *= ends[0]
-    grid[:, -1] *= ends[1]
-    grid[0] *= ends[2]
-    grid[-1] *= ends[3]
-    return grid, photo_from_mask @ geometry.translation(-1, -1)
+    grid = functional.pad(mask.tensor()[None, None], (more,) * 4, mode="replicate")[0, 0]
+    grid[:, :more] *= ends[0]
+    grid[:, -more:] *= ends[1]
+    grid[:more] *= ends[2]
+    grid[-more:] *= ends[3]
+    return grid
 
 
 def _stretch(matrix: Tensor, size: tuple[int, ...]) -> tuple[float, float]:
@@ -163,16 +165,14 @@ def _blurred(image: Tensor, matte: Tensor) -> Tensor:
     height, width = matte.shape
     reach = max(1, round(BLUR * max(height, width)))
     step = max(1, reach // 6)
-    packed = torch.cat([image, matte[None]])[None]
-    small = functional.avg_pool2d(packed, step, step, ceil_mode=True, count_include_pad=False)[0]
+    few, share = matting.sampled(image, step), matting.sampled(matte[None], step)
     # a little more than the subject, whose edge the matte may miss by a pixel
-    there = 1 - functional.max_pool2d(small[None, 3:], 3, stride=1, padding=1)[0]
-    sums = torch.cat([there * small[:3], there])
+    there = 1 - functional.max_pool2d(share, 3, stride=1, padding=1)
+    sums = torch.cat([there * few, there])
     everywhere = sums.mean((1, 2), keepdim=True)
     for _ in range(3):
         sums = matting.box(sums, max(1, reach // step // 2))
     sums = sums + 1e-3 * everywhere + 1e-9
-    blurred = functional.interpolate(
-        (sums[:3] / sums[3:])[None], scale_factor=float(step), mode="bicubic", align_corners=False
+    return functional.interpolate(
+        (sums[:3] / sums[3:])[None], scale_factor=float(step), mode="bilinear", align_corners=False
     )[0, :, :height, :width]
-    return blurred.clamp(0, 1)

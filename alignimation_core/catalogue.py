@@ -74,9 +74,12 @@ def check(recipe: Recipe) -> str:
     """Return what a run of the recipe would work on.
 
     Raises:
-        RecipeError: a folder, glob or file of the recipe gives no photo.
+        RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
+            that it names is not there.
     """
-    lines = [f"{len(recipe.find_photos())} photos"]
+    count = len(recipe.find_photos())
+    recipe.check_weights()
+    lines = [f"{count} photo{'' if count == 1 else 's'}"]
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():
             path = weights.find(needed, local)

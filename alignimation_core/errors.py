@@ -47,11 +47,12 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        """Return ``recipe.yaml:7: renderers[1].fps: message``."""
+        """Return ``recipe.yaml:7: renderers[1].fps: message``, in one line whatever it quotes."""
         place = self.where if self.line is None else f"{self.where}:{self.line}"
-        return (
+        text = (
             f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
         )
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class RecipeError(AlignimationError):

@@ -18,9 +18,7 @@ MARGIN = 0.12
 """Room around the subject's boxes at the tightest, as a share of their extent."""
 FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
-REACH = 6.0
-"""How far around the subject a centre is looked for, in the same units."""
-MAP = 160
+MAP = 256
 """Side of the map of the cover, pixels."""
 
 
@@ -65,7 +63,9 @@ def frame(
         @ geometry.scaling(scale, scale)
         @ geometry.translation(-float(centre[0]), -float(centre[1]))
     )
-    return Canvas(height, width), canvas_from_level @ level_from_reference
+    return Canvas(
+        height, width, options.background == "remove"
+    ), canvas_from_level @ level_from_reference
 
 
 def upright(aligned: Sequence[Chosen]) -> float:
@@ -123,7 +123,7 @@ class Cover:
             centre: (2,) in the levelled frame.
             least: half the height that shows the subject: no smaller one is given.
         """
-        ticks = torch.linspace(-1, 1, 41, dtype=torch.float64)
+        ticks = (torch.arange(40, dtype=torch.float64) + 0.5) / 20 - 1
         grid = torch.cartesian_prod(ticks * self._aspect, ticks)
 
         def fits(half: float) -> bool:
@@ -151,18 +151,17 @@ class Cover:
             high: (2,) lower right corner.
         """
         start = (low + high) / 2
-        unit = _half_height(low, high, start, self._aspect)
-        ticks = (torch.arange(MAP, dtype=torch.float64) + 0.5) / MAP * 2 - 1
-        grid = torch.cartesian_prod(ticks, ticks).flip(1) * (REACH * unit)
-        cover = self.at(start + grid).reshape(1, MAP, MAP)
-        pixels = MAP / (2 * REACH)  # of the map, a unit
-        widest = self.widest(start, unit) / unit
-        place = torch.tensor([0.0, 0.0, math.log(widest)], dtype=torch.float64, requires_grad=True)
-        descent = torch.optim.Adam([place], lr=0.03)
+        least = _half_height(low, high, start, self._aspect)
+        unit = self.widest(start, least)  # so that steps are as large as the crop
         reach = torch.stack([start - low, high - start]) / unit
-        for _ in range(200):
+        far = 1 + float((self._bounds() - start).abs().max()) / unit
+        ticks = ((torch.arange(MAP, dtype=torch.float64) + 0.5) / MAP * 2 - 1) * far * unit
+        cover = self.at(start + torch.cartesian_prod(ticks, ticks).flip(1)).reshape(1, MAP, MAP)
+        place = torch.zeros(3, dtype=torch.float64, requires_grad=True)  # centre, log of half
+        descent = torch.optim.Adam([place], lr=0.03)
+        for _ in range(300):
             half = torch.stack([place[2].exp() * self._aspect, place[2].exp()])
-            box = (torch.cat([place[:2] - half, place[:2] + half]) + REACH) * pixels
+            box = (torch.cat([place[:2] - half, place[:2] + half]) + far) * (MAP / (2 * far))
             invented = 1 - geometry.crop(cover, box, (48, 48)).mean()
             cut = torch.relu(reach - (half + torch.stack([place[:2], -place[:2]])))
             loss = 100 * torch.relu(invented - self._allowed) + 20 * cut.sum() - place[2]
@@ -170,3 +169,10 @@ class Cover:
             loss.backward()  # type: ignore[no-untyped-call]
             descent.step()
         return start + place[:2].detach() * unit
+
+    def _bounds(self) -> Tensor:
+        """Return the (2, 2) corners of what all photos cover, without the furthest twentieth."""
+        boxes = torch.cat([torch.zeros_like(self._limits), self._limits], dim=-1)[:, 0]
+        bounds = _bounds(torch.linalg.inv(self._photo_from_level), boxes)
+        low = torch.quantile(bounds[:, :2], 0.05, dim=0)
+        return torch.stack([low, torch.quantile(bounds[:, 2:], 0.95, dim=0)])

@@ -72,9 +72,7 @@ def _colour_model(image: Tensor, weight: Tensor, cell: float) -> tuple[Tensor, T
     step = max(2, round(cell / 2))
     weight = weight + 1e-6  # far from what is sure, all colours around
     sums = torch.cat([weight[None], weight * image, weight * _products(image)])
-    reduced = functional.avg_pool2d(
-        sums[None], step, step, ceil_mode=True, count_include_pad=False
-    )[0]
+    reduced = _block_sums(sums, step)
     reduced = box(box(reduced, 1), 1)
     mean = reduced[1:4] / reduced[0]
     covariance = reduced[4:] / reduced[0] - _products(mean) + _diagonal(COLOUR_NOISE)
@@ -86,6 +84,13 @@ def _colour_model(image: Tensor, weight: Tensor, cell: float) -> tuple[Tensor, T
         align_corners=False,
     )[0, :, :height, :width]
     return model[:3], model[3:]
+
+
+def _block_sums(images: Tensor, step: int) -> Tensor:
+    height, width = images.shape[-2:]
+    padded = functional.pad(images, (0, -width % step, 0, -height % step))
+    down, across = padded.shape[-2] // step, padded.shape[-1] // step
+    return padded.reshape(len(images), down, step, across, step).sum((2, 4))
 
 
 def _products(colour: Tensor) -> Tensor:
@@ -182,18 +187,25 @@ def guided(image: Tensor, reduced: Tensor, matte: Tensor, reach: int) -> Tensor:
     slope, _ = _solve(covariance, sums[4:7] - level * mean)
     offset = level - (slope * mean).sum(0)
     plane = box(torch.cat([slope, offset[None]]), reach)
-    plane = functional.interpolate(
-        plane[None], image.shape[-2:], mode="bilinear", align_corners=False
-    )[0]
-    fine = (plane[:3] * image).sum(0) + plane[3]
-    return ((fine - 0.05) / 0.9).clamp(0, 1)
+    # beyond these pixels all windows are flat
+    around = (4 * reach + 1, 1, 2 * reach)
+    edge = functional.max_pool2d(matte[None], *around) + functional.max_pool2d(
+        -matte[None], *around
+    )
+    size = (image.shape[-2], image.shape[-1])
+    flat, edge = (functional.interpolate(map_[None], size)[0, 0] for map_ in (matte[None], edge))
+    place = edge.flatten().nonzero()[:, 0]
+    slope_and_offset = _interpolated(plane, place, size, size)
+    fine = (slope_and_offset[:3] * image.flatten(1)[:, place]).sum(0) + slope_and_offset[3]
+    return flat.flatten().index_copy(0, place, ((fine - 0.05) / 0.9).clamp(0, 1)).reshape(size)
 
 
 def foreground(image: Tensor, matte: Tensor, reach: int) -> Tensor:
     """Take the background out of the colours of half-covered pixels.
 
     Blur fusion (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021,
-    https://arxiv.org/abs/2006.14970), its two means taken from the reduced picture.
+    https://arxiv.org/abs/2006.14970), its two means taken from the reduced picture, and from pure
+    pixels rather than from mixed ones.
 
     Args:
         image: (3, h, w) float32 in [0, 1].
@@ -201,31 +213,65 @@ def foreground(image: Tensor, matte: Tensor, reach: int) -> Tensor:
         reach: half the side of the window in which colours are sought, pixels.
 
     Returns:
-        (3, h, w) float32 in [0, 1]: the picture where the matte is 1; the subject's colours,
-        spread outwards, where it is less.
+        (3, h, w) float32 in [0, 1]: the picture where the matte is 1; the subject's colours
+        alone where it is less, spread outwards, and nothing of the picture where it is 0.
     """
     step = max(1, reach // 4)
-    packed = torch.cat([matte * image, matte[None], image])
-    reduced = functional.avg_pool2d(
-        packed[None], step, step, ceil_mode=True, count_include_pad=False
-    )[0]
-    reduced[4:] -= reduced[:3]
-    share = reduced[3:4]
-    sums = box(torch.cat([reduced[:4], reduced[4:], 1 - share]), max(1, reach // step))
-    means = torch.cat([sums[:3] / (sums[3] + 1e-4), sums[4:7] / (sums[7] + 1e-4)])
+    few, share = sampled(image, step), sampled(matte[None], step)
+    front, back = share**3, (1 - share) ** 3  # the purest pixels count
+    sums = box(torch.cat([front * few, front, back * few, back]), reach // step)
+    means = torch.cat([sums[:3] / (sums[3] + 1e-3), sums[4:7] / (sums[7] + 1e-3)])
     height, width = matte.shape
-    means = functional.interpolate(
-        means[None], scale_factor=float(step), mode="bilinear", align_corners=False
-    )[0, :, :height, :width]
-    front, back = means[:3], means[3:]
-    left = image - matte * front - (1 - matte) * back
-    return torch.addcmul(front, matte, left).clamp(0, 1)
+    grown = functional.interpolate(means[None, :3], scale_factor=float(step))[0, :, :height, :width]
+    result = torch.where(matte == 1, image, grown).flatten(1)
+    place = ((matte > 0) & (matte < 1)).flatten().nonzero()[:, 0]
+    spanned = (means.shape[-2] * step, means.shape[-1] * step)
+    here = _interpolated(means, place, (height, width), spanned)
+    alpha, (front, back) = matte.flatten()[place], (here[:3], here[3:])
+    left = image.flatten(1)[:, place] - alpha * front - (1 - alpha) * back
+    result[:, place] = (front + alpha * left).clamp(0, 1)
+    return result.reshape(3, height, width)
+
+
+def _interpolated(
+    maps: Tensor, place: Tensor, size: tuple[int, int], spanned: tuple[int, int]
+) -> Tensor:
+    """Return reduced maps at some pixels, bilinearly: far less work than at all of them.
+
+    Args:
+        maps: (C, h', w').
+        place: (n,) int64, ``row * width + column``.
+        size: (height, width) that ``place`` counts in.
+        spanned: (height, width) that the maps cover, in the same pixels.
+
+    Returns:
+        (C, n).
+    """
+    x = (place % size[1] + 0.5) * (2 / spanned[1]) - 1
+    y = (torch.div(place, size[1], rounding_mode="floor") + 0.5) * (2 / spanned[0]) - 1
+    grid = torch.stack([x, y], dim=-1)[None, None]
+    return functional.grid_sample(
+        maps[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )[0, :, 0]
+
+
+def sampled(images: Tensor, step: int) -> Tensor:
+    """Return every ``step``-th pixel of (C, h, w), the middle ones of their blocks."""
+    down, across = (
+        (torch.arange(0, side, step) + step // 2).clamp(max=side - 1) for side in images.shape[-2:]
+    )
+    return images[:, down][:, :, across]
 
 
 def box(images: Tensor, reach: int) -> Tensor:
-    """Return the means of (C, h, w) over windows of ``2 reach + 1``, edges repeated."""
-    side = 2 * reach + 1
-    padded = functional.pad(images[None], (reach, reach, 0, 0), mode="replicate")
-    rows = functional.avg_pool2d(padded, (1, side), stride=1)
-    padded = functional.pad(rows, (0, 0, reach, reach), mode="replicate")
-    return functional.avg_pool2d(padded, (side, 1), stride=1)[0]
+    """Return the means of (C, h, w) over windows of ``2 reach + 1``, edges repeated.
+
+    For small windows: by shifted sums, which take a third of the time of ``avg_pool2d``.
+    """
+    for axis, pad in ((-1, (reach, reach, 0, 0)), (-2, (0, 0, reach, reach))):
+        length = images.shape[axis]
+        padded = functional.pad(images[None], pad, mode="replicate")[0]
+        images = padded.narrow(axis, 0, length).clone()
+        for shift in range(1, 2 * reach + 1):
+            images += padded.narrow(axis, shift, length)
+    return images / (2 * reach + 1) ** 2

@@ -198,14 +198,19 @@ def _check_numbers(seen: Detections) -> None:
     if points is not None and seen.keypoint_scores is not None:
         points = points[seen.keypoint_scores > 0]
     for name, values in (("boxes", seen.boxes), ("scores", seen.scores), ("keypoints", points)):
-        if values is not None and not values.isfinite().all():
-            raise ValueError(f"{name}: expected finite numbers, got {_first_bad(values)}")
+        if values is not None:
+            _check_finite(name, values)
     if not (seen.boxes[:, 2:] >= seen.boxes[:, :2]).all():
         raise ValueError("boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
 
 
-def _first_bad(values: Tensor) -> float:
-    return float(values[~values.isfinite()][0])
+def _check_finite(name: str, values: Tensor) -> None:
+    if values.device.type != "cpu" or not values.is_floating_point():
+        given = f"{values.dtype} on {values.device}"
+        raise TypeError(f"{name}: expected torch.float32 on cpu, got {given}")
+    if not values.isfinite().all():
+        bad = float(values[~values.isfinite()][0])
+        raise ValueError(f"{name}: expected finite numbers, got {bad}")
 
 
 def _embed(
@@ -217,8 +222,7 @@ def _embed(
             if row.ndim != 2 or len(row) != len(seen):
                 shape = tuple(row.shape)
                 raise ValueError(f"embeddings: expected shape ({len(seen)}, n), got {shape}")
-            if not row.isfinite().all():
-                raise ValueError(f"embeddings: expected finite numbers, got {_first_bad(row)}")
+            _check_finite("embeddings", row)
         return rows
 
     whole = {id(entry): seen for entry, _, seen in found}

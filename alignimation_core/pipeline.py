@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from alignimation_core import framing, geometry, photos, rendering, weights
+from alignimation_core import background, framing, geometry, photos, rendering, weights
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.data import Canvas, Choice, Observation, Subject
 from alignimation_core.errors import AlignimationError, OutputError, PhotoError
@@ -73,6 +73,7 @@ class Run:
     def go(self, limit: int | None) -> Record:
         """Do everything, in order; see ``run``."""
         files = self.recipe.find_photos()
+        self.recipe.check_weights()
         self._make_folder()
         torch.manual_seed(self.recipe.seed)
         try:
@@ -161,7 +162,11 @@ class Run:
                         choice.index, similarity=choice.similarity
                     )
                     entry.record.show(subject)
-                    chosen.append((entry, subject))
+                    replaced = self.recipe.canvas.background != "keep"
+                    if replaced and (reason := background.unusable(subject)):
+                        entry.record.fail("detector", reason)
+                    else:
+                        chosen.append((entry, subject))
                 step()
         if not chosen:
             raise AlignimationError(f"no photo shows the subject: {self._why_none()}")
@@ -245,10 +250,12 @@ class Run:
     def _render(
         self, aligned: Sequence[Chosen], canvas: Canvas, canvas_from_reference: torch.Tensor
     ) -> None:
-        placed = [(a.entry, canvas_from_reference @ a.reference_from_photo) for a in aligned]
+        placed = [
+            (a.entry, a.subject, canvas_from_reference @ a.reference_from_photo) for a in aligned
+        ]
         with self._timed("renderer", len(placed)) as step:
             done, failures = rendering.render(
-                placed, canvas, self.recipe.canvas.border, self.recipe.renderers, self.folder, step
+                placed, canvas, self.recipe.canvas, self.recipe.renderers, self.folder, step
             )
         self.record.outputs = [photos.relative_name(path, self.folder) for path in done]
         if failures:

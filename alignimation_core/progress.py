@@ -48,8 +48,8 @@ class Progress:
 class Lines(Progress):
     """Plain lines, for logs and pipes: one every ten seconds and one after each stage."""
 
-    def __init__(self, stream: TextIO = sys.stderr, every: float = 10.0) -> None:
-        self._stream, self._every = stream, every
+    def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
+        self._stream, self._every = stream or sys.stderr, every
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Step]:

@@ -182,6 +182,32 @@ class Recipe:
         source = source.overridden(((kind, "device") for kind in moved), origin)
         return replace(self, **moved, source=source)
 
+    def check_weights(self) -> None:
+        """Refuse files of weights that the recipe names and that are not there.
+
+        Raises:
+            RecipeError: with each of them.
+        """
+        from alignimation_core import weights
+
+        faults: list[Fault] = []
+        for _, place, stage in self.stages():
+            try:
+                missing = [
+                    local
+                    for needed, local in stage.weights_needed()
+                    if local is not None and weights.find(needed, local) is None
+                ]
+            except Exception as error:  # any failure of a plugin's own code
+                what = f"{stage.name!r} failed to say which weights it needs: {in_one_line(error)}"
+                faults.append(self.fault(place, what))
+                continue
+            for local in missing:
+                what = f"{local} is no file; give another, or leave this out for the published one"
+                faults.append(self.fault((*place, "weights"), what))
+        if faults:
+            raise RecipeError(faults)
+
     def check_devices(self) -> None:
         """Refuse devices that this machine does not have; imports torch.
 
@@ -315,7 +341,10 @@ def _mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
             yield place, f"{stage.name!r} failed to say what it needs: {in_one_line(error)}"
             return
         if missing:
-            yield place, _explain_missing(recipe, stage, missing)
+            yield place, _explain_missing(recipe, stage.name, missing)
+    background = recipe.canvas.background
+    if background != "keep" and "masks" not in there:
+        yield ("canvas", "background"), _explain_missing(recipe, background, frozenset({"masks"}))
     if recipe.refine.passes and isinstance(recipe.detector, AnnotationDetector):
         name = recipe.detector.name
         text = f"the detector {name!r} cannot look again at aligned photos; leave refine out"
@@ -339,23 +368,22 @@ def _mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         paths.setdefault(path, i)
 
 
-def _explain_missing(recipe: Recipe, stage: Stage, missing: frozenset[Ability]) -> str:
+def _explain_missing(recipe: Recipe, name: str, missing: frozenset[Ability]) -> str:
     if "embeddings" in missing:
         names = ", ".join(sorted(registry().stages["embedder"])) or "none is installed"
-        return f"{stage.name!r} needs an embedder; add `embedder: NAME` (available: {names})"
+        return f"{name!r} needs an embedder; add `embedder: NAME` (available: {names})"
     plain = sorted(word for word in missing if "." not in word)
     words = plain or sorted(word.partition(".")[2] for word in missing)
     what = " and ".join(plain) if plain else f"the keypoints {', '.join(words)}"
     able = []
-    for name, found in sorted(registry().stages["detector"].items()):
+    for detector, found in sorted(registry().stages["detector"].items()):
         try:
             gives = found.stage().provides()
         except Exception:  # noqa: S112  # required options, or any failure of a plugin's own code
             continue
         if missing <= gives:
-            able.append(name)
+            able.append(detector)
     hint = f"detectors that do: {', '.join(able)}" if able else "no installed detector does"
     return (
-        f"{stage.name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; "
-        f"{hint}"
+        f"{name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; {hint}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -124,17 +125,20 @@ class Record:
         return {status: counts[status] for status in ("used", "rejected", "failed")}
 
     def reasons(self) -> list[tuple[str, int, str]]:
-        """Return (stage and reason, how many, example photo), most frequent first.
+        """Return (status and reason, how many, example photo), most frequent first.
 
-        Numbers are left out of the reasons, so that alike ones count together.
+        Rejections count together by what stands before the colon, failures by all but numbers.
         """
-        groups: dict[str, list[str]] = {}
+        groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
+            reason = photo.reason or ""
+            if photo.status == "rejected":
+                reason = reason.partition(":")[0]
             if photo.status != "used":
-                general = (photo.reason or "").partition(":")[0]
-                groups.setdefault(f"{photo.status}: {general}", []).append(photo.path)
+                text = f"{photo.status}: {reason}"
+                groups.setdefault(re.sub(r"\d+", "#", text), []).append((text, photo.path))
         return sorted(
-            ((text, len(paths), paths[0]) for text, paths in groups.items()),
+            ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
             key=lambda row: -row[1],
         )
 

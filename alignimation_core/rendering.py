@@ -10,17 +10,21 @@ from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import geometry
-from alignimation_core.data import Canvas, Frame, Photo
+from alignimation_core import background, geometry
+from alignimation_core.data import Canvas, Frame, Photo, Subject
 from alignimation_core.errors import AlignimationError, PhotoError, StageError
 from alignimation_core.observations import Entry, ask, load_ahead
+from alignimation_core.settings import CanvasOptions
 from alignimation_core.stages import Renderer, Writer
+
+Placed = tuple[Entry, Subject, Tensor]
+"""A photo, its subject in full-size photo pixels, and the (3, 3) ``canvas_from_photo``."""
 
 
 def render(
-    placed: Sequence[tuple[Entry, Tensor]],
+    placed: Sequence[Placed],
     canvas: Canvas,
-    border: str,
+    options: CanvasOptions,
     renderers: Sequence[Renderer],
     folder: Path,
     step: Callable[[], None],
@@ -32,9 +36,9 @@ def render(
     removes what was half written.
 
     Args:
-        placed: photos, each with its (3, 3) ``canvas_from_photo``, in order.
+        placed: photos with their subjects and transforms, in order.
         canvas: the rectangle to show.
-        border: what fills it beyond a photo; see ``CanvasOptions``.
+        options: what fills it beyond a photo and behind the subject.
         renderers: what to write.
         folder: the output folder; it exists.
         step: called after each photo.
@@ -63,7 +67,7 @@ def render(
                 what = f"open: expected a Writer, got {type(writer).__name__}"
                 failures.append(StageError("renderer", renderer.name, what))
         count = 0
-        for frame in frames(placed, canvas, border) if writers else ():
+        for frame in frames(placed, canvas, options) if writers else ():
             count += 1
             for renderer, writer in tuple(writers):
                 known = len(failures)
@@ -92,7 +96,7 @@ def render(
     return done, failures
 
 
-def frames(placed: Sequence[tuple[Entry, Tensor]], canvas: Canvas, border: str) -> Iterator[Frame]:
+def frames(placed: Sequence[Placed], canvas: Canvas, options: CanvasOptions) -> Iterator[Frame]:
     """Yield the aligned photos one by one, decoding ahead.
 
     Each photo is decoded no larger than the canvas needs, and only what the canvas shows is
@@ -100,11 +104,11 @@ def frames(placed: Sequence[tuple[Entry, Tensor]], canvas: Canvas, border: str) 
     """
     size = (canvas.height, canvas.width)
     wanted = [
-        ((entry, matrix), entry.photo.path, _long_side(entry.photo, matrix))
-        for entry, matrix in placed
+        ((entry, subject, matrix), entry.photo.path, _long_side(entry.photo, matrix))
+        for entry, subject, matrix in placed
     ]
     index = 0
-    for (entry, canvas_from_photo), picture in load_ahead(wanted):
+    for (entry, subject, canvas_from_photo), picture in load_ahead(wanted):
         if isinstance(picture, PhotoError):
             entry.record.fail("photos", picture.reason)
             continue
@@ -112,7 +116,15 @@ def frames(placed: Sequence[tuple[Entry, Tensor]], canvas: Canvas, border: str) 
         photo_from_picture = geometry.scaling(
             photo.width / picture.shape[-1], photo.height / picture.shape[-2]
         )
-        image = fill(picture, canvas_from_photo @ photo_from_picture, size, border)
+        image = fill(picture, canvas_from_photo @ photo_from_picture, size, options.border)
+        if options.background != "keep" and subject.mask is not None:
+            image = background.replaced(
+                image,
+                subject.mask,
+                (photo.height, photo.width),
+                canvas_from_photo,
+                options.background,
+            )
         yield Frame((image * 255).round().byte(), index, photo)
         index += 1
 
@@ -156,13 +168,11 @@ def _blurred(picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int]
     """Return the picture continued beyond its border and blurred, (3, height, width) float32."""
     small = (max(8, size[0] // 16), max(8, size[1] // 16))
     shrink = geometry.scaling(small[1] / size[1], small[0] / size[0])
-    beyond = geometry.warp_photo(
-        picture, shrink @ canvas_from_picture, small, padding="border"
-    )[:3]
+    beyond = geometry.warp_photo(picture, shrink @ canvas_from_picture, small, padding="border")[:3]
     for _ in range(3):
         beyond = functional.avg_pool2d(
             functional.pad(beyond[None], (2, 2, 2, 2), mode="replicate"), 5, stride=1
         )[0]
-    return functional.interpolate(beyond[None], size, mode="bicubic", align_corners=False)[
-        0
-    ].clamp(0, 1)
+    return functional.interpolate(beyond[None], size, mode="bicubic", align_corners=False)[0].clamp(
+        0, 1
+    )

@@ -45,6 +45,20 @@ class StageChoice(BaseModel):
 Choice = Annotated[StageChoice, BeforeValidator(_use)]
 
 
+def _word_or_colour(value: str, words: tuple[str, ...]) -> str:
+    if value not in words:
+        from PIL import ImageColor
+
+        try:
+            ImageColor.getrgb(value)
+        except ValueError:
+            known = ", ".join(words)
+            raise ValueError(
+                f"{value!r} is neither {known} nor a colour such as '#102030'"
+            ) from None
+    return value
+
+
 class CanvasOptions(BaseModel):
     """What every frame shows."""
 
@@ -81,6 +95,13 @@ class CanvasOptions(BaseModel):
             "such as black or '#102030'"
         ),
     ] = "blur"
+    background: Annotated[
+        str,
+        Field(
+            description="what becomes of what is behind the subject: keep, remove (transparent), "
+            "blur, or a colour such as white or '#102030'; all but keep need a detector of masks"
+        ),
+    ] = "keep"
 
     @field_validator("size")
     @classmethod
@@ -92,16 +113,12 @@ class CanvasOptions(BaseModel):
     @field_validator("border")
     @classmethod
     def _known_border(cls, border: str) -> str:
-        if border not in ("blur", "mirror", "edge"):
-            from PIL import ImageColor
+        return _word_or_colour(border, ("blur", "mirror", "edge"))
 
-            try:
-                ImageColor.getrgb(border)
-            except ValueError:
-                raise ValueError(
-                    f"{border!r} is neither blur, mirror, edge nor a colour such as '#102030'"
-                ) from None
-        return border
+    @field_validator("background")
+    @classmethod
+    def _known_background(cls, background: str) -> str:
+        return _word_or_colour(background, ("keep", "remove", "blur"))
 
     def allowed_border(self) -> float:
         """Return the share of all frames' pixels that may lie beyond their photos."""

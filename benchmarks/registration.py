@@ -136,6 +136,12 @@ def timed(fit: Callable[[], Registration], repeats: int) -> tuple[Registration, 
     return registration, best
 
 
+def first(batch: Target, count: int) -> Target:
+    """Return the first photos of a batch."""
+    parts = (batch.image, batch.weights, batch.points, batch.point_weights)
+    return Target(*(part[:count] for part in parts))
+
+
 def beside_kornia(options: argparse.Namespace, size: Size) -> None:
     """Print both on the same targets."""
     generator = np.random.default_rng(options.seed)
@@ -155,16 +161,10 @@ def beside_kornia(options: argparse.Namespace, size: Size) -> None:
         )
         initial = geometry.closed_form(moving, fixed)
         ours, seconds = timed(lambda m=moving, f=fixed, i=initial: Similarity().fit(m, f, i), 3)
-        few = Target(
-            *(
-                getattr(moving, part)[: options.pairs]
-                for part in ("image", "weights", "points", "point_weights")
-            )
-        )
         print(
             f"\n{name}; {options.keypoints} keypoints, the start off by {options.noise:g} px each"
         )
-        print(f"{'':34}{'photos':>7}{'ms/photo':>10}{'median %':>10}{'worst %':>10}{'ratio':>14}")
+        print(f"{'':34}{'photos':>7}{'ms/photo':>10}{'median %':>10}{'worst %':>10}{'ratio':>20}")
 
         def row(
             label: str, matrices: torch.Tensor, milliseconds: float | None, ratio: str = ""
@@ -173,20 +173,21 @@ def beside_kornia(options: argparse.Namespace, size: Size) -> None:
             clock = "" if milliseconds is None else f"{milliseconds:.1f}"
             print(
                 f"{label:34}{len(matrices):7}{clock:>10}{float(error.median()):10.5f}"
-                f"{float(error.max()):10.5f}{ratio:>14}"
+                f"{float(error.max()):10.5f}{ratio:>20}"
             )
             return error
 
         row("as they are", torch.eye(3, dtype=torch.float64).repeat(len(truth), 1, 1), None)
         row("closed form on the keypoints", initial, None)
         own = row("similarity", ours.matrices, seconds / options.batch * 1e3)
-        for start in ("identity", "closed-form"):
-            if not options.pairs:
-                continue
+        for count in (1, 8):
+            few, starts = first(moving, count), initial[:count]
+            part, spent = timed(lambda m=few, f=fixed, i=starts: Similarity().fit(m, f, i), 3)
+            row(f"similarity, {count} at once", part.matrices, spent / len(part.matrices) * 1e3)
+        few, starts = first(moving, options.pairs), initial[: options.pairs]
+        for start in ("identity", "closed-form") if options.pairs else ():
             model = KorniaRegistrator(start=start)
-            theirs, spent = timed(
-                lambda m=model, f=fixed, i=initial, few=few: m.fit(few, f, i[: options.pairs]), 1
-            )
+            theirs, spent = timed(lambda k=model, m=few, f=fixed, i=starts: k.fit(m, f, i), 1)
             faster = (spent / options.pairs) / (seconds / options.batch)
             off = errors(theirs.matrices, truth[: options.pairs], frame, side)
             better = float(off.mean() / own.mean())

@@ -74,6 +74,7 @@ def command(site):
         return subprocess.run(
             [sys.executable, "-c", MAIN, *map(str, arguments)],
             capture_output=True,
+            check=False,
             text=True,
             env=environment(site),
             timeout=120,

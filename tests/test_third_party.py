@@ -366,3 +366,20 @@ def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
         points = torch.tensor([shot["subject"]["keypoints"][name] for name in FIVE])
         found = torch.tensor([photo["subject"]["keypoints"][name] for name in FIVE])
         assert error(found, points) < 12, photo["path"]
+    assert scatter(photos, truth) < 0.015
+
+
+def scatter(photos, truth):
+    """Mean distance of the true eyes from their mean place on the canvas, by the eye distance."""
+    eyes = []
+    for shot in truth:
+        if shot["subject"] is not None:
+            matrix = torch.tensor(photos[Path(shot["file"]).name]["canvas_from_photo"])
+            scale = torch.linalg.det(matrix[:2, :2]).sqrt()
+            turn = matrix[:2, :2] / scale
+            assert torch.allclose(turn @ turn.T, torch.eye(2), atol=1e-5)  # nothing is stretched
+            true = torch.tensor([shot["subject"]["keypoints"][name] for name in FIVE[:2]])
+            eyes.append(true @ matrix[:2, :2].T + matrix[:2, 2])
+    places = torch.stack(eyes)
+    mean = places.mean(0)
+    return float((places - mean).norm(dim=-1).mean() / (mean[0] - mean[1]).norm())

@@ -44,8 +44,8 @@ COVERED = frozenset({"left_shoulder", "right_shoulder", "left_elbow", "left_hip"
 """Keypoints whose place is to be guessed through the suit: COCO's v = 1."""
 
 HELMET: tuple[Point, ...] = (
-    (271, 662), (268, 468), (273, 440), (284, 410), (303, 383), (277, 382), (274, 374), (266, 341), (268, 329),
-    (332, 333), (336, 348), (352, 346), (372, 338), (412, 334), (560, 334), (560, 662),
+    (271, 662), (268, 468), (273, 440), (284, 410), (303, 383), (277, 382), (274, 374), (266, 341),
+    (268, 329), (332, 333), (336, 348), (352, 346), (372, 338), (412, 334), (560, 334), (560, 662),
 )  # fmt: skip
 """Round the helmet and the name tag that it cuts off."""
 
@@ -59,7 +59,7 @@ TRUNK: tuple[Point, ...] = (
 
 @dataclass(frozen=True)
 class Look:
-    """How she looks that day. ``belly``: 0 flat, 1 at term. ``hair``: as in the portrait, or not."""
+    """How she looks that day. ``belly``: 0 flat, 1 at term. ``hair``: short in the portrait."""
 
     belly: float
     hair: Hair
@@ -85,9 +85,9 @@ def _grid() -> tuple[Array, Array]:
 
 
 def _inside(polygon: tuple[Point, ...], soft: float = 1.0) -> Array:
-    x, y = _grid()
+    shape = _grid()[0].shape
     corners = [(row + TOP - 0.5, column + LEFT - 0.5) for column, row in polygon]
-    filled: NDArray[np.bool_] = draw.polygon2mask(x.shape, corners)
+    filled: NDArray[np.bool_] = draw.polygon2mask(shape, corners)
     return blur(filled.astype(np.float64), soft)
 
 
@@ -138,9 +138,12 @@ def _without_helmet() -> tuple[Array, Array]:
     suit = _spread(colour, orange & (helmet < 0.01) & (y > 250))
     suit = suit * _folds()[..., None]
 
-    ends = (y < 530) & (x > 104) & (x < 268) & ~((red > 0.2) & (red > 2.2 * green))
+    colour[TOP + 512 :, LEFT + 205 : LEFT + 268] = colour[TOP + 511, LEFT + 205 : LEFT + 268]
+    mirrored = y < np.select([x < 104, x < 174, x < 198, x < 205, x < 268], [0, 540, 513, 0, 999])
+    red, green, _ = np.moveaxis(colour, 2, 0)
+    ends = mirrored & ((red < 0.2) | (red < 2.2 * green))
     below = _step(496, 513, y) * (1 - blur(ends.astype(np.float64), 0.8))
-    replaced = np.maximum(helmet, np.maximum(below, y > 530))[..., None]
+    replaced = np.maximum(helmet, below)[..., None]
     matte = np.maximum(old_matte * (1 - helmet), _inside(TRUNK))
     return colour * (1 - replaced) + suit * replaced, matte
 
@@ -175,7 +178,9 @@ def _with_belly(colour: Array, matte: Array, growth: float) -> tuple[Array, Arra
     slope = growth * _step(0.0, 0.5, fall)
     lit = (1 - slope * (0.5 * u + 0.75 * v)) / np.sqrt(1 + (0.6 * slope) ** 2 * (u**2 + v**2))
     under = 1 - 0.35 * growth * np.exp(-(((v - 1.08) / 0.14) ** 2) - (u / 0.8) ** 2)
-    return moved[..., :3] * (np.clip(lit, 0.35, 1.8) * under)[..., None], np.clip(moved[..., 3], 0, 1)
+    return moved[..., :3] * (np.clip(lit, 0.35, 1.8) * under)[..., None], np.clip(
+        moved[..., 3], 0, 1
+    )
 
 
 def _short(colour: Array, matte: Array) -> tuple[Array, Array]:
@@ -192,7 +197,9 @@ def _up(colour: Array, matte: Array) -> tuple[Array, Array]:
     radius = np.hypot((x - 232) / 39, (y - 9) / 26)
     bun = _step(0.0, 1.0, (1.04 - radius) / 0.1)
     angle = np.arctan2((y - 9) / 26, (x - 232) / 39)
-    return _painted(colour, matte, bun * (1 - matte), 14 * radius + 1.5 * angle, 1.25 - 0.6 * radius)
+    return _painted(
+        colour, matte, bun * (1 - matte), 14 * radius + 1.5 * angle, 1.25 - 0.6 * radius
+    )
 
 
 def _down(colour: Array, matte: Array) -> tuple[Array, Array]:

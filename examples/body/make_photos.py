@@ -116,7 +116,9 @@ def polygons(cover: Array) -> list[list[float]]:
     for contour in measure.find_contours(np.pad(cover, 1), 0.5):
         outline = measure.approximate_polygon(contour, SIMPLIFY)
         if len(outline) > 8:
-            found.append([round(float(v) - 0.5, 1) for row, column in outline for v in (column, row)])
+            found.append(
+                [round(float(v) - 0.5, 1) for row, column in outline for v in (column, row)]
+            )
     return found
 
 
@@ -214,9 +216,7 @@ def main() -> None:
         print(moment.shot.file)
     lost = {"id": len(SERIES) + 1, "file_name": "photos/IMG_0477.jpg", "width": 720, "height": 960}
     images.append(lost)
-    annotations.append(
-        {**annotations[-1], "id": 2 * lost["id"], "image_id": lost["id"]}
-    )
+    annotations.append({**annotations[-1], "id": 2 * lost["id"], "image_id": lost["id"]})
     coco = {
         "info": {"description": "Photos of a growing belly; IMG_0477.jpg has been deleted since"},
         "images": images,

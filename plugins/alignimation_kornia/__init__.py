@@ -33,8 +33,12 @@ class FamilyModel(TransformModel):
     From ``initial``, or, for a photo whose points leave the turn open, from the best of many
     turns of it, Levenberg-Marquardt steps of the inverse-compositional kind (Baker and Matthews,
     IJCV 2004) go from coarse to fine. A photo never ends with a higher loss than it began with.
-    Residuals are root mean square differences, weighted by channel, over the pixels of the
-    reference's frame that the photo reaches at the start and at the end.
+
+    Residuals are root mean square differences, weighted by channel, on an even lattice of the
+    reference's pixels, those that the photo reaches at the start and at the end; with ``ncc``
+    after brightness and contrast are matched. ``residuals_before`` is that of ``initial``, brought
+    into the family. A photo that cannot be fitted has its reason in ``failures``, and a finite
+    matrix all the same.
     """
 
     loss: Annotated[
@@ -79,6 +83,8 @@ class FamilyModel(TransformModel):
 
     def fit(self, moving: Target, fixed: Target, initial: Tensor) -> Registration:
         """Register a batch against one reference; see the base class."""
+        import torch
+
         from alignimation_kornia._families import FAMILIES
         from alignimation_kornia._losses import Loss
         from alignimation_kornia._registration import Method, register
@@ -86,7 +92,10 @@ class FamilyModel(TransformModel):
         method = Method(
             FAMILIES[self.family], Loss(self.loss), self.optimizer, self.iterations, self.criterion
         )
-        return register(moving, fixed, initial, method, self.torch_device())
+        device = self.torch_device()
+        if device.type == "mps":  # has no float64, which the matrices need
+            device = torch.device("cpu")
+        return register(moving, fixed, initial, method, device)
 
     family: ClassVar[str]
     """Which family of transforms."""

@@ -125,13 +125,6 @@ class Level(Pixels):
             -1,
         )
         values = image.flatten(1).gather(1, index) * counts
-        per_xx, (per_xy, per_yy) = (
-            torch.gradient(per_x, dim=2)[0],
-            torch.gradient(per_y, dim=(2, 1)),
-        )
-        bend = torch.stack(
-            [per.flatten(1).gather(1, index) for per in (per_xx, per_xy, per_yy)], -1
-        )
         places = _grid(height, width, image.device).reshape(-1, 3)[index]  # (C, N, 3)
 
         unit_from_grid = chart.unit_from_pixels @ chart.pixels_from_grid
@@ -144,7 +137,7 @@ class Level(Pixels):
             places=places.flatten(0, 1),
             values=values,
             counts=counts,
-            bend=bend,
+            bend=_second_differences(image, index),
             jacobian=rows,
             outer=(rows[:, :, None] * rows[:, None, :]).flatten(1),
         )
@@ -176,6 +169,22 @@ class Level(Pixels):
         each = self.outer.reshape(channels, -1, self.outer.shape[-1]).sum(1)
         side = self.jacobian.shape[-1]
         return (weights @ each).reshape(-1, side, side)
+
+
+def _second_differences(image: Tensor, index: Tensor) -> Tensor:
+    """Return (C, N, 3) derivatives by ``xx``, ``xy``, ``yy`` of (C, h, w) at (C, N) pixels."""
+    height, width = image.shape[-2:]
+    flat, y, x = image.flatten(1), index // width, index % width
+
+    def at(dx: int, dy: int) -> Tensor:
+        row, column = (y + dy).clamp(0, height - 1), (x + dx).clamp(0, width - 1)
+        return flat.gather(1, row * width + column)
+
+    middle = 2 * at(0, 0)
+    per_xx = at(1, 0) - middle + at(-1, 0)
+    per_xy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    per_yy = at(0, 1) - middle + at(0, -1)
+    return torch.stack([per_xx, per_xy, per_yy], -1)
 
 
 def _even_picks(steepness: Tensor, limit: int) -> tuple[Tensor, Tensor]:

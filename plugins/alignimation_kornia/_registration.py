@@ -12,6 +12,7 @@ from torch.nn import functional
 from alignimation_core import Registration, Target
 from alignimation_kornia._autograd import Criterion, Objective, descend
 from alignimation_kornia._families import Chart, Family
+from alignimation_kornia._faults import NO_MEETING, faults_of_input
 from alignimation_kornia._gauss_newton import minimise
 from alignimation_kornia._level import Level, Pixels
 from alignimation_kornia._losses import Loss
@@ -22,6 +23,8 @@ KNOWN_START_SIDE = 64  # pixels: photos with a start from keypoints join on this
 RESIDUAL_SIDE = 64  # pixels: residuals are taken on a lattice of at most so many rows and columns
 TOLERANCE = 1e-5  # of the long side, on the finest level
 COARSE_TOLERANCE = 0.02  # pixels of a coarser level
+COINCIDENT = 1e-3  # of the long side: keypoints nearer to each other are in one place
+SINGULAR = 1e-4  # ratio of eigenvalues: below it, the images leave a parameter open
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,16 @@ def register(
     """
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
     chart = Chart.of(method.family, size, device)
+    if not len(initial):
+        none = torch.zeros(0)
+        return Registration(initial.double(), none, none, none.long(), none.bool())
     weights = (moving.weights * fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
-    failures = _faults_of_input(moving, fixed, weights.cpu(), initial.cpu())
-    sound = torch.tensor([failure is None for failure in failures], device=device)
+    failures = faults_of_input(moving, fixed, weights.cpu(), initial.cpu())
+    sound = torch.tensor([f is None for f in failures], dtype=torch.bool, device=device)
     identity = torch.eye(3, dtype=torch.float64, device=device)
     initial = torch.where(sound[:, None, None], initial, identity)
+    weights = weights * sound[:, None]
     images, reference = moving.image.to(device), fixed.image.to(device)
     if not sound.all():
         images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
@@ -109,7 +116,7 @@ def register(
     matrices = start.clone()
     if method.family.turns and turned.any():
         chosen = turned.nonzero()[:, 0].to(device)
-        coarse = min(_known_start(photos) + 1, len(photos) - 1)
+        coarse = _known_start(photos)
         matrices[chosen] = best_turn(
             [photo[chosen] for photo in photos[coarse:]],
             references[coarse:],
@@ -153,37 +160,6 @@ def _known_start(levels: list[Tensor]) -> int:
     )
 
 
-def _faults_of_input(
-    moving: Target, fixed: Target, weights: Tensor, initial: Tensor
-) -> list[str | None]:
-    """Return why each photo cannot be fitted at all, before any computation."""
-    counted = weights > 0
-    # A range is NaN where the image holds a NaN or an infinity.
-    range_ = (moving.image.amax((2, 3)) - moving.image.amin((2, 3))).cpu()
-    reference_range = (fixed.image.amax((1, 2)) - fixed.image.amin((1, 2))).cpu()
-    flat, flat_reference = range_ < 1e-6, reference_range < 1e-6
-    determinants = torch.linalg.det(initial.nan_to_num(0, 0, 0))
-    faults: list[tuple[str, Tensor]] = [
-        ("the reference's target contains NaN", ~reference_range.isfinite().all()),
-        ("the target contains NaN", ~range_.isfinite().all(1)),
-        ("nothing in common with the reference: no keypoint found in both", ~counted.any(1)),
-        (
-            "the reference's target is constant: nothing to align with",
-            (flat_reference | ~counted).all(1),
-        ),
-        ("the target is constant: nothing to align", (flat | ~counted).all(1)),
-        ("the start is not finite", ~initial.isfinite().flatten(1).all(1)),
-        ("the start is mirrored", determinants < -1e-12),
-        ("the start is singular", determinants.abs() <= 1e-12),
-    ]
-    count = len(initial)
-    failures: list[str | None] = [None] * count
-    for text, found in reversed(faults):
-        for i, fault in enumerate(found.expand(count).tolist()):
-            failures[i] = text if fault else failures[i]
-    return failures
-
-
 def _faults_of_points(
     moving: Target,
     fixed: Target,
@@ -194,25 +170,36 @@ def _faults_of_points(
 ) -> Tensor:
     """Fail the photos whose points leave the transform open; return whose turn is open.
 
-    Where there are too few points, the images may still determine the transform: then the
-    smallest eigenvalue of the Gauss-Newton Hessian is not negligible beside the largest.
+    Where there are too few points, or all in one place, the images may still determine the
+    transform: then the smallest eigenvalue of the Gauss-Newton Hessian is not negligible beside
+    the largest.
     """
     family = chart.family
     needed = 1 if family.name == "translation" else 2
-    shared = ((moving.point_weights * fixed.point_weights) > 0).sum(1).cpu()
-    few = shared < needed
-    if few.any() and moving.points.shape[1] > 0:
+    shared = (moving.point_weights * fixed.point_weights).cpu()
+    few = (shared > 0).sum(1) < needed
+    place = (shared[..., None] * fixed.points.cpu().nan_to_num()).sum(1) / shared.sum(1)[:, None]
+    apart = (fixed.points.cpu() - place[:, None]).norm(dim=-1) > COINCIDENT * max(chart.size)
+    together = ~((shared > 0) & apart).any(1) & ~few & (needed > 1)
+    if (few | together).any() and moving.points.shape[1] > 0:
         level = Level.of(reference, chart, Loss("l2"))
         spectrum = torch.linalg.eigvalsh(level.information(weights).double()).cpu()
-        open_ = few & (spectrum[:, 0] <= 1e-4 * spectrum[:, -1])
+        undetermined = (few | together) & (spectrum[:, 0] <= SINGULAR * spectrum[:, -1])
         number = "one keypoint" if needed == 1 else "two keypoints"
-        for i in open_.nonzero()[:, 0].tolist():
-            failures[i] = failures[i] or (
-                f"fewer than {number} in common with the reference: "
-                f"they do not determine a {family.name}"
+        for i in undetermined.nonzero()[:, 0].tolist():
+            failures[i] = (
+                failures[i]
+                or (
+                    "the keypoints in common with the reference coincide: "
+                    if together[i]
+                    else f"fewer than {number} in common with the reference: "
+                )
+                + f"they do not determine a {family.name}"
             )
-    sound = torch.tensor([failure is None for failure in failures])
-    return few & sound
+    few = few | together
+    sound = torch.tensor([failure is None for failure in failures], dtype=torch.bool)
+    turned: Tensor = few & sound
+    return turned
 
 
 def _verdict(
@@ -263,8 +250,10 @@ def _verdict(
         if is_outside:
             failures[i] = failures[i] or "no overlap: the photo and the reference share no pixels"
         elif is_apart:
-            failures[i] = failures[i] or "no overlap: the two targets do not meet"
-    failed = torch.tensor([failure is not None for failure in failures], device=images.device)
+            failures[i] = failures[i] or NO_MEETING
+    failed = torch.tensor(
+        [failure is not None for failure in failures], dtype=torch.bool, device=images.device
+    )
     return Registration(
         matrices=torch.where(failed[:, None, None], start, matrices).cpu(),
         residuals_before=rms_before.nan_to_num().cpu(),

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Registration, Target, geometry
+from alignimation_kornia._faults import NO_MEETING, faults_of_input
 
 LEAST_SIDE = 8  # pixels: kornia's blur needs some on the coarsest level
 
@@ -33,18 +34,15 @@ def register(
     while levels > 1 and min(size) < LEAST_SIDE * 2 ** (levels - 1):
         levels -= 1
     to_grid = geometry.normalised_from_pixels(size)
-    found, before, after, failures, used = [], [], [], [], []
-    for image, weights, first in zip(moving.image, moving.weights, start, strict=True):
-        counted = (weights * fixed.weights) > 0
-        matrix, failure, steps = first, None, 0
-        if not counted.any():
-            failure = "nothing in common with the reference: no keypoint found in both"
-        elif not (image.isfinite().all() and fixed.image.isfinite().all()):
-            failure = "a target contains NaN"
-        else:
+    both = moving.weights * fixed.weights
+    failures = faults_of_input(moving, fixed, both, start)
+    found, before, after, used = [], [], [], []
+    for i, (image, counted) in enumerate(zip(moving.image, both > 0, strict=True)):
+        first = torch.eye(3, dtype=torch.float64) if failures[i] else start[i]
+        matrix, loss = first, _CountingLoss()
+        if failures[i] is None:
             destination = fixed.image[None, counted].to(device)
             source = geometry.warp(image[None, counted], first, size).to(device)
-            loss = _CountingLoss()
             registrator = ImageRegistrator(
                 "similarity",
                 loss_fn=loss,
@@ -56,26 +54,26 @@ def register(
                 answer = registrator.register(source, destination)[0].detach().cpu().double()
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
                 answer = torch.full_like(first, torch.nan)
-            steps = loss.calls // 2
             if bool(answer.isfinite().all()) and float(torch.linalg.det(answer)) > 0:
                 matrix = torch.linalg.inv(to_grid) @ torch.linalg.inv(answer) @ to_grid @ first
-            else:
-                failure = "no overlap: kornia's registrator moved the targets apart"
+            warped = geometry.warp(image, matrix, size)
+            if matrix is first or not (warped * fixed.image)[counted].any():
+                failures[i] = NO_MEETING
         found.append(matrix)
         before.append(_difference(image, fixed.image, counted, first))
         after.append(_difference(image, fixed.image, counted, matrix))
-        failures.append(failure)
-        used.append(steps)
+        used.append(loss.calls // 2)
     return Registration(
-        matrices=torch.stack(found),
-        residuals_before=torch.stack(before),
-        residuals=torch.stack(after),
-        iterations=torch.tensor(used),
+        matrices=torch.stack(found) if found else start,
+        residuals_before=torch.tensor(before),
+        residuals=torch.tensor(after),
+        iterations=torch.tensor(used, dtype=torch.int64),
         converged=torch.tensor(
             [
                 failure is None and steps < iterations * levels
                 for failure, steps in zip(failures, used, strict=True)
-            ]
+            ],
+            dtype=torch.bool,
         ),
         failures=tuple(failures),
     )
@@ -92,7 +90,6 @@ class _CountingLoss:
         return functional.mse_loss(one, other, reduction=reduction)
 
 
-def _difference(image: Tensor, fixed: Tensor, counted: Tensor, matrix: Tensor) -> Tensor:
+def _difference(image: Tensor, fixed: Tensor, counted: Tensor, matrix: Tensor) -> float:
     warped = geometry.warp(image, matrix, (fixed.shape[-2], fixed.shape[-1]))
-    difference = (warped - fixed)[counted].square().mean().sqrt()
-    return difference.nan_to_num()
+    return float((warped - fixed)[counted].square().mean().sqrt().nan_to_num())

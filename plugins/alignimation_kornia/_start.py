@@ -16,6 +16,7 @@ from alignimation_kornia._losses import Loss
 _TURNS = 24  # starts over the full circle
 _ITERATIONS = 10  # for each of them
 _FEWER = 6  # of as many starts, one goes on to the next level
+_CLEARLY = 0.8  # of the squared difference without a turn may be left for a turn to be taken
 _TOLERANCE = 0.02  # pixels of the level
 _COST_SIDE = 64  # pixels: what is left is compared on a lattice of at most so many rows
 
@@ -55,7 +56,8 @@ def best_turn(
     """Return better starts for photos whose turn is unknown.
 
     On the coarsest level every photo starts from many turns of its start about the reference's
-    centre of mass; the best few of them go on to the next level, and one is left at the end.
+    centre of mass; the one without a turn and the best few others go on to the next level. A turn
+    is only taken where it is clearly better than none, so that what is round stays upright.
 
     Args:
         photos: (B, C, h, w) each, finest first.
@@ -88,8 +90,11 @@ def best_turn(
         sampled, inside, _ = lattice.sample(images, ends, chart)
         difference = (sampled * inside - lattice.values).square().mean(2)
         cost = (repeated * difference).sum(1).reshape(count, tried)
-        kept = cost.topk(max(1, tried // _FEWER), largest=False).indices
+        cost[:, 0] *= _CLEARLY
+        kept = cost[:, 1:].topk(max(1, tried // _FEWER), largest=False).indices + 1
+        kept = torch.cat([torch.zeros_like(kept[:, :1]), kept], 1)
         ends = ends.reshape(count, tried, 3, 3)
         matrices = ends.gather(1, kept[:, :, None, None].expand(-1, -1, 3, 3))
-    best: Tensor = matrices[:, 0]
+    turn = cost.argmin(1)
+    best: Tensor = ends[torch.arange(count, device=turn.device), turn]
     return best

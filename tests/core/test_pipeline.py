@@ -26,6 +26,7 @@ from alignimation_core import (
     run,
 )
 from alignimation_core.settings import CanvasOptions, RefineOptions
+from alignimation_core.weights import Weights
 
 PHOTO_KEYS = [
     "path",
@@ -124,9 +125,7 @@ def test_known_warps_are_recovered_and_the_frames_stand_still(recipe, photos, di
     assert frames.shape == (4, 3, 48, 64)
     assert np.abs(frames - frames[0]).mean() < 1.0
     assert all(np.abs(frame - frames[0]).max() < 45 for frame in frames)
-    centroid = [
-        (np.mgrid[:48, :64] + 0.5) * plane / plane.sum() for plane in frames[2]
-    ]
+    centroid = [(np.mgrid[:48, :64] + 0.5) * plane / plane.sum() for plane in frames[2]]
     seen = np.array([[c[1].sum(), c[0].sum()] for c in centroid])
     expected = discs.BLOBS @ canvas_from_subject[0][:2, :2].T + canvas_from_subject[0][:2, 2]
     assert np.abs(seen - expected).max() < 0.1
@@ -391,7 +390,7 @@ def test_when_all_photos_disappear_nothing_is_written(tmp_path, recipe, photos, 
                 path.unlink()
             return super().fit(moving, fixed, initial)
 
-    with pytest.raises(AlignimationError, match="^no photo could be read again to render it$"):
+    with pytest.raises(AlignimationError, match=r"^no photo could be read again to render it$"):
         run(replace(recipe, transform_model=Vanishing()))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["run.json"]
     assert written()["summary"]["failed"] == 4
@@ -399,7 +398,7 @@ def test_when_all_photos_disappear_nothing_is_written(tmp_path, recipe, photos, 
 
 def test_a_file_name_that_is_no_utf8_is_kept(tmp_path, recipe, photos, written):
     odd = os.fsencode(tmp_path / "photos") + b"/2020-01-09 caf\xe9.png"
-    os.rename(os.fsencode(tmp_path / "photos" / photos[0]), odd)
+    (tmp_path / "photos" / photos[0]).rename(os.fsdecode(odd))
     run(recipe)
     assert [p["path"] for p in written()["photos"]][-1] == "photos/2020-01-09 caf\udce9.png"
 
@@ -444,7 +443,7 @@ def test_a_missing_or_empty_photos_folder_is_a_fault_of_the_recipe(tmp_path, rec
         run(recipe)
     assert str(error.value) == f"recipe: photos[0]: {tmp_path}/photos does not exist"
     (tmp_path / "photos").mkdir()
-    with pytest.raises(RecipeError, match="the folder .*/photos holds no photos"):
+    with pytest.raises(RecipeError, match=r"the folder .*/photos holds no photos"):
         run(recipe)
     assert not (tmp_path / "out").exists()
 
@@ -504,8 +503,10 @@ NAN = float("nan")
         (lambda _: None, "blobs: TypeError: expected Detections, got NoneType"),
         (
             lambda _: Detections.empty(),
-            "blobs: ValueError: it says that it provides keypoints.blue, keypoints.green, "
-            "keypoints.red, but did not",
+            (
+                "blobs: ValueError: it says that it provides keypoints.blue, keypoints.green, "
+                "keypoints.red, but did not"
+            ),
         ),
         (
             lambda seen: bad(seen, boxes=torch.zeros(1, 5)),
@@ -526,6 +527,14 @@ NAN = float("nan")
         (
             lambda seen: bad(seen, scores=seen.scores * NAN),
             "blobs: ValueError: scores: expected finite numbers, got nan",
+        ),
+        (
+            lambda seen: bad(seen, boxes=seen.boxes.long()),
+            "blobs: TypeError: boxes: expected torch.float32 on cpu, got torch.int64 on cpu",
+        ),
+        (
+            lambda seen: bad(seen, scores=seen.scores.to("meta")),
+            "blobs: TypeError: scores: expected torch.float32 on cpu, got torch.float32 on meta",
         ),
         (
             lambda seen: bad(seen, boxes=seen.boxes.flip(1)),
@@ -601,6 +610,13 @@ class Colours(Embedder):
             "colours: ValueError: embeddings: expected shape (1, n), got (2, 2)",
         ),
         (
+            lambda rows: rows.to("meta"),
+            (
+                "colours: TypeError: embeddings: expected torch.float32 on cpu, got torch.float32 "
+                "on meta"
+            ),
+        ),
+        (
             lambda rows: rows * NAN,
             "colours: ValueError: embeddings: expected finite numbers, got nan",
         ),
@@ -633,7 +649,7 @@ def test_a_selector_is_given_embeddings_and_full_size_detections(recipe, photos,
     assert all(each.embeddings.shape == (1, 2) for each in seen)
     assert all(each.same_above == 0.5 for each in seen)
     assert seen[0].detections.keypoints[0].numpy() == pytest.approx(
-        discs.BLOBS + [32, 24], abs=0.02
+        discs.BLOBS + np.array([32, 24]), abs=0.02
     )
     assert [photo.subject["similarity"] for photo in record.photos] == [0.25] * 4
 
@@ -675,16 +691,15 @@ def building(discs, change):
     class Wrong(discs.Points):
         def build(self, subject, size):
             target = super().build(subject, size)
-            return change(target) if 2.2 < subject_turn(subject) else target
+            return change(target) if subject_turn(subject) > 5 else target
 
     return Wrong()
 
 
 def subject_turn(subject):
-    """Return how far red lies below green, degrees: 8 for the second photo."""
+    """Return how far the subject is turned, degrees: 8 in the second photo, the most."""
     (x0, y0), (x1, y1) = subject.keypoints["red"], subject.keypoints["green"]
-    turn = math.degrees(math.atan2(y1 - y0, x1 - x0))
-    return turn if turn > 5 else 0
+    return math.degrees(math.atan2(y1 - y0, x1 - x0))
 
 
 @pytest.mark.parametrize(
@@ -871,8 +886,29 @@ def test_an_error_of_our_own_from_a_plugin_says_what_it_says(recipe, photos, dis
         def open(self, canvas, count, folder):
             raise OutputError(f"{folder}: the disk is full; make room")
 
-    with pytest.raises(AlignimationError, match="^.*/out: the disk is full; make room$"):
+    with pytest.raises(AlignimationError, match=r"^.*/out: the disk is full; make room$"):
         run(replace(recipe, renderers=[Full()]))
+
+
+# weights
+
+
+def test_weights_of_the_users_own_are_not_fetched_and_missing_ones_are_a_fault(
+    tmp_path, recipe, photos
+):
+    published = Weights(
+        filename="none.pt", url="https://localhost/none.pt", sha256="0" * 64, size=1, licence="none"
+    )
+
+    class Own(Colours):
+        def weights_needed(self):
+            return ((published, tmp_path / "mine.pt"),)
+
+    with pytest.raises(RecipeError, match=r"mine\.pt is no file; give another"):
+        run(replace(recipe, embedder=Own()))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine.pt").touch()
+    assert run(replace(recipe, embedder=Own())).summary["used"] == 4
 
 
 # memory

@@ -75,10 +75,10 @@ def test_an_entry_point_that_names_no_module_is_listed(install):
     assert broken() == {"gone": "ModuleNotFoundError: No module named 'alignimation_gone'"}
 
 
-HEAD = '''
+HEAD = """
 from typing import ClassVar
 from alignimation_core import Choice, Embedder, SubjectSelector, hookimpl
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -97,32 +97,42 @@ from alignimation_core import Choice, Embedder, SubjectSelector, hookimpl
             "alignimation_detectors returned 'mtcnn', which is no subclass of Detector",
         ),
         (
-            "class A(SubjectSelector):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
-            "    def select(self, observations):\n        return []\n"
-            "@hookimpl\ndef alignimation_detectors():\n    return [A]",
+            (
+                "class A(SubjectSelector):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
+                "    def select(self, observations):\n        return []\n"
+                "@hookimpl\ndef alignimation_detectors():\n    return [A]"
+            ),
             "alignimation_detectors returned A, which is no subclass of Detector",
         ),
         (
-            "class A(SubjectSelector):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
-            "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]",
+            (
+                "class A(SubjectSelector):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
+                "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]"
+            ),
             "A does not define select",
         ),
         (
-            "class A(SubjectSelector):\n    '''A.'''\n"
-            "    def select(self, observations):\n        return []\n"
-            "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]",
+            (
+                "class A(SubjectSelector):\n    '''A.'''\n"
+                "    def select(self, observations):\n        return []\n"
+                "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]"
+            ),
             'A has no name: add `name: ClassVar[str] = "..."`',
         ),
         (
-            "class A(SubjectSelector):\n    name: ClassVar[str] = 'a'\n"
-            "    def select(self, observations):\n        return []\n"
-            "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]",
+            (
+                "class A(SubjectSelector):\n    name: ClassVar[str] = 'a'\n"
+                "    def select(self, observations):\n        return []\n"
+                "@hookimpl\ndef alignimation_subject_selectors():\n    return [A]"
+            ),
             "A has no docstring, whose first line is shown by --list",
         ),
         (
-            "class A(Embedder):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
-            "    def embed(self, images, detections):\n        return []\n"
-            "@hookimpl\ndef alignimation_embedders():\n    return [A]",
+            (
+                "class A(Embedder):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
+                "    def embed(self, images, detections):\n        return []\n"
+                "@hookimpl\ndef alignimation_embedders():\n    return [A]"
+            ),
             "A has no same_above: add `same_above: ClassVar[float] = ...`",
         ),
         (
@@ -230,8 +240,10 @@ def test_an_unknown_stage_is_explained_by_what_is_there_and_what_is_broken(insta
         "available: identity, largest, last; plugin alignimation_bad (of alignimation-bad) cannot "
         "be used: ModuleNotFoundError: No module named 'nowhere_to_be_found'"
     )
-    assert registry().explain_unknown("embedder", "zzz").startswith(
-        "there is no embedder 'zzz'; available: "
+    assert (
+        registry()
+        .explain_unknown("embedder", "zzz")
+        .startswith("there is no embedder 'zzz'; available: ")
     )
 
 

@@ -1,4 +1,9 @@
+from copy import deepcopy
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alignimation_core import Recipe, RecipeError
 from alignimation_core.source import MAX_NODES, Source, field_name
@@ -158,6 +163,12 @@ def test_settings_override_the_file(tmp_path, setting, place, value):
     assert found == value
 
 
+def test_what_a_message_quotes_cannot_break_its_line():
+    source = Source("recipe\x1e", Path(), {})
+    text = str(source.fault(("a\u2028b",), "got '\x07\udce9\n'"))
+    assert text == r"recipe\x1e: a\u2028b: got '\x07\udce9\n'"
+
+
 def test_settings_apply_in_their_order(tmp_path):
     settings = ["detector=dlib", "detector.min_face=1", "detector.min_face=2"]
     data = read(tmp_path, TEXT, settings=settings).data
@@ -176,8 +187,10 @@ def test_settings_apply_in_their_order(tmp_path):
         ("seed=[", "--set seed=[: seed: the value '[' is no valid YAML; quote it"),
         (
             "seed=!!python/name:os.system",
-            "--set seed=!!python/name:os.system: seed: the value '!!python/name:os.system' is no "
-            "valid YAML; quote it",
+            (
+                "--set seed=!!python/name:os.system: seed: the value '!!python/name:os.system' is "
+                "no valid YAML; quote it"
+            ),
         ),
         (
             "renderers[2].fps=3",
@@ -202,7 +215,31 @@ def test_a_wrong_value_of_a_setting_names_the_setting(tmp_path):
     with pytest.raises(RecipeError) as error:
         Recipe.load(path, settings=settings)
     assert str(error.value).splitlines() == [
-        "--set seed=-1: seed: should be greater than or equal to 0, got -1 (seed of all randomness)",
-        "--set renderers[0].fps=99: renderers[0].fps: should be less than or equal to 50, got 99 "
-        "(frames a second; browsers slow down above 50)",
+        (
+            "--set seed=-1: seed: should be greater than or equal to 0, got -1 (seed of all "
+            "randomness)"
+        ),
+        (
+            "--set renderers[0].fps=99: renderers[0].fps: should be less than or equal to 50, got "
+            "99 (frames a second; browsers slow down above 50)"
+        ),
     ]
+
+
+places = st.text("abrp[]01.-=: {}", max_size=12) | st.sampled_from(["r", "r[0]", "r[1].a", "p.a"])
+
+
+@given(places, st.text("a1[]{},:&*!'\"-", max_size=6) | st.text(max_size=4))
+def test_any_setting_applies_or_is_refused_and_leaves_what_was_read_alone(key, value):
+    data = {"p": "a", "r": ["gif", {"use": "video"}]}
+    before = deepcopy(data)
+    source = Source("recipe", Path(), data)
+    try:
+        source.override([f"{key}={value}"])
+    except RecipeError as error:
+        faults = error.faults
+    else:
+        faults = ()
+    assert len(faults) <= 1
+    assert all(len(str(fault).splitlines()) == 1 for fault in faults)
+    assert data == before

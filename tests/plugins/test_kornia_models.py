@@ -400,6 +400,49 @@ def test_faults_of_the_reference_fail_every_photo():
     )
 
 
+def test_keypoints_in_one_place_do_not_determine_a_similarity():
+    target = draw(FACE[[0, 0, 0]], 4.0)
+    moving = Target.stack([target])
+    result = Similarity().fit(moving, target, geometry.closed_form(moving, target))
+    assert result.failures == (
+        "the keypoints in common with the reference coincide: they do not determine a similarity",
+    )
+
+
+def test_what_is_round_stays_upright():
+    y, x = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(128) + 0.5, indexing="ij")
+    disc, other = (
+        Target.of(torch.sigmoid(radius - ((x - cx) ** 2 + (y - cy) ** 2).sqrt())[None])
+        for cx, cy, radius in ((64, 48, 20), (72, 40, 25))
+    )
+    moving = Target.stack([other])
+    found = Similarity().fit(moving, disc, geometry.closed_form(moving, disc)).matrices
+    torch.testing.assert_close(
+        found[0],
+        geometry.translation(64, 48) @ geometry.scaling(0.8, 0.8) @ geometry.translation(-72, -40),
+        rtol=0,
+        atol=0.1,
+    )
+    assert abs(float(geometry.angle_of(found[0]))) < 1e-3
+
+
+def test_the_residual_is_the_root_mean_square_difference_over_the_reference():
+    fixed, photo = draw(FACE, 5.0), draw(FACE + torch.tensor([3.0, 1.0]), 5.0)
+    start = torch.eye(3).double()[None]
+    result = Translation().fit(Target.stack([photo]), fixed, start)
+    expected = (photo.image - fixed.image).square().mean().sqrt()
+    torch.testing.assert_close(result.residuals_before[0], expected, rtol=0.03, atol=0)
+
+
+def test_no_photos_give_an_empty_registration():
+    fixed = draw(FACE, 4.0)
+    none = Target.stack([fixed])
+    none = Target(none.image[:0], none.weights[:0], none.points[:0], none.point_weights[:0])
+    result = Similarity().fit(none, fixed, torch.zeros(0, 3, 3))
+    assert result.matrices.shape == (0, 3, 3)
+    assert result.failures == ()
+
+
 def test_one_keypoint_is_enough_for_a_translation_and_for_a_mask_that_has_a_shape():
     photo = draw(FACE + torch.tensor([5.0, -3.0]), 4.0, visible=[0, 0, 1, 0, 0])
     moving, fixed = Target.stack([photo]), draw(FACE, 4.0)

@@ -62,7 +62,7 @@ def test_faults_are_named_and_a_missing_keypoint_is_left_out():
     result = KorniaRegistrator(levels=2, iterations=3).fit(moving, good, start)
     assert result.failures == (
         None,
-        "a target contains NaN",
+        "the target contains NaN",
         "nothing in common with the reference: no keypoint found in both",
         None,
     )

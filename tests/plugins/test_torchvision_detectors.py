@@ -25,18 +25,19 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 import alignimation_torchvision
-from alignimation_core import Detections, WeightsError, geometry
+from alignimation_core import WeightsError, geometry
 from alignimation_torchvision import Body, KeypointRCNN, MaskRCNN
 from alignimation_torchvision._networks import Found
 from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN
 
-SHORT, LONG = 96, 160
+SHORT, LONG = 64, 107
+PROPOSALS_OVERLAP = 0.2  # of 0.7: a tenth of the proposals, and of the time
 PUBLISHED = {
     "v1": (zoo.maskrcnn_resnet50_fpn, zoo.MaskRCNN_ResNet50_FPN_Weights),
     "v2": (zoo.maskrcnn_resnet50_fpn_v2, zoo.MaskRCNN_ResNet50_FPN_V2_Weights),
     "keypoints": (zoo.keypointrcnn_resnet50_fpn, zoo.KeypointRCNN_ResNet50_FPN_Weights),
 }
-THRESHOLDS = {"v1": 0.9, "v2": 0.65, "keypoints": 0.6}
+THRESHOLDS = {"v1": 0.85, "v2": 0.5, "keypoints": 0.4}
 
 
 def random_network(kind: str) -> nn.Module:
@@ -69,7 +70,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 def detectors(files: dict[str, Path]) -> dict[str, Any]:
     """One detector a network, so that each is loaded once."""
     common: dict[str, Any] = {"short_side": SHORT, "device": "cpu"}
-    return {
+    made = {
         "v1": MaskRCNN(weights=files["v1"], score_threshold=THRESHOLDS["v1"], **common),
         "v2": MaskRCNN(
             version="v2", weights=files["v2"], score_threshold=THRESHOLDS["v2"], **common
@@ -78,6 +79,9 @@ def detectors(files: dict[str, Path]) -> dict[str, Any]:
             weights=files["keypoints"], score_threshold=THRESHOLDS["keypoints"], **common
         ),
     }
+    for detector in made.values():
+        detector.network.rpn.nms_thresh = PROPOSALS_OVERLAP
+    return made
 
 
 def picture(height: int, width: int, seed: int = 0) -> Tensor:
@@ -97,7 +101,12 @@ def reference(
         constructor, enum = PUBLISHED[kind]
         state = torch.load(files[kind], weights_only=True)
         monkeypatch.setattr(enum, "get_state_dict", lambda *_, **__: state)
-        options = {"min_size": SHORT, "max_size": LONG, "box_score_thresh": THRESHOLDS[kind]}
+        options = {
+            "min_size": SHORT,
+            "max_size": LONG,
+            "box_score_thresh": THRESHOLDS[kind],
+            "rpn_nms_thresh": PROPOSALS_OVERLAP,
+        }
         return constructor(weights=enum.COCO_V1, **options).eval()
 
     return build
@@ -191,7 +200,7 @@ def test_own_weights_are_relative_to_the_recipe(tmp_path: Path) -> None:
 
 
 def test_the_side_that_the_network_sees_follows_the_short_one() -> None:
-    assert [Body(short_side=side).input_side() for side in (800, 400, 96)] == [1333, 666, 160]
+    assert [Body(short_side=side).input_side() for side in (800, 400, 64)] == [1333, 666, 107]
 
 
 # Weights
@@ -249,9 +258,9 @@ def reference_forward(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
 def test_masks_boxes_and_scores_are_torchvisions(
     kind: str, detectors: dict[str, Any], reference: Callable[[str], nn.Module]
 ) -> None:
-    image = picture(72, 90)
+    image = picture(48, 60)
     # torchvision rounds to whole pixels where it pastes a mask: let these be small.
-    fine = 8
+    fine = 16
     network = reference(kind)
     network.transform.postprocess = _onto(network.transform.postprocess, fine)
     expected = reference_forward(network, image)
@@ -265,15 +274,16 @@ def test_masks_boxes_and_scores_are_torchvisions(
     assert torch.allclose(found.scores, expected["scores"][ours], atol=1e-5)
     assert torch.allclose(found.boxes * fine, expected["boxes"][ours], atol=1e-2)
     # Of narrow masks a cell is no wider than the pixel that is rounded away.
-    wide = ((found.boxes[:, 2:] - found.boxes[:, :2]).amin(1) > 16).nonzero().flatten().tolist()
+    wide = ((found.boxes[:, 2:] - found.boxes[:, :2]).amin(1) > 10).nonzero().flatten().tolist()
     assert len(wide) > 2
-    for i in wide[:5]:
+    for i in wide[:4]:
         mask, pasted = found.scaled(fine, fine).masks[i], expected["masks"][ours][i, 0]
         drawn = geometry.warp(
             mask.tensor()[None], geometry.as_tensor(mask.image_from_mask), pasted.shape
         )[0]
         difference = (drawn - pasted).abs()
-        print(kind, i, pasted.amax(), pasted.sum(), difference.sum()/pasted.sum(), difference.max())
+        assert difference.max() < 0.15
+        assert difference.sum() < 0.08 * pasted.sum()
 
 
 def _onto(postprocess: Callable[..., Any], fine: int) -> Callable[..., Any]:
@@ -308,7 +318,7 @@ def test_masks_lie_where_those_lay_that_the_network_was_trained_with() -> None:
 def test_keypoints_are_torchvisions_and_their_scores_within_bounds(
     detectors: dict[str, Any], reference: Callable[[str], nn.Module]
 ) -> None:
-    image = picture(72, 90)
+    image = picture(48, 60)
     expected = reference_forward(reference("keypoints"), image)
     [found] = detectors["keypoints"].detect([image])
     assert len(found) == len(expected["boxes"]) > 2
@@ -327,19 +337,19 @@ def test_a_large_image_is_reduced_first_and_found_in_its_own_pixels(
     detectors: dict[str, Any], reference: Callable[[str], nn.Module]
 ) -> None:
     image = picture(1200, 1900)
-    small = functional.interpolate(image[None], (96, 152), mode="bilinear", antialias=True)[0]
+    small = functional.interpolate(image[None], (64, 101), mode="bilinear", antialias=True)[0]
     expected = reference_forward(reference("keypoints"), small)
     [found] = detectors["keypoints"].detect([image])
     assert len(found) == len(expected["boxes"]) > 2
-    back = torch.tensor([1900 / 152, 1200 / 96])
+    back = torch.tensor([1900 / 101, 1200 / 64])
     assert torch.allclose(found.boxes, expected["boxes"] * back.repeat(2), atol=0.1)
     assert torch.allclose(found.keypoints, expected["keypoints"][..., :2] * back, atol=0.1)
 
 
 def test_a_photo_does_not_depend_on_its_neighbours(detectors: dict[str, Any]) -> None:
-    images = [picture(72, 90), picture(90, 72, 1), picture(72, 90, 2), picture(120, 66, 3)]
+    images = [picture(48, 60), picture(60, 48, 1), picture(48, 60, 2)]
     together = detectors["v1"].detect(images)
-    assert [len(found) > 0 for found in together] == [True] * 4
+    assert [len(found) > 0 for found in together] == [True] * 3
     for image, found in zip(images, together, strict=True):
         [alone] = detectors["v1"].detect([image])
         assert torch.equal(alone.boxes, found.boxes)
@@ -385,7 +395,7 @@ def body(files: dict[str, Path], detectors: dict[str, Any]) -> Body:
 def test_body_keeps_everybody_whom_either_network_finds(
     body: Body, detectors: dict[str, Any]
 ) -> None:
-    images = [picture(72, 90), picture(90, 72, 1)]
+    images = [picture(48, 60)]
     for found, masked, skeletal in zip(
         body.detect(images),
         detectors["v1"].detect(images),
@@ -416,16 +426,18 @@ def test_body_hands_its_options_on(files: dict[str, Path]) -> None:
     assert body.skeletons == KeypointRCNN(weights=files["keypoints"], **common)
 
 
-def test_an_image_without_anybody_is_empty(body: Body) -> None:
-    certain = {"score_threshold": 0.9999}
-    body = Body.model_validate(body.model_dump() | certain)
-    masked, skeletal = body.silhouettes, body.skeletons
-    image = picture(72, 90)
-    for detector in (masked, skeletal, body):
-        [found] = detector.detect([image])
-        assert isinstance(found, Detections)
-        assert found.boxes.shape == (0, 4)
-        assert found.masks == (None if detector is skeletal else ())
-        assert found.keypoints is None or found.keypoints.shape == (0, 17, 2)
-        assert found.keypoint_names == (() if detector is masked else KEYPOINTS)
-        assert detector.detect([]) == []
+@pytest.mark.parametrize("kind", ["v1", "keypoints"])
+def test_an_image_without_anybody_is_empty(
+    kind: str, detectors: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = detectors[kind]
+    monkeypatch.setattr(detector.network.roi_heads, "score_thresh", 1.0)
+    [found] = detector.detect([picture(48, 60)])
+    assert found.boxes.shape == (0, 4)
+    assert found.masks == (() if kind == "v1" else None)
+    assert found.keypoints is None or found.keypoints.shape == (0, 17, 2)
+    assert found.keypoint_names == (() if kind == "v1" else KEYPOINTS)
+
+
+def test_no_images_are_no_answers(body: Body) -> None:
+    assert body.detect([]) == []

@@ -1,0 +1,48 @@
+"""What makes a fit impossible, each in words for a person."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from alignimation_core import Target
+
+NO_MEETING = "no overlap: the two targets do not meet"
+
+
+def faults_of_input(
+    moving: Target, fixed: Target, weights: Tensor, initial: Tensor
+) -> list[str | None]:
+    """Return why each photo cannot be fitted at all; None for those that can.
+
+    Args:
+        moving: a batch.
+        fixed: the reference.
+        weights: (B, C) on the CPU, how much each channel counts.
+        initial: (B, 3, 3) on the CPU, where fits begin.
+    """
+    counted = weights > 0
+    # A range is NaN where the image holds a NaN or an infinity.
+    range_ = (moving.image.amax((2, 3)) - moving.image.amin((2, 3))).cpu()
+    reference_range = (fixed.image.amax((1, 2)) - fixed.image.amin((1, 2))).cpu()
+    flat, flat_reference = range_ < 1e-6, reference_range < 1e-6
+    determinants = torch.linalg.det(initial.nan_to_num(0, 0, 0))
+    faults: list[tuple[str, Tensor]] = [
+        ("the reference's target contains NaN", ~reference_range.isfinite().all()),
+        ("the target contains NaN", ~range_.isfinite().all(1)),
+        ("nothing in common with the reference: no keypoint found in both", ~counted.any(1)),
+        (
+            "the reference's target is constant: nothing to align with",
+            (flat_reference | ~counted).all(1),
+        ),
+        ("the target is constant: nothing to align", (flat | ~counted).all(1)),
+        ("the start is not finite", ~initial.isfinite().flatten(1).all(1)),
+        ("the start is mirrored", determinants < -1e-12),
+        ("the start is singular", determinants.abs() <= 1e-12),
+    ]
+    count = len(initial)
+    failures: list[str | None] = [None] * count
+    for text, found in reversed(faults):
+        for i, fault in enumerate(found.expand(count).tolist()):
+            failures[i] = text if fault else failures[i]
+    return failures

@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+from alignimation_core import Recipe, catalogue
+from alignimation_core.record import PhotoRecord, Record
+from alignimation_core.registry import KINDS
+from alignimation_core.weights import cache_folder
+
+DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
+
+
+def photo(path, status, reason):
+    return PhotoRecord(path, status=status, stage="x", reason=reason)
+
+
+def test_kinds_are_listed_in_the_order_of_the_pipeline():
+    heads = [line for line in catalogue.listing().splitlines() if line[0] != " "]
+    assert heads == [f"{kind}s".replace("_", " ") for kind in KINDS]
+
+
+def test_an_option_that_must_be_given_is_marked():
+    assert "      file: COCO JSON file, or a list of them to be joined (required)" in (
+        catalogue.listing().splitlines()
+    )
+
+
+def test_the_schema_refers_to_nothing_that_is_not_there():
+    text = catalogue.schema()
+    definitions = json.loads(text)["$defs"]
+    references = {part.partition('"')[0] for part in text.split('"$ref": "#/$defs/')[1:]}
+    assert references
+    assert references <= definitions.keys()
+
+
+def test_check_tells_where_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    recipe = Recipe.of(DATA, folder=tmp_path)
+    name = "20180402-114759-vggface2.pt"
+    before = catalogue.check(recipe).splitlines()
+    assert before[0] == "1 photo"
+    assert before[1].startswith(f"weights {name} not yet here, will be fetched: https://")
+    assert before[2] == "the recipe is fine"
+    assert cache_folder().is_relative_to(tmp_path)
+    cache_folder().mkdir(parents=True)
+    (cache_folder() / name).touch()
+    assert catalogue.check(recipe).splitlines()[1] == (
+        f"weights {name} present: {cache_folder() / name}"
+    )
+
+
+def test_the_summary_counts_alike_reasons_together_most_frequent_first():
+    record = Record("1", {}, 0, "cpu", Path("/out"), seconds={"photos": 0.26, "detector": 1.5})
+    record.photos = [
+        photo("a", "used", None),
+        photo("b", "rejected", "nobody here is the subject: best similarity 0.10, needed 0.50"),
+        photo("c", "failed", "the file is empty; replace or remove it"),
+        photo("e", "failed", "blobs: ValueError: row 3 of 12 is bad"),
+        photo("f", "failed", "blobs: ValueError: row 4 of 9 is bad"),
+        photo("d", "rejected", "nobody here is the subject: best similarity 0.20, needed 0.50"),
+    ]
+    assert catalogue.summary(record).splitlines() == [
+        "1 of 6 photos used",
+        "  2 rejected: nobody here is the subject (such as b)",
+        "  2 failed: blobs: ValueError: row 3 of 12 is bad (such as e)",
+        "  1 failed: the file is empty; replace or remove it (such as c)",
+        "1.8 s: photos 0.3 s, detector 1.5 s",
+        f"every photo's reason is in {Path('/out/run.json')}",
+    ]

@@ -1,0 +1,131 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from alignimation_core import Photo, Subject, framing, geometry
+from alignimation_core.alignment import Chosen
+from alignimation_core.observations import Entry
+from alignimation_core.record import PhotoRecord
+from alignimation_core.settings import CanvasOptions
+
+FACE = (300.0, 200.0, 400.0, 320.0)
+
+
+def photo_at(reference_from_photo: Tensor, width: int = 800, height: int = 600) -> Chosen:
+    """A photo whose subject lands on FACE in the reference."""
+    name = "a.jpg"
+    photo = Photo(Path("/", name), name, "", height, width, datetime(2020, 1, 1), "exif")
+    photo_from_reference = geometry.as_rows(torch.linalg.inv(reference_from_photo))
+    subject = Subject(FACE, 1.0).transformed(photo_from_reference)
+    working = torch.eye(3, dtype=torch.float64)
+    return Chosen(Entry(photo, PhotoRecord(name)), subject, working, reference_from_photo)
+
+
+def series() -> list[Chosen]:
+    generator = torch.Generator().manual_seed(0)
+    items = []
+    for _ in range(12):
+        x, y, angle, scale = (torch.rand(4, generator=generator) - 0.5).tolist()
+        about = geometry.translation(350, 260)
+        turn = geometry.rotation(0.3 * angle) @ geometry.scaling(1 + 0.4 * scale, 1 + 0.4 * scale)
+        moved = about @ turn @ geometry.translation(-350 + 150 * x, -260 + 100 * y)
+        items.append(photo_at(moved))
+    return items
+
+
+def corners(box: tuple[float, ...]) -> Tensor:
+    x0, y0, x1, y1 = box
+    return torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=torch.float64)
+
+
+def invented(items: list[Chosen], canvas_from_reference: Tensor, height: int, width: int) -> float:
+    """Share of all frames' pixels beyond their photos, by warping white photos."""
+    shares = []
+    for item in items:
+        white = torch.ones(1, item.entry.photo.height, item.entry.photo.width)
+        matrix = canvas_from_reference @ item.reference_from_photo
+        shares.append(1 - geometry.warp(white, matrix, (height, width)).mean().item())
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize("name", ["tight", "balanced", "whole", "auto"])
+def test_the_subject_is_whole_in_every_framing(name: str) -> None:
+    items = series()
+    options = CanvasOptions.model_validate({"size": "400x500", "framing": name})
+    canvas, canvas_from_reference = framing.frame(items, options, level=True)
+    assert (canvas.height, canvas.width) == (500, 400)
+    seen = geometry.apply(canvas_from_reference, corners(FACE))
+    assert (seen >= 0).all()
+    assert (seen <= torch.tensor([400.0, 500.0])).all()
+
+
+def test_framings_differ_in_how_much_they_show_and_invent() -> None:
+    items = series()
+    shown, shares = {}, {}
+    for name in ("tight", "balanced", "auto", "whole"):
+        options = CanvasOptions.model_validate({"size": "400x300", "framing": name})
+        _, matrix = framing.frame(items, options, level=True)
+        shown[name] = 1 / geometry.scale_of(matrix).item()
+        shares[name] = invented(items, matrix, 300, 400)
+    assert shares["tight"] < 0.003
+    assert 0.03 < shares["balanced"] < 0.06
+    assert 0.03 < shares["auto"] < 0.06
+    assert shown["tight"] < shown["balanced"] < shown["auto"] < shown["whole"]
+
+
+def test_whole_shows_every_corner_of_every_photo() -> None:
+    items = series()
+    options = CanvasOptions(size="640x480", framing="whole")
+    _, matrix = framing.frame(items, options, level=True)
+    for item in items:
+        photo = item.entry.photo
+        box = corners((0.0, 0.0, photo.width, photo.height))
+        seen = geometry.apply(matrix @ item.reference_from_photo, box)
+        assert (seen >= -1e-6).all()
+        assert (seen <= torch.tensor([640 + 1e-6, 480 + 1e-6])).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2])
+def test_auto_uses_the_border_it_is_allowed_and_no_more(share: float) -> None:
+    items = series()
+    options = CanvasOptions(size="400x300", framing="auto", max_border=share)
+    _, matrix = framing.frame(items, options, level=True)
+    assert invented(items, matrix, 300, 400) == pytest.approx(share, abs=0.01)
+
+
+def test_auto_moves_to_where_the_photos_reach() -> None:
+    """The subject stands at the left of every photo: what there is to show lies to its right."""
+    eye = torch.eye(3, dtype=torch.float64)
+    items = [photo_at(eye @ geometry.translation(260, 0)) for _ in range(3)]
+    shown = {}
+    for name in ("balanced", "auto"):
+        options = CanvasOptions.model_validate({"size": "400x300", "framing": name})
+        _, matrix = framing.frame(items, options, level=True)
+        shown[name] = 1 / geometry.scale_of(matrix).item()
+        centre = geometry.apply(matrix, torch.tensor([[350.0, 260.0]]).double())[0]
+    assert shown["auto"] > 1.8 * shown["balanced"]
+    assert centre[0] < 150
+
+
+def test_the_canvas_is_upright_as_the_photos_are_on_average() -> None:
+    items = [photo_at(geometry.rotation(angle)) for angle in (0.2, 0.3, 0.4)]
+    options = CanvasOptions(size="300x300")
+    _, level = framing.frame(items, options, level=True)
+    _, as_it_is = framing.frame(items, options, level=False)
+    assert geometry.angle_of(level).item() == pytest.approx(-0.3)
+    assert geometry.angle_of(as_it_is).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "canvas"), [(4032, 3024, (810, 1080)), (3024, 4032, (1080, 810))]
+)
+def test_without_a_size_the_canvas_has_the_photos_usual_shape(
+    width: int, height: int, canvas: tuple[int, int]
+) -> None:
+    eye = torch.eye(3, dtype=torch.float64)
+    items = [photo_at(eye, width, height) for _ in range(3)] + [photo_at(eye, 100, 100)]
+    made, _ = framing.frame(items, CanvasOptions(), level=True)
+    assert (made.height, made.width) == canvas

@@ -1,0 +1,66 @@
+import io
+
+from alignimation_core.progress import Bars, Lines, Progress
+
+
+def test_lines_say_what_is_done_and_what_is_left() -> None:
+    stream = io.StringIO()
+    progress = Lines(stream, every=0.0)
+    with progress.stage("detecting", 3) as step:
+        for _ in range(3):
+            step()
+    progress.note("done")
+    lines = stream.getvalue().splitlines()
+    assert [line.rpartition(", about ")[0] for line in lines[:3]] == [
+        "detecting: 1 of 3",
+        "detecting: 2 of 3",
+        "detecting: 3 of 3",
+    ]
+    assert lines[3].startswith("detecting: 3 of 3 in 0.")
+    assert lines[4] == "done"
+
+
+def test_lines_are_few_when_photos_are_many() -> None:
+    stream = io.StringIO()
+    with Lines(stream).stage("rendering", 1000) as step:
+        for _ in range(1000):
+            step()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_lines_follow_a_download_of_known_and_unknown_size() -> None:
+    stream = io.StringIO()
+    with Lines(stream, every=0.0).download("weights.pt") as received:
+        received(2_000_000, 10_000_000)
+        received(3_000_000, None)
+    assert stream.getvalue().splitlines() == [
+        "fetching weights.pt",
+        "fetching weights.pt: 2 of 10 MB",
+        "fetching weights.pt: 3 MB",
+    ]
+
+
+def test_bars_count_to_the_end_on_stderr(capsys) -> None:  # type: ignore[no-untyped-def]
+    bars = Bars()
+    with bars.stage("aligning", 2) as step:
+        step()
+        step()
+    with bars.download("weights.pt") as received:
+        received(5, 5)
+    bars.note("brackets [bold] stay")
+    shown = capsys.readouterr()
+    assert "aligning" in shown.err
+    assert "2/2" in shown.err
+    assert "weights.pt" in shown.err
+    assert "brackets [bold] stay" in shown.err
+    assert shown.out == ""
+
+
+def test_the_plain_progress_is_silent(capsys) -> None:  # type: ignore[no-untyped-def]
+    silent = Progress()
+    with silent.stage("x", 1) as step, silent.download("y") as received:
+        step()
+        received(1, None)
+    silent.note("nothing")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")
