@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Choice,
         Detections,
         Frame,
-        Mask,
         Observation,
         Photo,
         Registration,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from alignimation_core.hookspecs import hookimpl
+    from alignimation_core.mask import Mask
     from alignimation_core.pipeline import run
     from alignimation_core.recipe import Recipe
     from alignimation_core.record import Record
@@ -82,11 +82,20 @@ __all__ = [
     "run",
 ]
 
-_HOMES = ("data", "errors", "stages", "hookspecs", "recipe", "record", "pipeline")  # torch last
+_HOMES = (
+    "data",
+    "mask",
+    "errors",
+    "stages",
+    "hookspecs",
+    "recipe",
+    "record",
+    "pipeline",
+)  # torch last
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its module when it is first asked for."""
+    """Import a public name when it is first asked for; the last of its homes imports torch."""
     for home in _HOMES if name in __all__ else ():
         module = import_module(f"alignimation_core.{home}")
         if hasattr(module, name):

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import geometry, matting
-from alignimation_core.data import Mask, Subject
+from alignimation_core.data import Subject
+from alignimation_core.mask import Mask
 
 CELL = 9.0
 """Pixels of the reduced picture that a mask's cell takes while its edge is refined."""

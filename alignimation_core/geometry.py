@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core.data import Matrix, Target
+from alignimation_core.data import Target
+from alignimation_core.mask import Matrix
 
 Padding = Literal["zeros", "border", "reflection"]
 

@@ -64,7 +64,7 @@ def refine(image: Tensor, silhouette: Tensor, cell: float, real: Tensor) -> Tens
     prior = torch.sigmoid(odds + TRUST_IN_SILHOUETTE * torch.logit(silhouette, 1e-3))
     weight = PRIOR * (2 * prior - 1).abs() + 1e-4 + (sure.abs() > 0.98)
     walked = _random_walker(image, prior, weight)
-    return ((walked - 0.5) * 2 + 0.5).clamp(0, 1)
+    return ((walked - 0.5) * 4 + 0.5).clamp(0, 1)
 
 
 def _colour_model(image: Tensor, weight: Tensor, cell: float) -> tuple[Tensor, Tensor]:

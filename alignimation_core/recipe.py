@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from alignimation_core import photos
-from alignimation_core.errors import AlignimationError, Fault, RecipeError, in_one_line
-from alignimation_core.record import RECORD_NAME
+from alignimation_core.compatibility import mismatches
+from alignimation_core.errors import Fault, RecipeError, in_one_line
 from alignimation_core.registry import KINDS, registry
 from alignimation_core.settings import (
     CanvasOptions,
@@ -26,8 +26,6 @@ from alignimation_core.settings import (
 )
 from alignimation_core.source import Place, Source
 from alignimation_core.stages import (
-    Ability,
-    AnnotationDetector,
     ComputeStage,
     Detector,
     Embedder,
@@ -115,7 +113,7 @@ class Recipe:
         object.__setattr__(self, "output", Path(self.output))
         object.__setattr__(self, "renderers", tuple(self.renderers))
         object.__setattr__(self, "folder", Path(self.folder).resolve())
-        faults = [self.fault(place, text) for place, text in _mismatches(self)]
+        faults = [self.fault(place, text) for place, text in mismatches(self)]
         if faults:
             raise RecipeError(faults)
 
@@ -317,73 +315,3 @@ def _stage(
         what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
         faults.append(source.fault(place, what))
     return None
-
-
-def _mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
-    """Yield what about the stages chosen cannot work together, each with its place."""
-    foreign = [
-        (place, f"expected {KINDS[kind].__name__}, got {type(stage).__name__}")
-        for kind, place, stage in recipe.stages()
-        if not isinstance(stage, KINDS[kind])
-    ]
-    if foreign:
-        yield from foreign
-        return
-    there: frozenset[Ability] = frozenset({"pixels"})
-    for kind, place, stage in recipe.stages():
-        try:
-            missing = stage.requires() - there
-            if kind in ("detector", "embedder"):
-                there |= stage.provides()
-        except AlignimationError:
-            raise
-        except Exception as error:  # any failure of a plugin's own code
-            yield place, f"{stage.name!r} failed to say what it needs: {in_one_line(error)}"
-            return
-        if missing:
-            yield place, _explain_missing(recipe, stage.name, missing)
-    background = recipe.canvas.background
-    if background != "keep" and "masks" not in there:
-        yield ("canvas", "background"), _explain_missing(recipe, background, frozenset({"masks"}))
-    if recipe.refine.passes and isinstance(recipe.detector, AnnotationDetector):
-        name = recipe.detector.name
-        text = f"the detector {name!r} cannot look again at aligned photos; leave refine out"
-        yield ("refine", "passes"), text
-    paths: dict[PurePosixPath, int] = {}
-    for i, renderer in enumerate(recipe.renderers):
-        path = PurePosixPath(renderer.path.replace("\\", "/"))
-        if path.name == RECORD_NAME and len(path.parts) == 1:
-            yield (
-                ("renderers", i, "path"),
-                f"{RECORD_NAME!r} is the run record; choose another name",
-            )
-        for other, first in paths.items():
-            if path == other:
-                clash = f"{renderer.path!r} is also the path of renderers[{first}]"
-            elif path in other.parents or other in path.parents:
-                clash = f"{renderer.path!r} and the path of renderers[{first}] lie in each other"
-            else:
-                continue
-            yield ("renderers", i, "path"), f"{clash}; give each output its own"
-        paths.setdefault(path, i)
-
-
-def _explain_missing(recipe: Recipe, name: str, missing: frozenset[Ability]) -> str:
-    if "embeddings" in missing:
-        names = ", ".join(sorted(registry().stages["embedder"])) or "none is installed"
-        return f"{name!r} needs an embedder; add `embedder: NAME` (available: {names})"
-    plain = sorted(word for word in missing if "." not in word)
-    words = plain or sorted(word.partition(".")[2] for word in missing)
-    what = " and ".join(plain) if plain else f"the keypoints {', '.join(words)}"
-    able = []
-    for detector, found in sorted(registry().stages["detector"].items()):
-        try:
-            gives = found.stage().provides()
-        except Exception:  # noqa: S112  # required options, or any failure of a plugin's own code
-            continue
-        if missing <= gives:
-            able.append(detector)
-    hint = f"detectors that do: {', '.join(able)}" if able else "no installed detector does"
-    return (
-        f"{name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; {hint}"
-    )

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from alignimation_core.data import Matrix, Photo, Subject
+from alignimation_core.data import Photo, Subject
 from alignimation_core.errors import OutputError
+from alignimation_core.mask import Matrix
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 from alignimation_core import Mask, Registration, Subject, Target, geometry
-from alignimation_core.data import Matrix
+from alignimation_core.mask import Matrix
 from alignimation_kornia import KorniaRegistrator, Similarity
 from alignimation_targets import GaussianKeypoints, SoftMask
 

@@ -103,7 +103,8 @@ class GaussianKeypoints(TargetBuilder):
             ``weights``, and 0 for one that is missing, doubtful or, with ``mask``, off the mask.
 
         Raises:
-            ValueError: none of the keypoints was found, or there is no mask to multiply by.
+            ValueError: none of the keypoints was found, there is no mask to multiply by, or it
+                covers none of the keypoints.
         """
         import torch
 
@@ -139,6 +140,11 @@ class GaussianKeypoints(TargetBuilder):
         if self.mask:
             image = image * soften(draw_mask(subject, size), width)
             weights = weights.where(image.amax((1, 2)) > 0.1, 0.0)
+            if not weights.any():
+                raise ValueError(
+                    f"the mask covers none of the keypoints {', '.join(taken)} that were found; "
+                    "they may be two people's, or leave `mask` out"
+                )
         image = image * (weights > 0)[:, None, None]
         return Target.of(image, weights=weights, points=points, point_weights=weights)
 

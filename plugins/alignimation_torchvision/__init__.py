@@ -61,7 +61,7 @@ class _RegionDetector(Detector):
     ] = 800
 
     def input_side(self) -> int:
-        """Return the longest side that the network sees: 1333 pixels, as it was trained."""
+        """Return the longest side that the network sees: 1333 pixels by default."""
         return self._input_size()[1]
 
     def _input_size(self) -> tuple[int, int]:

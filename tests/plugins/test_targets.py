@@ -352,6 +352,12 @@ def test_a_detector_without_keypoints_is_named():
         GaussianKeypoints().build(bare, SIZE)
 
 
+def test_a_mask_that_covers_no_keypoint_is_named():
+    elsewhere = subject_of(FACE, mask=disc(radius=5.0, centre=(10.0, 88.0)))
+    with pytest.raises(ValueError, match="the mask covers none of the keypoints left_eye, right"):
+        GaussianKeypoints(sigma=0.1, mask=True).build(elsewhere, SIZE)
+
+
 @pytest.mark.parametrize("builder", [GaussianKeypoints(mask=True), SoftMask()])
 def test_a_missing_mask_is_named(builder):
     with pytest.raises(ValueError, match="no mask for this subject"):

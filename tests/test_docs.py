@@ -1,0 +1,65 @@
+"""What the documentation shows works as shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from alignimation_core import Recipe
+from alignimation_core.hookspecs import PROJECT
+from alignimation_core.registry import KINDS, registry
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(path, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+
+
+def test_the_plugin_of_the_docs_is_found_and_finds_the_moon(install):
+    (code,) = blocks("docs/plugins.md", "python")
+    install("alignimation-moon", code)
+    moon = registry().stages["detector"]["moon"]
+    assert moon.summary == "Finds the moon: the centre of the brightest pixels."
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(80), indexing="ij")
+    sky = (((x + 0.5 - 50.3) ** 2 + (y + 0.5 - 20.7) ** 2) < 64).byte() * 255
+    (seen,) = moon.stage().detect([sky.expand(3, -1, -1)])
+    assert seen.subject(0).keypoints["centre"] == pytest.approx((50.3, 20.7), abs=0.2)
+
+
+def test_the_readme_names_the_entry_point_group_and_its_recipe_is_right(tmp_path):
+    assert f"entry point in the group `{PROJECT}`" in (ROOT / "README.md").read_text()
+    (text,) = blocks("README.md", "yaml")
+    recipe = Recipe.of(yaml.safe_load(text), folder=tmp_path)
+    assert recipe.embedder is not None
+    assert recipe.embedder.name == "facenet"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda p: p.name)
+def test_the_recipes_of_the_examples_are_right(path):
+    data = yaml.safe_load(path.read_text())
+    if data.get("embedder") == "dlib":
+        data["embedder"] = "facenet"  # the example plugin is not installed here
+    Recipe.of(data, folder=path.parent)
+
+
+def test_the_readmes_python_examples_run_as_far_as_names_go():
+    for code in blocks("README.md", "python"):
+        for line in code.splitlines():
+            if line.startswith(("from ", "import ")):
+                exec(line)
+
+
+def test_every_hook_is_in_the_hookspecs_and_every_kind_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    for kind in KINDS:
+        assert kind.replace("_", " ") in text
+
+
+def test_links_between_documents_lead_somewhere():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)\)", path.read_text()):
+            if "://" not in link:
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
