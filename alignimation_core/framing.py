@@ -16,6 +16,8 @@ from alignimation_core.settings import CanvasOptions
 LONG_SIDE = 1080
 MARGIN = 0.12
 """Room around the subject's boxes at the tightest, as a share of their extent."""
+CUT = 0.01
+"""How near to a photo's border a box is cut by it, as a share of the photo's size."""
 FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
 MAP = 256
@@ -42,10 +44,7 @@ def frame(
     level_from_reference = geometry.rotation(upright(aligned) if level else 0.0)
     to_level = level_from_reference @ to_reference
 
-    boxes = _bounds(to_level, torch.tensor([item.subject.box for item in aligned]))
-    extent = boxes[:, 2:] - boxes[:, :2]
-    low = torch.quantile(boxes[:, :2] - MARGIN * extent, 0.02, dim=0)
-    high = torch.quantile(boxes[:, 2:] + MARGIN * extent, 0.98, dim=0)
+    low, high = _extent(to_level, sizes, torch.tensor([item.subject.box for item in aligned]))
     aspect = width / height
     if options.framing == "whole":
         photos = _bounds(to_level, torch.cat([torch.zeros_like(sizes), sizes], dim=1))
@@ -66,6 +65,35 @@ def frame(
     return Canvas(
         height, width, options.background == "remove"
     ), canvas_from_level @ level_from_reference
+
+
+def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the canvas must show: the subject in nearly every photo, with some room.
+
+    On a side where a photo's border cuts the subject, that photo does not tell how far the subject
+    goes. Where most photos are cut, half of them are to reach the canvas's border.
+
+    Args:
+        to_level: (N, 3, 3) ``level_from_photo``.
+        sizes: (N, 2) width and height of the photos.
+        boxes: (N, 4) the subjects.
+
+    Returns:
+        (2,) upper left and (2,) lower right corner, float64.
+    """
+    edges = torch.cat([torch.zeros_like(sizes), sizes], dim=1)
+    cut = (boxes - edges).abs() < CUT * sizes.repeat(1, 2)
+    room = MARGIN * (boxes[:, 2:] - boxes[:, :2])
+    roomy = boxes + torch.cat([-room, room], dim=1)
+    within = torch.cat([roomy[:, :2].clamp(min=0), torch.minimum(roomy[:, 2:], sizes)], dim=1)
+    sides = _ellipse_bounds(to_level, within)
+    reach = [
+        torch.quantile(sides[~cut[:, i], i], (0.02, 0.02, 0.98, 0.98)[i])
+        if 2 * int(cut[:, i].sum()) <= len(cut)
+        else sides[:, i].median()
+        for i in range(4)
+    ]
+    return torch.stack(reach[:2]), torch.stack(reach[2:])
 
 
 def upright(aligned: Sequence[Chosen]) -> float:
@@ -95,6 +123,20 @@ def _half_height(low: Tensor, high: Tensor, centre: Tensor, aspect: float) -> fl
     return max(float(reach[0]) / aspect, float(reach[1]))
 
 
+def _ellipse_bounds(matrices: Tensor, boxes: Tensor) -> Tensor:
+    """Return the (N, 4) boxes around the mapped ellipses inside (N, 4) boxes.
+
+    A subject fills its box as an ellipse does rather than to the corners, which matters when the
+    photo is turned.
+    """
+    corners = boxes.double().reshape(-1, 2, 2)
+    steps = torch.tensor([[0.5, 0.5], [1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+    points = corners[:, :1] + steps * (corners[:, 1:] - corners[:, :1])
+    centre, right, below = geometry.apply(matrices, points).unbind(1)
+    reach = ((right - centre).square() + (below - centre).square()).sqrt()
+    return torch.cat([centre - reach, centre + reach], dim=1)
+
+
 class Cover:
     """How much of a crop the photos cover, and which crop covers the most.
 
@@ -114,7 +156,8 @@ class Cover:
     def at(self, places: Tensor) -> Tensor:
         """Return which share of the photos covers each of (P, 2) places, (P,) float64."""
         seen = geometry.apply(self._photo_from_level, places.expand(len(self._limits), -1, -1))
-        return ((seen >= 0) & (seen <= self._limits)).all(-1).double().mean(0)
+        slack = 0.01  # pixels, so that rounding does not uncover the very border
+        return ((seen >= -slack) & (seen <= self._limits + slack)).all(-1).double().mean(0)
 
     def widest(self, centre: Tensor, least: float) -> float:
         """Return half the height of the largest crop about a centre that is within what is allowed.
@@ -123,11 +166,14 @@ class Cover:
             centre: (2,) in the levelled frame.
             least: half the height that shows the subject: no smaller one is given.
         """
-        ticks = (torch.arange(40, dtype=torch.float64) + 0.5) / 20 - 1
+        ticks = torch.linspace(-1, 1, 41, dtype=torch.float64)
         grid = torch.cartesian_prod(ticks * self._aspect, ticks)
+        ends = torch.where(ticks.abs() == 1, 0.5, 1.0).double() / 40  # the trapezoidal rule
+        area = torch.outer(ends, ends).flatten()
 
         def fits(half: float) -> bool:
-            return 1 - float(self.at(centre + grid * half).mean()) <= self._allowed
+            invented = float((1 - self.at(centre + grid * half)) @ area)
+            return invented <= self._allowed
 
         most = least
         while fits(most) and most < FURTHEST * least:
@@ -153,6 +199,8 @@ class Cover:
         start = (low + high) / 2
         least = _half_height(low, high, start, self._aspect)
         unit = self.widest(start, least)  # so that steps are as large as the crop
+        if unit == least:
+            return start  # the subject needs it all: about any other centre the crop is larger
         reach = torch.stack([start - low, high - start]) / unit
         far = 1 + float((self._bounds() - start).abs().max()) / unit
         ticks = ((torch.arange(MAP, dtype=torch.float64) + 0.5) / MAP * 2 - 1) * far * unit

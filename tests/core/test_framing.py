@@ -14,12 +14,17 @@ from alignimation_core.settings import CanvasOptions
 FACE = (300.0, 200.0, 400.0, 320.0)
 
 
-def photo_at(reference_from_photo: Tensor, width: int = 800, height: int = 600) -> Chosen:
-    """A photo whose subject lands on FACE in the reference."""
+Box = tuple[float, float, float, float]
+
+
+def photo_at(
+    reference_from_photo: Tensor, width: int = 800, height: int = 600, box: Box = FACE
+) -> Chosen:
+    """A photo whose subject lands on a box of the reference."""
     name = "a.jpg"
     photo = Photo(Path("/", name), name, "", height, width, datetime(2020, 1, 1), "exif")
     photo_from_reference = geometry.as_rows(torch.linalg.inv(reference_from_photo))
-    subject = Subject(FACE, 1.0).transformed(photo_from_reference)
+    subject = Subject(box, 1.0).transformed(photo_from_reference)
     working = torch.eye(3, dtype=torch.float64)
     return Chosen(Entry(photo, PhotoRecord(name)), subject, working, reference_from_photo)
 
@@ -108,6 +113,39 @@ def test_auto_moves_to_where_the_photos_reach() -> None:
         centre = geometry.apply(matrix, torch.tensor([[350.0, 260.0]]).double())[0]
     assert shown["auto"] > 1.8 * shown["balanced"]
     assert centre[0] < 150
+
+
+def test_no_border_is_invented_below_a_subject_that_every_photo_cuts() -> None:
+    """A half-length body, whose box ends at the lower border of each photo."""
+    items = []
+    for x in (-40.0, 0.0, 40.0):
+        moved = geometry.translation(x, 0)
+        items.append(photo_at(moved, box=(300.0 + x, 250.0, 500.0 + x, 600.0)))
+    _, matrix = framing.frame(items, CanvasOptions(size="300x300", framing="tight"), level=True)
+    assert invented(items, matrix, 300, 300) < 0.003
+
+
+def test_one_photo_that_cuts_the_subject_does_not_cut_it_in_the_others() -> None:
+    eye = torch.eye(3, dtype=torch.float64)
+    whole = [photo_at(eye) for _ in range(5)]
+    cut = photo_at(geometry.translation(0, -340), box=(300.0, 200.0, 400.0, 260.0))
+    options = CanvasOptions(size="300x300", framing="tight")
+    _, matrix = framing.frame([*whole, cut], options, level=True)
+    seen = geometry.apply(matrix, corners(FACE))
+    assert (seen > 0).all()
+    assert (seen < 300).all()
+
+
+def test_auto_stays_on_a_subject_that_needs_more_than_there_is() -> None:
+    eye = torch.eye(3, dtype=torch.float64)
+    items = [photo_at(eye, box=(100.0, 10.0, 700.0, 590.0)) for _ in range(3)]
+    made = [
+        framing.frame(
+            items, CanvasOptions.model_validate({"size": "300x400", "framing": f}), level=True
+        )
+        for f in ("tight", "auto")
+    ]
+    torch.testing.assert_close(made[0][1], made[1][1])
 
 
 def test_the_canvas_is_upright_as_the_photos_are_on_average() -> None:
