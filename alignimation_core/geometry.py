@@ -169,12 +169,33 @@ def warp_photo(
             part[None], small, mode="bilinear", antialias=True, align_corners=False
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
-    pixels = part.float() / 255
-    colour = warp(pixels, canvas_from_part, size, padding="border", mode=mode).clamp(0, 1)
-    if padding == "reflection":
-        colour = warp(pixels, canvas_from_part, size, padding=padding, mode=mode).clamp(0, 1)
-    cover = warp(pixels.new_ones(1, height, width), canvas_from_photo, size)
-    return torch.cat([colour, cover])
+    beyond: Padding = "border" if padding == "zeros" else padding
+    colour = _sample(part.float() / 255, canvas_from_part, size, beyond, mode).clamp_(0, 1)
+    if bool(((seen > 0.5) & (seen < torch.tensor([width - 0.5, height - 0.5]))).all()):
+        return torch.cat([colour, colour.new_ones(1, *size)])
+    whole = colour.new_ones(1, height, width)
+    return torch.cat(
+        [colour, _sample(whole, canvas_from_photo.double(), size, "zeros", "bilinear")]
+    )
+
+
+def _sample(
+    image: Tensor,
+    dst_from_src: Tensor,
+    size: tuple[int, int],
+    padding: Padding,
+    mode: Literal["bilinear", "bicubic"],
+) -> Tensor:
+    """Return what ``warp`` does for one image; in float32 and without gradients, but faster."""
+    if dst_from_src[2].tolist() != [0.0, 0.0, 1.0]:
+        return warp(image, dst_from_src, size, padding=padding, mode=mode)
+    to_src = normalised_from_pixels((image.shape[-2], image.shape[-1]))
+    from_dst = normalised_from_pixels(size).inverse()
+    src_from_dst = (to_src @ torch.linalg.inv(dst_from_src) @ from_dst)[None, :2].float()
+    grid = functional.affine_grid(src_from_dst, [1, 1, *size], align_corners=False)
+    return functional.grid_sample(
+        image[None], grid, mode=mode, padding_mode=padding, align_corners=False
+    )[0]
 
 
 def crop(
