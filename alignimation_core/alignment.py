@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import geometry, photos
+from alignimation_core import geometry, photos, procrustes
 from alignimation_core.data import Registration, Subject, Target
 from alignimation_core.errors import AlignimationError, PhotoError, StageError
 from alignimation_core.observations import Entry, ask
@@ -265,7 +265,7 @@ def _fit_each(
 
     def verb() -> Registration:
         moving = Target.stack(targets)
-        answer = model.fit(moving, fixed, geometry.closed_form(moving, fixed))
+        answer = model.fit(moving, fixed, procrustes.closed_form(moving, fixed))
         if not isinstance(answer, Registration):
             raise TypeError(f"expected a Registration, got {type(answer).__name__}")
         if len(answer.matrices) != len(batch):

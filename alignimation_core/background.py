@@ -81,7 +81,7 @@ def matte_of(
     """
     height, width = image.shape[-2:]
     canvas_from_mask = canvas_from_photo.double() @ geometry.as_tensor(mask.image_from_mask)
-    cell = max(_stretch(canvas_from_mask, (mask.height, mask.width)))
+    cell = max(geometry.stretch(canvas_from_mask, (mask.height, mask.width)))
     more = 1 + math.ceil(2 * REACH / cell)
     grid = _extended(mask, photo_size, more)
     canvas_from_grid = canvas_from_mask @ geometry.translation(-more, -more)
@@ -91,12 +91,12 @@ def matte_of(
     reduced = functional.interpolate(
         image[None], size, mode="bilinear", antialias=True, align_corners=False
     )[0]
-    silhouette = _drawn(grid, reduced_from_canvas @ canvas_from_grid, size)
-    real = _cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
+    silhouette = geometry.draw(grid, reduced_from_canvas @ canvas_from_grid, size)
+    real = geometry.cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
     matte = matting.refine(reduced, silhouette, cell / shrink, real)
     fine = matting.guided(image, reduced, matte, max(1, round(REACH / shrink)))
     if float(real.min()) < 1:
-        fine = fine * _cover(photo_size, canvas_from_photo, (height, width))
+        fine = fine * geometry.cover(photo_size, canvas_from_photo, (height, width))
     return fine, cell
 
 
@@ -111,7 +111,7 @@ def _extended(mask: Mask, photo_size: tuple[int, int], more: int) -> Tensor:
     middles = [[0, height / 2], [width, height / 2], [width / 2, 0], [width / 2, height]]
     places = geometry.apply(photo_from_mask, torch.tensor(middles, dtype=torch.float64))
     beyond = torch.minimum(places, torch.tensor(photo_size[::-1]) - places).amin(1)
-    across, down = _stretch(photo_from_mask, (height, width))
+    across, down = geometry.stretch(photo_from_mask, (height, width))
     near = torch.tensor([across, across, down, down]) * 0.5
     ends = (beyond < near).float()
     grid = functional.pad(mask.tensor()[None, None], (more,) * 4, mode="replicate")[0, 0]
@@ -120,45 +120,6 @@ def _extended(mask: Mask, photo_size: tuple[int, int], more: int) -> Tensor:
     grid[:more] *= ends[2]
     grid[-more:] *= ends[3]
     return grid
-
-
-def _stretch(matrix: Tensor, size: tuple[int, ...]) -> tuple[float, float]:
-    """Return how long one pixel at the middle becomes, across and down."""
-    middle = torch.tensor([[size[1] / 2, size[0] / 2]], dtype=torch.float64)
-    steps = torch.cat([middle, middle + torch.eye(2, dtype=torch.float64)])
-    moved = geometry.apply(matrix, steps)
-    across, down = (moved[1:] - moved[0]).norm(dim=1).tolist()
-    return across, down
-
-
-def _drawn(grid: Tensor, dst_from_grid: Tensor, size: tuple[int, int]) -> Tensor:
-    """Warp a grid to (height, width), reduced with a low-pass first where it is finer."""
-    height, width = grid.shape
-    across, down = (min(1.0, side) for side in _stretch(dst_from_grid, grid.shape))
-    small = (max(1, math.ceil(height * down)), max(1, math.ceil(width * across)))
-    if small != (height, width):
-        grid = functional.interpolate(
-            grid[None, None], small, mode="bilinear", antialias=True, align_corners=False
-        )[0, 0]
-        dst_from_grid = dst_from_grid @ geometry.scaling(width / small[1], height / small[0])
-    return geometry.warp(grid[None], dst_from_grid, size)[0]
-
-
-def _cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return how much of each pixel the photo covers, (height, width); exact along straight edges.
-
-    The photo's edges are lines; a pixel's cover is its centre's distance from the nearest of
-    them, plus one half.
-    """
-    height, width = photo_size
-    edges = torch.tensor([[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height]]).double()
-    lines = edges @ torch.linalg.inv(dst_from_photo.double())
-    lines = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float()
-    x, y = torch.arange(size[1]) + 0.5, torch.arange(size[0])[:, None] + 0.5
-    cover = torch.ones(size)
-    for a, b, c in lines.tolist():
-        cover = torch.minimum(cover, (a * x + (b * y + c)) + 0.5)
-    return cover.clamp(min=0)
 
 
 def _blurred(image: Tensor, matte: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core.data import Target
 from alignimation_core.mask import Matrix
 
 Padding = Literal["zeros", "border", "reflection"]
@@ -158,10 +157,7 @@ def warp_photo(
     part = image[:, y0:y1, x0:x1]
     canvas_from_part = canvas_from_photo.double() @ translation(x0, y0)
 
-    centre = torch.tensor([[(x1 - x0) / 2, (y1 - y0) / 2]], dtype=torch.float64)
-    steps = torch.cat([centre, centre + torch.eye(2, dtype=torch.float64)])
-    moved = apply(canvas_from_part, steps)
-    scale = float((moved[1:] - moved[0]).norm(dim=1).max())
+    scale = max(stretch(canvas_from_part, (y1 - y0, x1 - x0)))
     if scale < 1:
         small = (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale)))
         canvas_from_part = canvas_from_part @ scaling((x1 - x0) / small[1], (y1 - y0) / small[0])
@@ -171,12 +167,7 @@ def warp_photo(
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
     beyond: Padding = "border" if padding == "zeros" else padding
     colour = _sample(part.float() / 255, canvas_from_part, size, beyond, mode).clamp_(0, 1)
-    if bool(((seen > 0.5) & (seen < torch.tensor([width - 0.5, height - 0.5]))).all()):
-        return torch.cat([colour, colour.new_ones(1, *size)])
-    whole = colour.new_ones(1, height, width)
-    return torch.cat(
-        [colour, _sample(whole, canvas_from_photo.double(), size, "zeros", "bilinear")]
-    )
+    return torch.cat([colour, cover((height, width), canvas_from_photo, size)[None]])
 
 
 def _sample(
@@ -196,6 +187,69 @@ def _sample(
     return functional.grid_sample(
         image[None], grid, mode=mode, padding_mode=padding, align_corners=False
     )[0]
+
+
+def stretch(matrix: Tensor, size: tuple[int, int]) -> tuple[float, float]:
+    """Return how long a pixel at the middle of an image becomes, across and down.
+
+    Args:
+        matrix: (3, 3) ``dst_from_src``.
+        size: (height, width) of the source.
+    """
+    middle = torch.tensor([[size[1] / 2, size[0] / 2]], dtype=torch.float64)
+    steps = torch.cat([middle, middle + torch.eye(2, dtype=torch.float64)])
+    moved = apply(matrix.double(), steps)
+    across, down = (moved[1:] - moved[0]).norm(dim=1).tolist()
+    return across, down
+
+
+def draw(grid: Tensor, dst_from_grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Warp a grid, such as a mask's, reduced with a low-pass first where it is finer.
+
+    Args:
+        grid: (h, w) floating point.
+        dst_from_grid: (3, 3).
+        size: (height, width) of the result.
+
+    Returns:
+        (height, width), 0 outside the grid.
+    """
+    height, width = grid.shape
+    across, down = (min(1.0, side) for side in stretch(dst_from_grid, (height, width)))
+    small = (max(1, math.ceil(height * down)), max(1, math.ceil(width * across)))
+    if small != (height, width):
+        grid = functional.interpolate(
+            grid[None, None], small, mode="bilinear", antialias=True, align_corners=False
+        )[0, 0]
+        dst_from_grid = dst_from_grid @ scaling(width / small[1], height / small[0])
+    return warp(grid[None], dst_from_grid, size)[0]
+
+
+def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return how much of each pixel a photo covers; exact along upright and level edges.
+
+    The photo's edges are lines; a pixel's cover is its centre's distance from the nearest of
+    them, plus one half.
+
+    Args:
+        photo_size: (height, width) of the photo.
+        dst_from_photo: (3, 3), affine or homography.
+        size: (height, width) of the result.
+
+    Returns:
+        (height, width) float32 in [0, 1].
+    """
+    height, width = photo_size
+    edges = torch.tensor([[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height]]).double()
+    lines = edges @ torch.linalg.inv(dst_from_photo.double())
+    lines = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float()
+    x, y = torch.arange(size[1]) + 0.5, torch.arange(size[0])[:, None] + 0.5
+    least = torch.ones(size)
+    for a, b, c in lines.tolist():
+        farthest = min(0.0, a * size[1]) + min(0.0, b * size[0]) + c
+        if farthest < 0.5:  # otherwise no pixel lies beyond this edge
+            least = torch.minimum(least, (a * x + (b * y + c)) + 0.5)
+    return least.clamp_(min=0)
 
 
 def crop(
@@ -223,84 +277,6 @@ def crop(
     rows = [across, zero, -x0 * across, zero, down, -y0 * down, zero, zero, one]
     crop_from_image = torch.stack(rows, -1).reshape(*box.shape[:-1], 3, 3)
     return warp(image.double(), crop_from_image, size, padding=padding).to(image.dtype)
-
-
-def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:
-    """Return the similarity that brings points onto others, by weighted least squares.
-
-    Closed form of Umeyama (PAMI 1991) in two dimensions, where the rotation and scale together
-    are one complex number; never a reflection.
-
-    Args:
-        moving: (..., P, 2).
-        fixed: (..., P, 2).
-        weights: (..., P) >= 0; at least two points of weight, apart from each other, are needed.
-
-    Returns:
-        (..., 3, 3) float64 ``fixed_from_moving``; NaN where the points do not determine it.
-    """
-    m, f, w = moving.double(), fixed.double(), weights.double()[..., None]
-    total = w.sum(-2, keepdim=True)
-    m_mean, f_mean = (w * m).sum(-2, keepdim=True) / total, (w * f).sum(-2, keepdim=True) / total
-    dm, df = m - m_mean, f - f_mean
-    spread = (w * dm * dm).sum((-1, -2))
-    spread = torch.where(spread > 1e-12, spread, torch.full_like(spread, math.nan))
-    a = (w * dm * df).sum((-1, -2)) / spread
-    b = (w[..., 0] * (dm[..., 0] * df[..., 1] - dm[..., 1] * df[..., 0])).sum(-1) / spread
-    turn = torch.stack([torch.stack([a, -b], -1), torch.stack([b, a], -1)], -2)
-    shift = f_mean - m_mean @ turn.mT
-    top = torch.cat([turn, shift.mT], -1)
-    bottom = torch.zeros_like(top[..., :1, :])
-    bottom[..., 0, 2] = 1
-    return torch.cat([top, bottom], -2)
-
-
-def closed_form(moving: Target, fixed: Target) -> Tensor:
-    """Return where a registration of targets starts.
-
-    Args:
-        moving: a batch.
-        fixed: the reference.
-
-    Returns:
-        (B, 3, 3) float64 ``fixed_from_moving``: the similarity on the points that both have; with
-        one common point the shift between the two; without points, the shift and the scale
-        between the first two moments of the images. Where none of these is determined, identity.
-    """
-    count = len(moving.image)
-    shared = moving.point_weights.double() * fixed.point_weights.double()
-    found = (shared > 0).sum(-1)
-    matrices = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
-    for i in range(count):
-        if found[i] >= 2:
-            fitted = similarity_from_points(moving.points[i], fixed.points, shared[i])
-        elif found[i] == 1:
-            at = int(shared[i].argmax())
-            shift = (fixed.points[at] - moving.points[i, at]).double().tolist()
-            fitted = translation(*shift)
-        else:
-            fitted = _similarity_from_moments(moving.image[i], fixed.image)
-        if fitted.isfinite().all() and float(torch.linalg.det(fitted)) > 1e-9:
-            matrices[i] = fitted
-    return matrices
-
-
-def _similarity_from_moments(moving: Tensor, fixed: Tensor) -> Tensor:
-    """Return the shift and scale between two (C, h, w) images by their first two moments."""
-
-    def moments(image: Tensor) -> tuple[float, float, float]:
-        mass = image.double().sum(0)
-        total = mass.sum()
-        y = torch.arange(mass.shape[0], dtype=torch.float64) + 0.5
-        x = torch.arange(mass.shape[1], dtype=torch.float64) + 0.5
-        mx, my = (mass.sum(0) * x).sum() / total, (mass.sum(1) * y).sum() / total
-        spread = ((x - mx) ** 2 * mass.sum(0)).sum() + ((y - my) ** 2 * mass.sum(1)).sum()
-        return float(mx), float(my), float((spread / total).sqrt())
-
-    mx, my, m_spread = moments(moving)
-    fx, fy, f_spread = moments(fixed)
-    scale = f_spread / m_spread if m_spread else math.nan
-    return translation(fx, fy) @ scaling(scale, scale) @ translation(-mx, -my)
 
 
 def angle_of(matrices: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from alignimation_core import geometry
+from alignimation_core import geometry, procrustes
 from alignimation_core.data import Target
 
 
@@ -27,7 +27,7 @@ def typical(sketches: Target) -> int:
     points, weights = torch.nan_to_num(points), weights.clone()
     mean = points[int(whole.double().argmax())]
     for _ in range(10):
-        fitted = geometry.similarity_from_points(points, mean.expand_as(points), weights)
+        fitted = procrustes.similarity_from_points(points, mean.expand_as(points), weights)
         usable = fitted.isfinite().all(-1).all(-1)
         moved = geometry.apply(fitted[usable], points[usable])
         share = weights[usable][..., None]

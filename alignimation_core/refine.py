@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry, photos
+from alignimation_core import geometry, photos, procrustes
 from alignimation_core.alignment import Chosen
 from alignimation_core.data import Detections, Subject
 from alignimation_core.errors import PhotoError, StageError
@@ -127,7 +127,7 @@ def _misfit(subject: Subject, reference: Chosen) -> float:
         return torch.inf
     moving = torch.tensor([subject.keypoints[name] for name in names])
     fixed = torch.tensor([reference.subject.keypoints[name] for name in names])
-    fitted = geometry.similarity_from_points(moving, fixed, torch.ones(len(names)))
+    fitted = procrustes.similarity_from_points(moving, fixed, torch.ones(len(names)))
     distance = (geometry.apply(fitted, moving.double()) - fixed).square().sum(1).mean().sqrt()
     return float(distance)
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alignimation_core import Mask, Registration, Subject, Target, geometry
+from alignimation_core import Mask, Registration, Subject, Target, geometry, procrustes
 from alignimation_core.mask import Matrix
 from alignimation_kornia import KorniaRegistrator, Similarity
 from alignimation_targets import GaussianKeypoints, SoftMask
@@ -159,7 +159,7 @@ def beside_kornia(options: argparse.Namespace, size: Size) -> None:
         moving, fixed, truth = keypoint_cases(
             options.batch, options.keypoints, size, generator, noise=options.noise, motion=motion
         )
-        initial = geometry.closed_form(moving, fixed)
+        initial = procrustes.closed_form(moving, fixed)
         ours, seconds = timed(lambda m=moving, f=fixed, i=initial: Similarity().fit(m, f, i), 3)
         print(
             f"\n{name}; {options.keypoints} keypoints, the start off by {options.noise:g} px each"
@@ -214,7 +214,7 @@ def many_random(options: argparse.Namespace, size: Size) -> None:
             generator,
             motion=lambda: random_similarity(size, generator, 0.4),
         )
-        initial = geometry.closed_form(moving, fixed)
+        initial = procrustes.closed_form(moving, fixed)
         registration = Similarity().fit(moving, fixed, initial)
         failed += sum(failure is not None for failure in registration.failures)
         clean.append(errors(registration.matrices, truth, frame, max(size)))
@@ -266,7 +266,7 @@ def silhouettes(options: argparse.Namespace, size: Size) -> None:
             truth.append(torch.linalg.inv(moving_from_fixed))
         batch = Target.stack(moving)
         begun = time.perf_counter()
-        registration = Similarity().fit(batch, fixed, geometry.closed_form(batch, fixed))
+        registration = Similarity().fit(batch, fixed, procrustes.closed_form(batch, fixed))
         spent += time.perf_counter() - begun
         failed += sum(failure is not None for failure in registration.failures)
         off = errors(registration.matrices, torch.stack(truth), reference.box, max(size))

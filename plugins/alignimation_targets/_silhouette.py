@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from alignimation_core import Subject, geometry
 from alignimation_targets._gaussians import profile
@@ -23,17 +22,8 @@ def draw_mask(subject: Subject, size: tuple[int, int]) -> Tensor:
     """
     if subject.mask is None:
         raise ValueError("the detector found no mask for this subject")
-    grid = subject.mask.tensor()
     target_from_mask = geometry.as_tensor(subject.mask.image_from_mask)
-    height, width = grid.shape
-    across, down = target_from_mask[:2, :2].norm(dim=0).clamp(max=1).tolist()
-    small = (max(1, math.ceil(height * down)), max(1, math.ceil(width * across)))
-    if small != (height, width):
-        grid = functional.interpolate(
-            grid[None, None], small, mode="bilinear", antialias=True, align_corners=False
-        )[0, 0]
-        target_from_mask = target_from_mask @ geometry.scaling(width / small[1], height / small[0])
-    return geometry.warp(grid[None], target_from_mask, size)[0]
+    return geometry.draw(subject.mask.tensor(), target_from_mask, size)
 
 
 def soften(mask: Tensor, width: float) -> Tensor:

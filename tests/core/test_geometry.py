@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alignimation_core import Target, geometry
+from alignimation_core import Target, geometry, procrustes
 
 
 def similarity(angle: float, scale: float, x: float, y: float) -> Tensor:
@@ -124,7 +124,7 @@ def test_similarity_from_points_is_exact_on_clean_points(
     points[1] = points[0] + torch.tensor([30.0, -20.0])
     weights = torch.rand(count, generator=generator) + 0.1
     truth = similarity(angle, scale, x, y)
-    fitted = geometry.similarity_from_points(points, geometry.apply(truth, points), weights)
+    fitted = procrustes.similarity_from_points(points, geometry.apply(truth, points), weights)
     torch.testing.assert_close(fitted, truth, atol=1e-7, rtol=1e-9)
 
 
@@ -132,20 +132,20 @@ def test_similarity_from_points_ignores_points_of_no_weight() -> None:
     points = torch.tensor([[0.0, 0], [10, 0], [3, 8]])
     moved = points + 5
     moved[2] = 1e6
-    fitted = geometry.similarity_from_points(points, moved, torch.tensor([1.0, 1, 0]))
+    fitted = procrustes.similarity_from_points(points, moved, torch.tensor([1.0, 1, 0]))
     torch.testing.assert_close(fitted, geometry.translation(5, 5))
 
 
 def test_similarity_from_points_is_never_a_reflection() -> None:
     points = torch.tensor([[0.0, 0], [10, 0], [0, 10], [7, 3]])
     mirrored = points * torch.tensor([-1.0, 1])
-    fitted = geometry.similarity_from_points(points, mirrored, torch.ones(4))
+    fitted = procrustes.similarity_from_points(points, mirrored, torch.ones(4))
     assert torch.linalg.det(fitted) >= 0
 
 
 def test_similarity_from_one_place_is_undetermined() -> None:
     points = torch.tensor([[4.0, 4], [4, 4]])
-    assert geometry.similarity_from_points(points, points, torch.ones(2)).isnan().any()
+    assert procrustes.similarity_from_points(points, points, torch.ones(2)).isnan().any()
 
 
 def target(points: list[list[float]], weights: list[float]) -> Target:
@@ -165,7 +165,7 @@ def test_closed_form_uses_the_points_that_both_have() -> None:
             target(shifted, [0, 0, 0]),
         ]
     )
-    fitted = geometry.closed_form(batch, fixed)
+    fitted = procrustes.closed_form(batch, fixed)
     back = geometry.translation(-3, -4)
     for matrix in fitted[:3]:
         torch.testing.assert_close(matrix, back)
@@ -178,7 +178,7 @@ def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
         return ((xs - x) ** 2 + (ys - y) ** 2 < radius**2).float()[None]
 
     moving = Target.stack([Target.of(disc(40, 50, 12))])
-    fitted = geometry.closed_form(moving, Target.of(disc(55, 45, 18)))[0]
+    fitted = procrustes.closed_form(moving, Target.of(disc(55, 45, 18)))[0]
     centre = geometry.apply(fitted, torch.tensor([[40.0, 50]]).double())[0]
     torch.testing.assert_close(centre, torch.tensor([55.0, 45]).double(), atol=0.05, rtol=0)
     assert geometry.scale_of(fitted) == pytest.approx(1.5, rel=0.01)

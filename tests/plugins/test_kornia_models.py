@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from alignimation_core import Target, geometry
+from alignimation_core import Target, geometry, procrustes
 from alignimation_kornia import (
     Affine,
     Crop,
@@ -108,7 +108,7 @@ def test_random_similarities_from_the_closed_form_keep_their_precision():
             for a, b, c, d, _ in turns.tolist()
         ]
         moving, fixed, truth = moved_faces(motions, width, points=points)
-        result = Similarity().fit(moving, fixed, geometry.closed_form(moving, fixed))
+        result = Similarity().fit(moving, fixed, procrustes.closed_form(moving, fixed))
         assert result.failures == (None,) * len(motions)
         worst.append(worst_corner(result.matrices, truth).max())
     assert max(worst) < 0.01
@@ -148,7 +148,7 @@ def test_each_family_finds_a_member_of_its_own(model, moving_from_fixed):
 
 def test_what_does_not_change_scale_says_so_and_keeps_the_size():
     moving, fixed, _ = moved_faces([similarity(20, 1.3, 4, 2)])
-    initial = geometry.closed_form(moving, fixed)
+    initial = procrustes.closed_form(moving, fixed)
     for model in ALL:
         assert model.changes_scale == (model not in (Translation, Rigid))
     for model in (Translation, Rigid):
@@ -161,7 +161,7 @@ def test_what_does_not_change_scale_says_so_and_keeps_the_size():
 
 def test_a_translation_holds_the_subjects_centre_though_it_turned_and_grew():
     moving, fixed, _ = moved_faces([similarity(10, 1.1, 19, -16)])
-    result = Translation().fit(moving, fixed, geometry.closed_form(moving, fixed))
+    result = Translation().fit(moving, fixed, procrustes.closed_form(moving, fixed))
     centre = geometry.apply(result.matrices, moving.points.double()).mean(1)
     assert (centre - FACE.mean(0)).norm() < 1
 
@@ -174,7 +174,7 @@ def test_silhouettes_without_keypoints_are_turned_by_any_angle():
     fixed = Target.of(blob())
     moving = Target.stack([Target.of(blob(motion)) for motion in motions])
     truth = torch.linalg.inv(torch.stack(motions))
-    result = Similarity().fit(moving, fixed, geometry.closed_form(moving, fixed))
+    result = Similarity().fit(moving, fixed, procrustes.closed_form(moving, fixed))
     assert result.failures == (None,) * 4
     assert worst_corner(result.matrices, truth).max() < 0.5
 
@@ -285,7 +285,7 @@ def test_a_photo_never_ends_worse_than_it_began(model):
     ]
     moving = Target.stack([draw(p, 4.0) for p in points])
     fixed = draw(FACE, 4.0)
-    result = model().fit(moving, fixed, geometry.closed_form(moving, fixed))
+    result = model().fit(moving, fixed, procrustes.closed_form(moving, fixed))
     assert (result.residuals <= result.residuals_before).all()
     assert result.matrices.isfinite().all()
 
@@ -355,7 +355,7 @@ def test_each_fault_is_a_named_failure_of_its_photo_alone():
         "they do not determine a similarity": draw(FACE, 4.0, visible=[0, 0, 1, 0, 0]),
     }
     fixed, moving = draw(FACE, 4.0), Target.stack(list(photos.values()))
-    result = Similarity().fit(moving, fixed, geometry.closed_form(moving, fixed))
+    result = Similarity().fit(moving, fixed, procrustes.closed_form(moving, fixed))
     assert result.failures == tuple(photos)
     assert result.matrices.isfinite().all()
     assert result.residuals.isfinite().all()
@@ -403,7 +403,7 @@ def test_faults_of_the_reference_fail_every_photo():
 def test_keypoints_in_one_place_do_not_determine_a_similarity():
     target = draw(FACE[[0, 0, 0]], 4.0)
     moving = Target.stack([target])
-    result = Similarity().fit(moving, target, geometry.closed_form(moving, target))
+    result = Similarity().fit(moving, target, procrustes.closed_form(moving, target))
     assert result.failures == (
         "the keypoints in common with the reference coincide: they do not determine a similarity",
     )
@@ -416,7 +416,7 @@ def test_what_is_round_stays_upright():
         for cx, cy, radius in ((64, 48, 20), (72, 40, 25))
     )
     moving = Target.stack([other])
-    found = Similarity().fit(moving, disc, geometry.closed_form(moving, disc)).matrices
+    found = Similarity().fit(moving, disc, procrustes.closed_form(moving, disc)).matrices
     torch.testing.assert_close(
         found[0],
         geometry.translation(64, 48) @ geometry.scaling(0.8, 0.8) @ geometry.translation(-72, -40),
@@ -446,7 +446,7 @@ def test_no_photos_give_an_empty_registration():
 def test_one_keypoint_is_enough_for_a_translation_and_for_a_mask_that_has_a_shape():
     photo = draw(FACE + torch.tensor([5.0, -3.0]), 4.0, visible=[0, 0, 1, 0, 0])
     moving, fixed = Target.stack([photo]), draw(FACE, 4.0)
-    result = Translation().fit(moving, fixed, geometry.closed_form(moving, fixed))
+    result = Translation().fit(moving, fixed, procrustes.closed_form(moving, fixed))
     assert result.failures == (None,)
     torch.testing.assert_close(result.matrices[0], geometry.translation(-5, 3), rtol=0, atol=2e-3)
     motion = similarity(30, 0.9, 4, 2)
@@ -455,6 +455,6 @@ def test_one_keypoint_is_enough_for_a_translation_and_for_a_mask_that_has_a_shap
         [Target.of(blob(motion), points=geometry.apply(motion, points.double()).float())]
     )
     fixed = Target.of(blob(), points=points)
-    result = Similarity().fit(with_mask, fixed, geometry.closed_form(with_mask, fixed))
+    result = Similarity().fit(with_mask, fixed, procrustes.closed_form(with_mask, fixed))
     assert result.failures == (None,)
     assert worst_corner(result.matrices, torch.linalg.inv(motion)[None]).max() < 0.5

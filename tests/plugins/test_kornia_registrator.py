@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from alignimation_core import Target, geometry
+from alignimation_core import Target, geometry, procrustes
 from alignimation_kornia import KorniaRegistrator, Similarity
 
 SIZE = (48, 64)
@@ -42,7 +42,7 @@ def test_it_finds_a_small_shift_in_pixels_and_in_the_right_direction():
 def test_it_ignores_the_start_unless_asked_and_hardly_turns():
     motion = turned(10)
     moving, fixed = Target.stack([draw(geometry.apply(motion, FACE))]), draw(FACE)
-    truth, initial = torch.linalg.inv(motion)[None], geometry.closed_form(moving, fixed)
+    truth, initial = torch.linalg.inv(motion)[None], procrustes.closed_form(moving, fixed)
     alone = KorniaRegistrator(iterations=40).fit(moving, fixed, initial)
     assert abs(math.degrees(float(geometry.angle_of(alone.matrices[0])))) < 1
     helped = KorniaRegistrator(start="closed-form", iterations=40).fit(moving, fixed, initial)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from alignimation_core import Mask, Subject, Target, geometry
+from alignimation_core import Mask, Subject, Target, geometry, procrustes
 from alignimation_targets import GaussianKeypoints, Pixels, SoftMask
 
 SIZE = (96, 96)
@@ -60,7 +60,7 @@ def disc(radius=20.0, centre=(48.0, 48.0), grid=256):
 def fit_similarity(moving: Target, fixed: Target) -> torch.Tensor:
     """Register by least squares over the channels that both have, from the closed form."""
     weights = (moving.weights * fixed.weights)[:, None, None]
-    start = geometry.closed_form(Target.stack([moving]), fixed)[0]
+    start = procrustes.closed_form(Target.stack([moving]), fixed)[0]
     step = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([step], max_iter=60, line_search_fn="strong_wolfe")
     moving_image, fixed_image = moving.image.double(), fixed.image.double()
