@@ -292,7 +292,7 @@ class Registration:
 
     Attributes:
         matrices: (B, 3, 3) float64, ``fixed_from_moving`` in the targets' continuous pixels.
-        residuals_before: (B,) root mean square difference of the targets at the start.
+        residuals_before: (B,) root mean square difference of the targets at ``initial``.
         residuals: (B,) the same at the end.
         iterations: (B,) int.
         converged: (B,) bool.

@@ -74,6 +74,9 @@ def alignimation_detectors() -> Sequence[type[Detector]]:
         def alignimation_detectors():
             return [BrightestSpot]
 
+    A detector that knows photos by their files rather than by their pixels, such as one that reads
+    another tool's annotations, is an ``AnnotationDetector``; its verb is ``annotate(photo)``.
+
     A detector that finds nothing answers ``Detections.empty(("spot",))`` for that image. It may
     also give masks (``Mask.of``); then ``provides`` names ``masks``. A single point gives a
     transform no size and no direction: with this detector, use ``transform_model: translation``.
@@ -191,7 +194,7 @@ def alignimation_transform_models() -> Sequence[type[TransformModel]]:
                 count = len(initial)
                 return Registration(
                     matrices=initial,
-                    residuals_before=residual(torch.eye(3).repeat(count, 1, 1)),
+                    residuals_before=residual(initial),
                     residuals=residual(initial),
                     iterations=torch.zeros(count, dtype=torch.int64),
                     converged=torch.ones(count, dtype=torch.bool),

@@ -151,6 +151,30 @@ class WebP(Renderer):
         )
 
 
+class APNG(Renderer):
+    """Animated PNG: lossless, with soft transparency, and large; browsers show it."""
+
+    name: ClassVar[str] = "apng"
+    path: Annotated[str, Field(description="file ending in .png or .apng")] = "animation.png"
+    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=60)] = 12.0
+    width: Width = None
+    loop: Loop = 0
+
+    @field_validator("path")
+    @classmethod
+    def _png(cls, path: str) -> str:
+        return _with_suffix(path, (".png", ".apng"))
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+        """Begin the file; see ``Renderer.open``."""
+        from alignimation_imageio import _encoders, _movie
+
+        encoder = _encoders.apng(self.loop)
+        return _movie.MovieWriter(
+            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
+        )
+
+
 class Frames(Renderer):
     """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on, without metadata.
 
@@ -183,4 +207,4 @@ class Frames(Renderer):
 @hookimpl
 def alignimation_renderers() -> list[type[Renderer]]:
     """Return the renderers of this package."""
-    return [Video, GIF, WebP, Frames]
+    return [Video, GIF, WebP, APNG, Frames]

@@ -80,6 +80,18 @@ def webp(loop: int, quality: int, *, lossless: bool) -> Encoder:
     )
 
 
+def apng(loop: int) -> Encoder:
+    """Return animated PNG, playing ``loop`` times, 0 for ever."""
+    return Encoder(
+        "apng",
+        "apng",
+        "rgba",
+        True,
+        options={"pred": "mixed"},
+        container_options={"plays": str(loop)},
+    )
+
+
 def feed(encoder: Encoder, width: int, height: int, time_base: Fraction, *, alpha: bool) -> Feed:
     """Return what turns RGB pictures, RGBA ones if ``alpha``, into the encoder's pixels."""
     if encoder.pixel_format == "pal8":

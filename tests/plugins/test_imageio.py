@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from alignimation_core import Canvas, Frame, OutputError, Photo, Renderer
-from alignimation_imageio import GIF, Frames, Video, WebP
+from alignimation_imageio import APNG, GIF, Frames, Video, WebP
 
 COLOURS = [
     (255, 0, 0),
@@ -34,7 +34,7 @@ COLOURS = [
 ]
 BARS = Canvas(height=48, width=32 * len(COLOURS))
 PHOTO = Photo(Path("/a.jpg"), "a.jpg", "0" * 64, 48, 256, datetime(2020, 1, 1), "exif")
-ALL = [Video(), Video(path="a.webm"), GIF(), WebP(), WebP(lossless=True), Frames()]
+ALL = [Video(), Video(path="a.webm"), GIF(), WebP(), WebP(lossless=True), APNG(), Frames()]
 FILES = ALL[:-1]
 
 
@@ -141,7 +141,7 @@ def test_lower_crf_keeps_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fps", "seconds"), [(12.0, 2.0), (0.5, 48.0), (29.97, 24 / 29.97)])
-@pytest.mark.parametrize("kind", [GIF, WebP])
+@pytest.mark.parametrize("kind", [GIF, WebP, APNG])
 def test_rounded_delays_add_up_to_the_right_duration(
     tmp_path: Path, kind: type[Renderer], fps: float, seconds: float
 ) -> None:
@@ -166,6 +166,8 @@ def test_loop_is_how_often_it_plays(
         assert image.info.get("loop") == in_gif  # repetitions after the first time
     with Image.open(write(WebP(loop=loop), tmp_path)) as image:
         assert image.info["loop"] == in_webp
+    with Image.open(write(APNG(loop=loop), tmp_path)) as image:
+        assert image.info["loop"] == loop
 
 
 def noise(canvas: Canvas, index: int) -> Frame:
@@ -174,17 +176,19 @@ def noise(canvas: Canvas, index: int) -> Frame:
     return Frame(torch.randint(256, size, dtype=torch.uint8, generator=generator), index, PHOTO)
 
 
-def test_lossless_webp_and_png_keep_every_pixel(tmp_path: Path) -> None:
+def test_lossless_formats_keep_every_pixel(tmp_path: Path) -> None:
     canvas = Canvas(32, 48)
-    for renderer in (WebP(lossless=True), Frames()):
+    for renderer in (WebP(lossless=True), APNG(), Frames()):
         with renderer.open(canvas, 3, tmp_path) as writer:
             for index in range(3):
                 writer.write(noise(canvas, index))
     webp = list(iio.imiter(tmp_path / "animation.webp", plugin="pillow", mode="RGB"))
+    apng = list(iio.imiter(tmp_path / "animation.png", plugin="pillow", mode="RGB"))
     png = [iio.imread(file) for file in sorted((tmp_path / "frames").iterdir())]
     for index in range(3):
         wanted = noise(canvas, index).image.permute(1, 2, 0).numpy()
         assert np.array_equal(webp[index], wanted)
+        assert np.array_equal(apng[index], wanted)
         assert np.array_equal(png[index], wanted)
 
 
@@ -298,7 +302,7 @@ def write_disc(renderer: Renderer, folder: Path, count: int = 3) -> Path:
     return folder / renderer.path
 
 
-@pytest.mark.parametrize("renderer", [WebP(), WebP(lossless=True), Frames()], ids=label)
+@pytest.mark.parametrize("renderer", [WebP(), APNG(), Frames()], ids=label)
 def test_soft_transparency_is_kept(tmp_path: Path, renderer: Renderer) -> None:
     path = write_disc(renderer, tmp_path)
     with Image.open(path / "0001.png" if path.is_dir() else path) as image:
