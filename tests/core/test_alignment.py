@@ -1,0 +1,71 @@
+"""What the recipe's ``reference`` and ``max_residual`` do to a run."""
+
+import numpy as np
+import pytest
+
+from alignimation_core import AlignimationError, Recipe, run
+from alignimation_core.settings import CanvasOptions
+
+
+@pytest.fixture
+def recipe(tmp_path, discs):
+    """Photos of three blobs; in the last one, one blob is far from where it should be."""
+    warps = [discs.placed(30 + i, 24 - i % 3, 0.05 * i, 1 + 0.02 * i) for i in range(5)]
+    discs.series(tmp_path / "photos", warps)
+    shape = discs.BLOBS.copy()
+    discs.BLOBS[2] += [6, -8]
+    try:
+        discs.paint(tmp_path / "photos" / "2020-01-06.png", discs.placed(32, 26))
+    finally:
+        discs.BLOBS[:] = shape
+
+    def recipe(**changes):
+        return Recipe(
+            photos=["photos/"],
+            output="out",
+            detector=discs.Blobs(),
+            subject_selector=discs.First(),
+            target_builder=discs.Points(),
+            transform_model=discs.ClosedForm(),
+            renderers=[discs.Array()],
+            canvas=CanvasOptions(size="64x48"),
+            folder=tmp_path,
+            **changes,
+        )
+
+    return recipe
+
+
+def test_a_photo_that_fits_badly_is_left_out_with_its_residual(recipe, tmp_path):
+    record = run(recipe(max_residual=3.0))
+    *good, bad = record.photos
+    assert [photo.status for photo in good] == ["used"] * 5
+    assert max(photo.residual for photo in good) < 1
+    assert (bad.status, bad.stage) == ("failed", "transform_model")
+    assert bad.reason == (
+        f"it fits badly: residual {bad.residual:.2f} % of the canvas height, max_residual is 3"
+    )
+    assert bad.residual > 3
+    assert len(np.load(tmp_path / "out" / "frames.npy")) == 5
+
+
+def test_without_a_limit_every_photo_is_used(recipe):
+    assert run(recipe()).summary == {"used": 6, "rejected": 0, "failed": 0}
+
+
+def test_when_none_fits_the_run_says_how_well_the_best_did(recipe):
+    with pytest.raises(AlignimationError, match=r"^no photo fits within max_residual: 1e-09; the"):
+        run(recipe(max_residual=1e-9, reference="mean"))
+
+
+def test_the_mean_shape_is_a_reference_of_its_own(recipe):
+    record = run(recipe(reference="mean"))
+    assert record.reference == "mean"
+    *good, bad = (photo.residual for photo in record.photos)
+    assert 0 < max(good) < 1 < bad  # nobody is the mean shape itself, and one is far from it
+
+
+def test_a_photo_can_be_the_reference_by_its_bare_name(recipe):
+    record = run(recipe(reference="2020-01-03.png"))
+    assert record.reference == "photos/2020-01-03.png"
+    assert record.photos[2].residual == pytest.approx(0, abs=1e-3)
