@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", metavar="N", type=_positive, help="a trial run with the first N photos"
     )
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have stored")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
@@ -104,7 +105,7 @@ def _do(given: argparse.Namespace) -> int:
     from alignimation_core.progress import progress_for_terminal
 
     progress = progress_for_terminal()
-    record = run(recipe, limit=given.limit, progress=progress)
+    record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
     progress.note(catalogue.summary(record))
     for output in record.outputs:
         print(record.folder / output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,12 @@ from typing import TypeVar
 from torch import Tensor
 
 from alignimation_core import photos
+from alignimation_core.answers import check_detections, check_finite, expect_list, in_float32
 from alignimation_core.data import Detections, Observation, Photo
 from alignimation_core.errors import AlignimationError, PhotoError, StageError, in_one_line
 from alignimation_core.record import PhotoRecord
 from alignimation_core.stages import AnnotationDetector, Detector, Embedder, Stage
+from alignimation_core.store import Known
 
 BATCH = 8
 AHEAD = 4
@@ -82,16 +84,50 @@ def load_ahead(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@dataclass(slots=True, eq=False)
+class _Look:
+    """What is known so far of one photo, and of its copies.
+
+    Attributes:
+        entries: the photo, and those of the same content.
+        seen: its detections in full-size pixels.
+        vectors: its embeddings.
+        picture: its pixels, if they are at hand.
+        news: whether a stage has answered in this run.
+        failed: whether it cannot be read, or a stage failed on it.
+    """
+
+    entries: list[Entry]
+    seen: Detections | None = None
+    vectors: Tensor | None = None
+    picture: Tensor | None = None
+    news: bool = False
+    failed: bool = False
+
+    @property
+    def photo(self) -> Photo:
+        return self.entries[0].photo
+
+    def fail(self, stage: str, reason: str) -> None:
+        self.failed = True
+        for entry in self.entries:
+            entry.record.fail(stage, reason)
+
+
 def observe(
     entries: Sequence[Entry],
     detector: Detector,
     embedder: Embedder | None,
     step: Callable[[], None],
     seconds: dict[str, float],
-) -> Iterator[tuple[Entry, Observation]]:
+    known: Mapping[str, Known],
+    keep: Callable[[Mapping[str, Known]], None],
+) -> list[tuple[Entry, Observation]]:
     """Detect and embed, in batches, holding only a few pictures at a time.
 
     A photo that cannot be read, or on which a stage fails, is noted in its record and left out.
+    The batches do not depend on what is known already, so that a run that goes on where another
+    was killed gives its networks the same batches, and gets the same last bits.
 
     Args:
         entries: the photos.
@@ -99,74 +135,108 @@ def observe(
         embedder: tells individuals apart, if any.
         step: called after each photo.
         seconds: takes the time spent in the ``embedder``.
+        known: what the stages said before, by SHA-256 of the photo.
+        keep: called with what they say now, a batch at a time.
 
     Raises:
         AlignimationError: what concerns not one photo but all, such as missing weights.
     """
-    if isinstance(detector, AnnotationDetector):
-        batches = _annotated(detector, entries)
-    else:
-        batches = _detected(detector, entries)
-    for batch in batches:
-        if embedder is None:
-            found = [(entry, Observation(entry.photo, seen)) for entry, _, seen in batch.found]
-        else:
-            begun = time.perf_counter()
-            found = list(_embed(embedder, batch.found))
-            seconds["embedder"] = seconds.get("embedder", 0.0) + time.perf_counter() - begun
-        yield from found
-        for _ in range(batch.size):
-            step()
+    annotated = isinstance(detector, AnnotationDetector)
 
+    def content(photo: Photo) -> str:
+        return photo.name if annotated else photo.sha256
 
-@dataclass(slots=True)
-class _Batch:
-    """Photos that were looked at, and in which of them what was seen.
-
-    Attributes:
-        size: how many photos were looked at.
-        found: photo, its picture if there is one at hand, and its detections in full-size pixels.
-    """
-
-    size: int
-    found: list[tuple[Entry, Tensor | None, Detections]]
-
-
-def _detected(detector: Detector, entries: Sequence[Entry]) -> Iterator[_Batch]:
-    side = detector.input_side()
-    pictures = load_ahead((entry, entry.photo.path, side) for entry in entries)
-    while batch := list(islice(pictures, BATCH)):
-        good: list[tuple[Entry, Tensor]] = []
-        for entry, picture in batch:
-            if isinstance(picture, PhotoError):
-                entry.record.fail("photos", picture.reason)
-            else:
-                good.append((entry, picture))
-        answers = _each("detector", detector, good, partial(detect, detector))
-        yield _Batch(
-            len(batch),
-            [
-                (
-                    entry,
-                    image,
-                    seen.scaled(
-                        entry.photo.width / image.shape[-1], entry.photo.height / image.shape[-2]
-                    ),
-                )
-                for (entry, image), seen in answers
-            ],
-        )
-
-
-def _annotated(detector: AnnotationDetector, entries: Sequence[Entry]) -> Iterator[_Batch]:
-    def verb(photos: list[Photo]) -> list[Detections]:
-        answers = [detector.annotate(photo) for photo in photos]
-        _check_detections(detector, answers, len(photos))
-        return answers
-
+    looks: dict[str, _Look] = {}
     for entry in entries:
-        answers = _each("detector", detector, [(entry, entry.photo)], verb)
-        yield _Batch(1, [(item, None, seen) for (item, _), seen in answers])
+        key = content(entry.photo)
+        if key in looks:
+            looks[key].entries.append(entry)
+        else:
+            looks[key] = _Look([entry], *known.get(key, ()))
+    if embedder is not None:
+        seconds.setdefault("embedder", 0.0)
+    for batch in _in_batches(list(looks.values()), detector, embedder):
+        _find(detector, [look for look in batch if look.seen is None])
+        if embedder is not None:
+            begun = time.perf_counter()
+            _embed(embedder, [look for look in batch if look.vectors is None])
+            seconds["embedder"] += time.perf_counter() - begun
+        keep(
+            {
+                look.photo.sha256: Known(look.seen, look.vectors)
+                for look in batch
+                if look.news and look.seen is not None
+            }
+        )
+        for look in batch:
+            look.picture = None
+            for _ in look.entries:
+                step()
+    same_above = None if embedder is None else embedder.same_above
+    found: list[tuple[Entry, Observation]] = []
+    for entry in entries:
+        look = looks[content(entry.photo)]
+        if look.seen is not None and (embedder is None or look.vectors is not None):
+            found.append((entry, Observation(entry.photo, look.seen, look.vectors, same_above)))
+    return found
+
+
+def count_known(
+    entries: Sequence[Entry], embedder: Embedder | None, known: Mapping[str, Known]
+) -> int:
+    """Return how many photos need no network any more."""
+    answers = [known.get(entry.photo.sha256) for entry in entries]
+    return sum(
+        answer is not None and (embedder is None or answer.embeddings is not None)
+        for answer in answers
+    )
+
+
+def _in_batches(
+    looks: Sequence[_Look], detector: Detector, embedder: Embedder | None
+) -> Iterator[Sequence[_Look]]:
+    """Yield photos with the pictures that the stages will ask for; one that fails has none."""
+    if isinstance(detector, AnnotationDetector):
+        for look in looks:
+            yield [look]
+        return
+    side = detector.input_side()
+    blind = [
+        look
+        for look in looks
+        if look.seen is None or (embedder is not None and look.vectors is None)
+    ]
+    pictures = load_ahead((look, look.photo.path, side) for look in blind)
+    wanted = set(map(id, blind))
+    for start in range(0, len(looks), BATCH):
+        batch = looks[start : start + BATCH]
+        for look, picture in islice(pictures, sum(id(look) in wanted for look in batch)):
+            if isinstance(picture, PhotoError):
+                look.fail("photos", picture.reason)
+            else:
+                look.picture = picture
+        yield batch
+
+
+def _find(detector: Detector, looks: Sequence[_Look]) -> None:
+    """Ask the detector about photos of which nothing is known."""
+    if isinstance(detector, AnnotationDetector):
+        photos = [(look, look.photo) for look in looks]
+        for look, seen in _each("detector", detector, photos, partial(_annotate, detector)):
+            look.seen = seen
+        return
+    pictures = [(look, look.picture) for look in looks if look.picture is not None]
+    for look, seen in _each("detector", detector, pictures, partial(detect, detector)):
+        assert look.picture is not None
+        height, width = look.picture.shape[-2:]
+        look.seen = seen.scaled(look.photo.width / width, look.photo.height / height)
+        look.news = True
+
+
+def _annotate(detector: AnnotationDetector, photos: list[Photo]) -> list[Detections]:
+    answers = [detector.annotate(photo) for photo in photos]
+    check_detections(detector, answers, len(photos))
+    return answers
 
 
 def detect(detector: Detector, images: list[Tensor]) -> list[Detections]:
@@ -176,68 +246,36 @@ def detect(detector: Detector, images: list[Tensor]) -> list[Detections]:
         Exception: whatever it raises, or what is wrong with its answer.
     """
     answers = detector.detect(images)
-    _check_detections(detector, answers, len(images))
-    return answers
+    check_detections(detector, answers, len(images))
+    return [in_float32(answer) for answer in answers]
 
 
-def _check_detections(detector: Detector, answers: object, count: int) -> None:
-    promised = detector.provides() - {"keypoints"}
-    for answer in _expect_list(answers, Detections, count):
-        given = {f"keypoints.{name}" for name in answer.keypoint_names}
-        if answer.masks is not None:
-            given.add("masks")
-        if not given >= promised:
-            missing = ", ".join(sorted(promised - given))
-            raise ValueError(f"it says that it provides {missing}, but did not")
-        _check_numbers(answer)
+def _embed(embedder: Embedder, looks: Sequence[_Look]) -> None:
+    """Ask the embedder about photos whose detections are known, and their embeddings not."""
 
-
-def _check_numbers(seen: Detections) -> None:
-    """Refuse what would spoil the run later: numbers that are none, boxes that are inside out."""
-    points = seen.keypoints
-    if points is not None and seen.keypoint_scores is not None:
-        points = points[seen.keypoint_scores > 0]
-    for name, values in (("boxes", seen.boxes), ("scores", seen.scores), ("keypoints", points)):
-        if values is not None:
-            _check_finite(name, values)
-    if not (seen.boxes[:, 2:] >= seen.boxes[:, :2]).all():
-        raise ValueError("boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
-
-
-def _check_finite(name: str, values: Tensor) -> None:
-    if values.device.type != "cpu" or not values.is_floating_point():
-        given = f"{values.dtype} on {values.device}"
-        raise TypeError(f"{name}: expected torch.float32 on cpu, got {given}")
-    if not values.isfinite().all():
-        bad = float(values[~values.isfinite()][0])
-        raise ValueError(f"{name}: expected finite numbers, got {bad}")
-
-
-def _embed(
-    embedder: Embedder, found: list[tuple[Entry, Tensor | None, Detections]]
-) -> Iterator[tuple[Entry, Observation]]:
     def verb(items: list[tuple[Tensor, Detections]]) -> list[Tensor]:
         rows = embedder.embed([image for image, _ in items], [seen for _, seen in items])
-        for row, (_, seen) in zip(_expect_list(rows, Tensor, len(items)), items, strict=True):
+        for row, (_, seen) in zip(expect_list(rows, Tensor, len(items)), items, strict=True):
             if row.ndim != 2 or len(row) != len(seen):
                 shape = tuple(row.shape)
                 raise ValueError(f"embeddings: expected shape ({len(seen)}, n), got {shape}")
-            _check_finite("embeddings", row)
-        return rows
+            check_finite("embeddings", row)
+        return [row.detach().float() for row in rows]
 
-    whole = {id(entry): seen for entry, _, seen in found}
-    ready: list[tuple[Entry, tuple[Tensor, Detections]]] = []
-    for entry, image, seen in found:
-        photo = entry.photo
+    ready: list[tuple[_Look, tuple[Tensor, Detections]]] = []
+    for look in looks:
+        if look.seen is None or look.failed:
+            continue
+        photo = look.photo
         try:
-            picture = _sharp_enough(embedder, photo, image, seen)
+            picture = _sharp_enough(embedder, photo, look.picture, look.seen)
         except PhotoError as error:
-            entry.record.fail("photos", error.reason)
+            look.fail("photos", error.reason)
             continue
         x, y = picture.shape[-1] / photo.width, picture.shape[-2] / photo.height
-        ready.append((entry, (picture, seen.scaled(x, y))))
-    for (entry, _), rows in _each("embedder", embedder, ready, verb):
-        yield entry, Observation(entry.photo, whole[id(entry)], rows, embedder.same_above)
+        ready.append((look, (picture, look.seen.scaled(x, y))))
+    for look, rows in _each("embedder", embedder, ready, verb):
+        look.vectors, look.news = rows, True
 
 
 def _sharp_enough(
@@ -262,9 +300,9 @@ Answer = TypeVar("Answer")
 def _each(
     kind: str,
     stage: Stage,
-    items: list[tuple[Entry, Item]],
+    items: list[tuple[_Look, Item]],
     verb: Callable[[list[Item]], list[Answer]],
-) -> Iterator[tuple[tuple[Entry, Item], Answer]]:
+) -> Iterator[tuple[_Look, Answer]]:
     """Ask a stage about a batch; when it fails, about each photo alone, to lose only that one."""
     if not items:
         return
@@ -275,19 +313,6 @@ def _each(
             for item in items:
                 yield from _each(kind, stage, [item], verb)
         else:
-            items[0][0].record.fail(kind, f"{stage.name}: {error.reason}")
+            items[0][0].fail(kind, f"{stage.name}: {error.reason}")
         return
-    yield from zip(items, answers, strict=True)
-
-
-Kind = TypeVar("Kind")
-
-
-def _expect_list(answers: object, kind: type[Kind], count: int) -> list[Kind]:
-    if not isinstance(answers, list) or len(answers) != count:
-        got = f"{len(answers)}" if isinstance(answers, list) else type(answers).__name__
-        raise TypeError(f"expected a list of {count} {kind.__name__}, got {got}")
-    for answer in answers:
-        if not isinstance(answer, kind):
-            raise TypeError(f"expected {kind.__name__}, got {type(answer).__name__}")
-    return answers
+    yield from zip((look for look, _ in items), answers, strict=True)

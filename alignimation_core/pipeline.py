@@ -16,18 +16,20 @@ from alignimation_core import background, framing, geometry, photos, rendering, 
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.data import Canvas, Choice, Observation, Subject
 from alignimation_core.errors import AlignimationError, OutputError, PhotoError
-from alignimation_core.observations import Entry, ask, observe
+from alignimation_core.observations import Entry, ask, count_known, observe
 from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe import Recipe
 from alignimation_core.record import PhotoRecord, Record
 from alignimation_core.refine import refine
 from alignimation_core.stages import SubjectSelector
+from alignimation_core.store import open_store
 
 
 def run(
     recipe: Recipe,
     *,
     limit: int | None = None,
+    fresh: bool = False,
     progress: Progress | None = None,
 ) -> Record:
     """Make the animation.
@@ -35,6 +37,7 @@ def run(
     Args:
         recipe: what to do.
         limit: a trial run: only this many photos, the first in time.
+        fresh: forget what earlier runs have stored, and compute everything again.
         progress: what follows the run; silent when left out.
 
     Returns:
@@ -43,7 +46,7 @@ def run(
     Raises:
         AlignimationError: the run failed; the record says what is known.
     """
-    return Run(recipe, progress or Progress()).go(limit)
+    return Run(recipe, progress or Progress()).go(limit, fresh=fresh)
 
 
 LABELS = {
@@ -70,16 +73,15 @@ class Run:
             folder=self.folder,
         )
 
-    def go(self, limit: int | None) -> Record:
+    def go(self, limit: int | None, *, fresh: bool = False) -> Record:
         """Do everything, in order; see ``run``."""
         files = self.recipe.find_photos()
         self.recipe.check_weights()
         self._make_folder()
-        torch.manual_seed(self.recipe.seed)
         try:
             self._fetch_weights()
             entries = self._read(files, limit)
-            observations = self._observe(entries)
+            observations = self._observe(entries, fresh=fresh, whole=limit is None)
             subjects = self._select(observations)
             aligned, reference = self._align(subjects)
             canvas, canvas_from_reference = self._frame(aligned)
@@ -139,11 +141,20 @@ class Run:
         self.record.photos = [entry.record for entry in entries] + broken
         return entries
 
-    def _observe(self, entries: Sequence[Entry]) -> list[tuple[Entry, Observation]]:
-        recipe, seconds = self.recipe, self.record.seconds
-        with self._timed("detector", len(entries)) as step:
-            found = list(observe(entries, recipe.detector, recipe.embedder, step, seconds))
+    def _observe(
+        self, entries: Sequence[Entry], *, fresh: bool, whole: bool
+    ) -> list[tuple[Entry, Observation]]:
+        detector, embedder = self.recipe.detector, self.recipe.embedder
+        seconds, note = self.record.seconds, self.progress.note
+        with open_store(self.folder, detector, embedder, note, fresh=fresh) as store:
+            with self._timed("detector", len(entries)) as step:
+                known = store.recall([entry.photo.sha256 for entry in entries])
+                found = observe(entries, detector, embedder, step, seconds, known, store.keep)
+            if whole:
+                store.finish()
         seconds["detector"] -= seconds.get("embedder", 0.0)
+        if count := count_known(entries, embedder, known):
+            note(f"detecting: {count} of {len(entries)} from the store")
         return found
 
     def _select(
@@ -263,6 +274,7 @@ class Run:
 
     @contextmanager
     def _timed(self, name: str, total: int) -> Iterator[Step]:
+        torch.manual_seed(self.recipe.seed)  # whatever was drawn before, or came from the store
         begun = time.perf_counter()
         try:
             with self.progress.stage(LABELS[name], total) as step:

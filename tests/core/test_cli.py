@@ -77,6 +77,7 @@ def test_help_tells_of_every_option_and_exit_status(capsys):
         "--schema",
         "--set KEY=VALUE",
         "--limit N",
+        "--fresh",
         "--device NAME",
         "--traceback",
         "--version",
@@ -368,7 +369,9 @@ def test_ctrl_c_leaves_old_outputs_and_nothing_half_written(recipe, install, sit
     assert out_text == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "alignimation-run: interrupted; nothing half-written was left"
-    assert sorted(each.name for each in out.iterdir()) == sorted([*old, "run.json"])
+    assert sorted(each.name for each in out.iterdir()) == sorted(
+        [*old, "run.json", ".alignimation"]
+    )
     assert all((out / name).read_text() == "old" for name in old)
     record = json.loads((out / "run.json").read_text())
     assert record["error"] == "interrupted"

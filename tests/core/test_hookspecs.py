@@ -129,7 +129,7 @@ def test_all_examples_work_together(install, tmp_path, spots):
     record = run(recipe)
     assert record.summary == {"used": 3, "rejected": 0, "failed": 0}
     assert record.outputs == ["mean.png"]
-    assert sorted(p.name for p in record.folder.iterdir()) == ["mean.png", "run.json"]
+    assert sorted(p.name for p in record.folder.glob("[!.]*")) == ["mean.png", "run.json"]
     first, *others = [np.array(photo.canvas_from_photo) for photo in record.photos]
     shifts = [(np.linalg.inv(first) @ other)[:2, 2] for other in others]
     assert np.array(shifts) == pytest.approx(np.array([[-4, -5], [2, -3]]), abs=0.01)

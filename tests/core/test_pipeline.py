@@ -216,7 +216,7 @@ def test_two_runs_give_the_same_bytes(tmp_path, photos, discs_installed):
     names = sorted(
         path.relative_to(tmp_path / "a")
         for path in (tmp_path / "a").rglob("*")
-        if path.is_file() and path.name != "run.json"
+        if path.is_file() and path.name != "run.json" and ".alignimation" not in path.parts
     )
     assert len(names) == 6
     for name in names:
@@ -945,7 +945,7 @@ def most_alive(tmp_path, recipe, discs, count):
             return Forgetful()
 
     folder = tmp_path / f"photos{count}"
-    warps = [discs.placed(30 + i % 5, 24, math.radians(i % 7)) for i in range(count)]
+    warps = [discs.placed(30 + i % 5, 24, math.radians(i % 13)) for i in range(count)]
     discs.series(folder, warps)
     stages = {"detector": Counting(), "renderers": [Nothing()], "photos": [str(folder)]}
     assert run(replace(recipe, **stages)).summary["used"] == count

@@ -1,0 +1,585 @@
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from alignimation_core import Detections, Mask, OutputError, Recipe, photos, run
+from alignimation_core.progress import Progress
+from alignimation_core.store import KEPT_RUNS, Known, Store
+
+ROOT = Path(__file__).parents[2]
+
+CODE = """
+import os, time
+from pathlib import Path
+from typing import ClassVar
+import torch
+from alignimation_core import Embedder, hookimpl
+from alignimation_discs import Blobs
+
+ROOM = Path(__file__).parent
+
+def say(word, count):
+    with (ROOM / "calls").open("a") as file:
+        file.write(f"{word} {count}\\n")
+
+class Counted(Blobs):
+    '''The same, counted.'''
+    name: ClassVar[str] = "counted"
+    def detect(self, images):
+        say("detect", len(images))
+        time.sleep(float(os.environ.get("SLOW", 0)))
+        if (ROOM / "broken").exists():
+            raise RuntimeError("out of luck")
+        return super().detect(images)
+
+class Colours(Embedder):
+    '''The mean colour.'''
+    name: ClassVar[str] = "colours"
+    same_above: ClassVar[float] = 0.5
+    def embed(self, images, detections):
+        say("embed", len(images))
+        return [
+            torch.nn.functional.normalize(image.float().mean((1, 2)).repeat(len(seen), 1))
+            for image, seen in zip(images, detections)
+        ]
+
+@hookimpl
+def alignimation_detectors():
+    return [Counted]
+
+@hookimpl
+def alignimation_embedders():
+    return [Colours]
+"""
+
+
+class Heard(Progress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def data(tmp_path, discs, discs_installed, install):
+    """A recipe of a counted detector and embedder, over twenty photos."""
+    install("counted", CODE)
+    generator = np.random.default_rng(1)
+    warps = [
+        discs.placed(32 + x, 24 + y, turn / 10, 1 + size / 10)
+        for x, y, turn, size in generator.uniform(-2, 2, (20, 4))
+    ]
+    discs.series(tmp_path / "photos", warps)
+    return {
+        "photos": "photos/",
+        "detector": "counted",
+        "embedder": "colours",
+        "subject_selector": "first",
+        "target_builder": "points",
+        "transform_model": "closed-form",
+        "canvas": {"size": "64x48"},
+        "renderers": [{"use": "array", "path": "frames.npy"}],
+    }
+
+
+@pytest.fixture
+def go(tmp_path, data):
+    """Run; return the frames, run.json without seconds, and what was said."""
+
+    def go(limit=None, fresh=False, **changes):
+        heard = Heard()
+        record = run(
+            Recipe.of(data | changes, folder=tmp_path), limit=limit, fresh=fresh, progress=heard
+        )
+        return result(record.folder), heard.notes
+
+    return go
+
+
+def result(folder):
+    record = json.loads((folder / "run.json").read_text())
+    return (folder / "frames.npy").read_bytes(), record | {"seconds": sorted(record["seconds"])}
+
+
+@pytest.fixture
+def calls(site):
+    """Return how many photos the detector and the embedder have been given since last asked."""
+
+    def calls():
+        path = site / "calls"
+        counts = {"detect": 0, "embed": 0}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            word, count = line.split()
+            counts[word] += int(count)
+        path.write_text("")
+        return counts["detect"], counts["embed"]
+
+    return calls
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "out" / ".alignimation" / "store.sqlite3"
+
+
+# what is computed once
+
+
+def test_a_second_run_asks_no_network_and_gives_the_same(go, calls):
+    first, notes = go()
+    assert calls() == (20, 20)
+    assert notes == []
+    second, notes = go()
+    assert calls() == (0, 0)
+    assert notes == ["detecting: 20 of 20 from the store"]
+    assert second == first
+
+
+def test_what_comes_after_the_networks_may_change_without_them_and_without_pixels(
+    go, calls, monkeypatch
+):
+    go()
+    calls()
+    decoded = []
+    load = photos.load
+    monkeypatch.setattr(photos, "load", lambda *given: decoded.append(given) or load(*given))
+    go(
+        subject_selector="largest",
+        target_builder="gaussian-keypoints",
+        transform_model="similarity",
+        canvas={"size": "32x32"},
+        renderers=["array", {"use": "frames", "path": "f"}],
+    )
+    assert calls() == (0, 0)
+    assert len(decoded) == 20  # the renderers'
+
+
+def test_renamed_copied_and_touched_photos_are_known_and_edited_ones_are_not(
+    go, calls, tmp_path, discs
+):
+    go()
+    calls()
+    folder = tmp_path / "photos"
+    (folder / "2020-01-03.png").rename(folder / "2021-01-03.png")
+    shutil.copy(folder / "2020-01-04.png", folder / "2021-01-04.png")
+    (folder / "2020-01-05.png").touch()
+    discs.paint(folder / "2020-01-06.png", discs.placed(30, 22))
+    _, notes = go()
+    assert calls() == (1, 1)
+    assert notes == ["detecting: 20 of 21 from the store"]
+
+
+def test_copies_of_a_photo_are_looked_at_once(go, calls, tmp_path):
+    folder = tmp_path / "photos"
+    for day in range(10):
+        shutil.copy(folder / "2020-01-01.png", folder / f"2022-01-{day + 10}.png")
+    (_, record), _ = go()
+    assert calls() == (20, 20)
+    assert record["summary"]["used"] == 30
+    subjects = [photo["subject"] for photo in record["photos"]]
+    assert subjects[20:] == [subjects[0]] * 10
+
+
+def test_options_and_versions_count_and_the_device_does_not(go, calls, install, site):
+    go()
+    calls()
+    go(detector={"use": "counted", "device": "cpu"})
+    assert calls() == (0, 0)
+    go(detector={"use": "counted", "least": 0.1})
+    assert calls() == (20, 20)  # the embedder stands on the detector
+    go()
+    assert calls() == (0, 0)
+    shutil.rmtree(site / "counted-1.0.dist-info")
+    install("counted", CODE, version="1.1")
+    go()
+    assert calls() == (20, 20)
+
+
+def test_code_that_is_edited_counts_though_its_version_stays(go, calls, install, site):
+    go()
+    calls()
+    shutil.rmtree(site / "counted-1.0.dist-info")
+    install("counted", CODE + "# edited\n")
+    go()
+    assert calls() == (20, 20)
+
+
+def test_an_embedder_that_is_added_later_gives_what_it_gives_at_once(go, calls):
+    at_once, _ = go(output="other")
+    go(embedder=None)
+    calls()
+    (frames, record), notes = go()
+    assert calls() == (0, 20)
+    assert notes == []
+    assert frames == at_once[0]
+    assert record["photos"] == at_once[1]["photos"]
+
+
+def test_nothing_found_is_stored_and_failures_are_not(go, calls, site, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(tmp_path / "photos" / "2020-02-01.png")
+    (site / "broken").touch()
+    with pytest.raises(Exception, match="21 failed: counted: RuntimeError: out of luck"):
+        go()
+    (site / "broken").unlink()
+    calls()
+    (_, record), _ = go()
+    assert calls() == (21, 21)
+    assert record["photos"][20]["status"] == "rejected"
+    go()
+    assert calls() == (0, 0)
+
+
+def test_a_trial_run_is_gone_on_with(go, calls):
+    go(limit=8)
+    assert calls() == (8, 8)
+    _, notes = go()
+    assert calls() == (12, 12)
+    assert notes == ["detecting: 8 of 20 from the store"]
+
+
+def test_fresh_forgets_everything(go, calls, file):
+    go()
+    go(detector={"use": "counted", "least": 0.1})
+    calls()
+    _, notes = go(fresh=True)
+    assert calls() == (20, 20)
+    assert notes == []
+    assert query(file, "SELECT count(*) FROM answers") == [(40,)]
+
+
+def test_stages_that_no_plugin_registers_are_not_stored(data, discs, tmp_path):
+    class Own(discs.Blobs):
+        pass
+
+    recipe = Recipe(
+        photos=["photos/"],
+        output="out",
+        detector=Own(),
+        subject_selector=discs.First(),
+        target_builder=discs.Points(),
+        transform_model=discs.ClosedForm(),
+        renderers=[discs.Array()],
+        folder=tmp_path,
+    )
+    run(recipe)
+    assert not (tmp_path / "out" / ".alignimation").exists()
+
+
+def test_real_faces_are_the_same_from_the_store(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for photo in sorted((ROOT / "examples" / "quickstart" / "photos").iterdir())[:3]:
+        shutil.copy(photo, folder)
+    data = {
+        "photos": "photos/",
+        "detector": "mtcnn",
+        "canvas": {"size": "160x160"},
+        "renderers": [{"use": "frames", "path": "f"}],
+    }
+    results = []
+    for _ in range(2):
+        heard = Heard()
+        record = run(Recipe.of(data, folder=tmp_path), progress=heard)
+        written = json.loads((record.folder / "run.json").read_text()) | {"seconds": None}
+        frames = [path.read_bytes() for path in sorted((record.folder / "f").iterdir())]
+        results.append((frames, written))
+    assert heard.notes == ["detecting: 3 of 3 from the store"]
+    assert len(results[0][0]) == 3
+    assert results[0] == results[1]
+
+
+# kills, and two runs at once
+
+
+@pytest.fixture
+def start(tmp_path, data, site):
+    """Start the command in a process of its own."""
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(data))
+    main = "import sys; from alignimation_core.cli import main; sys.exit(main())"
+
+    def start(*arguments, slow="0", prelude=""):
+        return subprocess.Popen(
+            [sys.executable, "-c", prelude + main, str(tmp_path / "recipe.yaml"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "SLOW": slow, "COLUMNS": "200"},
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_killed_run_is_gone_on_with_and_gives_the_same(
+    go, calls, start, site, tmp_path, file, batches
+):
+    undisturbed, _ = go(output="other")
+    calls()
+    process = start(slow="1")
+    deadline = time.monotonic() + 60
+    while len((site / "calls").read_text().split("detect")) - 1 <= batches:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    calls()
+    (frames, record), notes = go()
+    left = 20 - 8 * batches
+    assert calls() == (left, left)
+    assert notes == [f"detecting: {8 * batches} of 20 from the store"]
+    assert frames == undisturbed[0]
+    assert record["photos"] == undisturbed[1]["photos"]
+
+
+def test_two_runs_at_once_share_one_store(go, start, calls, file, tmp_path):
+    both = [start("--set", f"renderers[0].path={name}.npy", slow="0.2") for name in "ab"]
+    for process in both:
+        _, err = process.communicate(timeout=100)
+        assert process.returncode == 0, err
+    frames = [(tmp_path / "out" / f"{name}.npy").read_bytes() for name in "ab"]
+    assert frames[0] == frames[1]
+    assert query(file, "SELECT count(*) FROM answers") == [(40,)]
+    calls()
+    go()
+    assert calls() == (0, 0)
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(start, go, calls, file):
+    process = start(
+        prelude="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (140_000, 140_000));"
+    )
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1, err
+    complaints = [line for line in err.splitlines() if line.startswith("alignimation-run: ")]
+    assert len(complaints) == 1, err
+    assert complaints[0].startswith(f"alignimation-run: {file}: cannot be written (")
+    assert complaints[0].endswith(
+        "); make room, or set `output` to another place; what is done so far is kept there"
+    )
+    stored = len(query(file, "SELECT DISTINCT photo FROM answers"))
+    assert 8 <= stored < 20
+    calls()
+    go()
+    assert calls() == (20 - stored, 20 - stored)
+
+
+# the file
+
+
+def query(file, sql):
+    db = sqlite3.connect(file)
+    try:
+        with db:
+            return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def test_any_sqlite_tool_reads_what_the_documentation_says(go, file):
+    (_, record), _ = go()
+    photo = record["photos"][0]
+    sql = (
+        "SELECT found, boxes, keypoint_names, description FROM answers "
+        "JOIN detections ON answer = id JOIN stages ON fingerprint = stage "
+        f"WHERE photo = '{photo['sha256']}'"
+    )
+    ((found, boxes, names, description),) = query(file, sql)
+    assert found == 1
+    assert np.frombuffer(boxes, "<f4") == pytest.approx(photo["subject"]["box"], abs=1e-3)
+    assert json.loads(names) == ["red", "green", "blue"]
+    facts = json.loads(description)
+    assert (facts["plugin"], facts["version"]) == ("counted", "1.0")
+    assert facts["options"] == {"least": 0.2}
+    assert query(file, "PRAGMA user_version") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no database at all" * 100),
+        lambda path: path.write_bytes(path.read_bytes()[:9000]),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xa5" * 30000),
+        lambda path: query(path, "DROP TABLE embeddings"),
+        lambda path: query(path, "UPDATE detections SET boxes = zeroblob(16)"),
+    ],
+    ids=["foreign", "cut", "overwritten", "table gone", "changed"],
+)
+def test_a_damaged_store_is_set_aside_and_made_anew(go, calls, file, damage):
+    first, _ = go()
+    damage(file)
+    calls()
+    second, notes = go()
+    assert calls() == (20, 20)
+    assert second == first
+    line = f"{file} is damaged: it is set aside as store.sqlite3.damaged-1, and made anew"
+    assert notes == [line]
+    assert file.with_name("store.sqlite3.damaged-1").exists()
+    go()
+    assert calls() == (0, 0)
+
+
+def test_a_store_of_a_newer_version_is_left_alone(go, file):
+    go()
+    query(file, "PRAGMA user_version = 2")
+    with pytest.raises(OutputError) as caught:
+        go()
+    assert str(caught.value) == (
+        f"{file}: a newer version of alignimation wrote it; update alignimation, or delete the "
+        f"folder {file.parent}, which costs nothing but time"
+    )
+
+
+def test_a_store_that_cannot_be_written_is_said_at_the_start(go, calls, tmp_path, file):
+    (tmp_path / "out").mkdir()
+    file.parent.write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written: File exists; set `output` to ano"):
+        go()
+    file.parent.unlink()
+    file.mkdir(parents=True)
+    with pytest.raises(
+        OutputError, match=r"cannot be written \(unable to open database file\); mak"
+    ):
+        go()
+    assert calls() == (0, 0)
+
+
+def test_what_ten_whole_runs_have_not_used_goes(go, calls, file, tmp_path):
+    go(detector={"use": "counted", "least": 0.1})
+    (tmp_path / "photos" / "2020-01-20.png").unlink()
+    for _ in range(KEPT_RUNS - 1):
+        go()
+    go(limit=1)  # a trial run does not count
+    assert query(file, "SELECT count(*) FROM answers") == [(40 + 38,)]
+    go()
+    assert query(file, "SELECT count(*) FROM answers") == [(38,)]
+    assert query(file, "SELECT count(*) FROM stages") == [(2,)]
+    assert query(file, "SELECT count(*) FROM detections") == [(19,)]
+    assert query(file, "SELECT count(*) FROM embeddings") == [(19,)]
+    assert query(file, "SELECT count(*) FROM runs") == [(KEPT_RUNS,)]
+
+
+# answers as such
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Open a store, by itself."""
+    notes = []
+
+    def opened(embedder="an embedder", **options):
+        return Store(tmp_path, "a detector", embedder, notes.append, **options)
+
+    yield opened
+    assert notes == []
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        bits = [tensor.numpy().tobytes() for tensor in (one, other)]
+        return one.dtype == other.dtype and one.shape == other.shape and bits[0] == bits[1]
+    return one == other
+
+
+def rich_detections():
+    numbers = torch.rand(3, 7, 2, generator=torch.Generator().manual_seed(0))
+    numbers[0, 0] = torch.tensor([torch.nan, torch.inf])  # a keypoint that was not found
+    numbers[1, 1] = torch.tensor([1e-45, -0.0])
+    masks = [
+        Mask.of(torch.rand(9, 5), (1.1, 2, 3.3, 4)),
+        None,
+        Mask.of(torch.ones(2, 2), (0, 0, 1, 1)),
+    ]
+    return Detections(
+        boxes=torch.tensor([[0.1, 0.2, 1 / 3, 4e9]] * 3),
+        scores=torch.tensor([0.9, 0.3, 0.1]),
+        keypoints=numbers,
+        keypoint_scores=numbers[..., 0].nan_to_num(0),
+        keypoint_names=("left_eye", "Nase", "目", "d", "e", "f", "g"),
+        masks=tuple(masks),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "vectors"),
+    [
+        (rich_detections(), torch.rand(3, 512)),
+        (Detections.empty(), torch.zeros(0, 128)),
+        (Detections.empty(("a", "b"), masks=True), None),
+        (Detections(torch.zeros(1, 4), torch.ones(1)), torch.ones(1, 1)),
+    ],
+    ids=["rich", "nothing", "nothing, with masks", "boxes alone"],
+)
+def test_answers_come_back_bit_by_bit(opened, seen, vectors):
+    with opened() as store:
+        store.keep({"a": Known(seen, vectors)})
+    with opened() as store:
+        known = store.recall(["a", "b"])
+    assert list(known) == ["a"]
+    for name in Detections.__slots__:
+        assert same(getattr(seen, name), getattr(known["a"].detections, name)), name
+    assert same(vectors, known["a"].embeddings)
+
+
+def test_embeddings_are_not_put_beside_detections_of_another_run(opened):
+    """Two runs on two devices may differ in a last bit, or find one more."""
+    one, two = Detections.empty(), Detections(torch.zeros(1, 4), torch.ones(1))
+    with opened() as first, opened() as second:
+        first.keep({"a": Known(one)})
+        second.keep({"a": Known(two, torch.ones(1, 3))})
+        assert len(second.recall(["a"])["a"].detections) == 0
+        assert second.recall(["a"])["a"].embeddings is None
+
+
+def test_emptying_gives_the_room_back(opened, tmp_path):
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    with opened() as store:
+        vectors = torch.rand(100, 512)
+        seen = Detections(torch.zeros(100, 4), torch.ones(100))
+        store.keep({str(number): Known(seen, vectors) for number in range(30)})
+    assert path.stat().st_size > 30 * 200_000
+    with opened(fresh=True) as store:
+        assert store.recall(["1"]) == {}
+    assert path.stat().st_size < 100_000
+    assert not path.with_name("store.sqlite3-wal").exists()
+
+
+def test_a_photo_costs_far_less_than_three_milliseconds(opened):
+    count = 1000
+    answers = {
+        f"{number:064}": Known(
+            Detections(
+                torch.rand(2, 4),
+                torch.rand(2),
+                torch.rand(2, 5, 2),
+                keypoint_names=("a", "b", "c", "d", "e"),
+            ),
+            torch.rand(2, 512),
+        )
+        for number in range(count)
+    }
+    keys = list(answers)
+    begun = time.process_time()
+    with opened() as store:
+        for start in range(0, count, 8):
+            store.keep({key: answers[key] for key in keys[start : start + 8]})
+        store.finish()
+    with opened() as store:
+        assert len(store.recall(keys)) == count
+        store.finish()
+    assert (time.process_time() - begun) / count < 0.003
