@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from alignimation_core import Detections, Detector, Embedder, WeightsError, hookimpl
 
@@ -163,6 +163,7 @@ class DlibDetector(Detector):
     """
 
     name: ClassVar[str] = "dlib"
+    device: ClassVar[str] = "cpu"  # the wheel of dlib has no CUDA, so it is no option
 
     model: Annotated[
         Literal["hog", "cnn"], Field(description="hog: fast, frontal faces; cnn: slow, thorough")
@@ -180,11 +181,6 @@ class DlibDetector(Detector):
     score_threshold: Annotated[
         float, Field(description="least score; 0.5 is the one dlib was made for", gt=0, lt=1)
     ] = 0.5
-
-    @field_validator("device")
-    @classmethod
-    def _cpu(cls, device: str) -> str:
-        return cpu_only(device)
 
     @model_validator(mode="after")
     def _threshold_has_an_effect(self) -> Self:
@@ -269,12 +265,8 @@ class DlibEmbedder(Embedder):
     """
 
     name: ClassVar[str] = "dlib"
+    device: ClassVar[str] = "cpu"
     same_above: ClassVar[float] = 0.91
-
-    @field_validator("device")
-    @classmethod
-    def _cpu(cls, device: str) -> str:
-        return cpu_only(device)
 
     @cached_property
     def _landmarks(self) -> Landmarks:
@@ -306,17 +298,6 @@ class DlibEmbedder(Embedder):
                 vectors[some] = torch.tensor([list(row) for row in rows])
             embeddings.append(torch.nn.functional.normalize(vectors, dim=1))
         return embeddings
-
-
-def cpu_only(device: str) -> str:
-    """Return the device if dlib can use it.
-
-    Raises:
-        ValueError: it is not the CPU.
-    """
-    if device not in ("auto", "cpu"):
-        raise ValueError(f"dlib-bin computes on the CPU, not on {device!r}; use auto or cpu")
-    return device
 
 
 def resized(image: Tensor, height: int, width: int) -> Tensor:
