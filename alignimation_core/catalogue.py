@@ -79,6 +79,7 @@ def check(recipe: Recipe) -> str:
     """
     count = len(recipe.find_photos())
     recipe.check_weights()
+    recipe.check_outputs()
     lines = [f"{count} photo{'' if count == 1 else 's'}"]
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -27,14 +29,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give a recipe, such as recipe.yaml, or --list")
     from alignimation_core.errors import AlignimationError, PluginError, RecipeError
 
+    if given.traceback:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("alignimation_core").setLevel(logging.DEBUG)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does
     try:
         status = _do(given)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # Ctrl-C, or being asked to stop
         print("alignimation-run: interrupted; nothing half-written was left", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if given.traceback:
+            traceback.print_exc()
+        print(f"alignimation-run: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AlignimationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from alignimation_core.store import Known
 BATCH = 8
 AHEAD = 4
 
+LOG = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -47,7 +50,8 @@ def ask(kind: str, stage: Stage, photo: str | None, verb: Callable[[], T]) -> T:
         return verb()
     except AlignimationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's code may do anything
+        LOG.debug("%s %s raised", kind, stage.name, exc_info=True)
         raise StageError(kind, stage.name, in_one_line(error), photo) from error
 
 

@@ -53,22 +53,48 @@ def find(pattern: str, folder: Path, output: Path) -> tuple[list[Path], str | No
         The files in natural order of their names; and, if there are none, why.
     """
     place = folder / Path(pattern).expanduser()
+    unread: list[Path] = []
     if place.is_dir():
-        files = [path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
+        files = _inside(place, unread)
         why = f"the folder {place} holds no photos ({' '.join(sorted(SUFFIXES - RAW))})"
+        if unread == [place]:
+            why, unread = f"the folder {place} cannot be read: {_denied(place)}", []
     elif glob.has_magic(pattern) and not place.exists():
         files = [Path(name) for name in glob.glob(str(place), recursive=True)]
         why = f"no file matches {place}"
     else:
-        files = [place]
+        files = [place] if place.exists() else []
         why = f"{place} does not exist"
     output = output.resolve()
+    there = [path for path in files if path.is_file() or (path.is_symlink() and not path.is_dir())]
     found = {
         Path(os.path.normpath(path))
-        for path in files
-        if path.is_file() and _visible(path, place) and output not in path.resolve().parents
+        for path in (*there, *unread)
+        if _visible(path, place) and output not in path.absolute().parents
     }
     return sorted(found, key=lambda path: _natural(str(path))), None if found else why
+
+
+def _inside(place: Path, unread: list[Path]) -> list[Path]:
+    """Return the photos in a folder and its sub-folders; note the folders that cannot be read."""
+
+    def note(error: OSError) -> None:
+        unread.append(Path(error.filename))
+
+    return [
+        Path(folder, name)
+        for folder, _, names in os.walk(place, onerror=note)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES
+    ]
+
+
+def _denied(path: Path) -> str:
+    try:
+        with os.scandir(path):
+            return "try again"
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def _visible(path: Path, place: Path) -> bool:
@@ -108,7 +134,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (PhotoError, KeyboardInterrupt):
         raise
     except FileNotFoundError:
-        raise PhotoError(path, "the file is gone") from None
+        gone = "the link leads nowhere" if path.is_symlink() else "the file is gone"
+        raise PhotoError(path, gone) from None
+    except PermissionError as error:
+        what = "folder" if path.is_dir() else "file"
+        reason = f"the {what} cannot be read: {error.strerror}; give yourself leave to read it"
+        raise PhotoError(path, reason) from None
+    except Image.DecompressionBombError:
+        reason = "the picture is too large: 179 megapixels is the most; export it smaller"
+        raise PhotoError(path, reason) from None
     except UnidentifiedImageError:
         size = path.stat().st_size
         reason = "the file is empty" if size == 0 else "this is no picture that Pillow knows"
@@ -190,7 +224,7 @@ def date_in_name(name: str) -> datetime | None:
     return None
 
 
-def load(path: Path, min_side: int | None = None) -> Tensor:
+def load(path: str | Path, min_side: int | None = None) -> Tensor:
     """Decode one photo, upright.
 
     Args:
@@ -207,7 +241,7 @@ def load(path: Path, min_side: int | None = None) -> Tensor:
     import numpy as np
     import torch
 
-    with _opened(path) as opened:
+    with _opened(Path(path)) as opened:
         image: Image.Image = opened
         if min_side is not None:
             ratio = min_side / max(image.size)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from alignimation_core import background, framing, geometry, photos, rendering, weights
+from alignimation_core import background, framing, geometry, outputs, photos, rendering, weights
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.data import Canvas, Choice, Observation, Subject
 from alignimation_core.errors import AlignimationError, OutputError, PhotoError
@@ -77,7 +77,9 @@ class Run:
         """Do everything, in order; see ``run``."""
         files = self.recipe.find_photos()
         self.recipe.check_weights()
+        self.recipe.check_outputs()
         self._make_folder()
+        self.record.kept = outputs.known(self.folder)
         try:
             self._fetch_weights()
             entries = self._read(files, limit)
@@ -94,13 +96,21 @@ class Run:
             self._render(aligned, canvas, canvas_from_reference)
         except KeyboardInterrupt:
             self.record.error = "interrupted"
+            self._write_what_is_known()
             raise
         except BaseException as error:
             self.record.error = str(error) or type(error).__name__
+            self._write_what_is_known()
             raise
-        finally:
-            self.record.write()
+        self.record.write()
         return self.record
+
+    def _write_what_is_known(self) -> None:
+        """Write the record of a run that failed, whose own error is the one to be told."""
+        try:
+            self.record.write()
+        except OutputError as error:
+            self.progress.note(str(error))
 
     def _make_folder(self) -> None:
         try:
@@ -264,11 +274,18 @@ class Run:
         placed = [
             (a.entry, a.subject, canvas_from_reference @ a.reference_from_photo) for a in aligned
         ]
+        record = self.record
+        record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
+        record.error = "the run did not finish"
+        record.write()  # whose the outputs are, should it be killed once they are there
+        record.error = None
         with self._timed("renderer", len(placed)) as step:
             done, failures = rendering.render(
                 placed, canvas, self.recipe.canvas, self.recipe.renderers, self.folder, step
             )
-        self.record.outputs = [photos.relative_name(path, self.folder) for path in done]
+        record.outputs = [photos.relative_name(path, self.folder) for path in done]
+        earlier = set(record.kept) - set(record.outputs)
+        record.kept = sorted(name for name in earlier if (self.folder / name).exists())
         if failures:
             raise AlignimationError("; ".join(str(failure) for failure in failures))
 

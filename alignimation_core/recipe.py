@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from alignimation_core import photos
+from alignimation_core import outputs, photos
 from alignimation_core.compatibility import mismatches
 from alignimation_core.errors import Fault, RecipeError, in_one_line
 from alignimation_core.registry import KINDS, registry
@@ -179,6 +179,17 @@ class Recipe:
         source = self.source or Source("recipe", self.folder, {})
         source = source.overridden(((kind, "device") for kind in moved), origin)
         return replace(self, **moved, source=source)
+
+    def check_outputs(self) -> None:
+        """Refuse outputs that would take the place of something that no run wrote.
+
+        Raises:
+            RecipeError: what stands in the way, by the path of the renderer.
+        """
+        paths = [renderer.path for renderer in self.renderers]
+        found = outputs.obstacles(self.folder / self.output, paths)
+        if faults := [self.fault(place, text) for place, text in found]:
+            raise RecipeError(faults)
 
     def check_weights(self) -> None:
         """Refuse files of weights that the recipe names and that are not there.

@@ -102,6 +102,7 @@ class Record:
         reference: path of the photo that the others were aligned on; null until known.
         photos: every photo found, in the order in which they were taken; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
+        kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -116,6 +117,7 @@ class Record:
     reference: str | None = None
     photos: list[PhotoRecord] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -154,6 +156,7 @@ class Record:
             "reference": self.reference,
             "photos": [asdict(photo) for photo in self.photos],
             "outputs": self.outputs,
+            "kept": self.kept,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

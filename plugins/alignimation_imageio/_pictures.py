@@ -64,7 +64,10 @@ class PicturesWriter(Writer):
         pixels = self._layout.pixels(frame)
         name = f"{self._written + 1:0{self._digits}d}{self._suffix}"
         with self._guard():
-            iio.imwrite(self._place.part / name, pixels, plugin="pillow", **self._options)
+            data = iio.imwrite(
+                "<bytes>", pixels, plugin="pillow", extension=self._suffix, **self._options
+            )
+            (self._place.part / name).write_bytes(data)
         self._written += 1
 
     def close(self) -> Path:

@@ -327,8 +327,11 @@ def alignimation_renderers():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["detector", "renderer"])
-def test_ctrl_c_leaves_old_outputs_and_nothing_half_written(recipe, install, site, tmp_path, where):
+def test_stopping_leaves_old_outputs_and_nothing_half_written(
+    recipe, install, site, tmp_path, where, stop
+):
     install("alignimation-slow", SLOW)
     sign = tmp_path / "sign"
     out = tmp_path / "out"
@@ -336,6 +339,8 @@ def test_ctrl_c_leaves_old_outputs_and_nothing_half_written(recipe, install, sit
     old = ["frames.npy", "a.gif", "slow.npy", "a.mp4"]
     for name in old:
         (out / name).write_text("old")
+    earlier = {"alignimation": "0.1.0", "photos": [], "outputs": old}
+    (out / "run.json").write_text(json.dumps(earlier))
     renderers = ["array", {"use": "gif", "path": "a.gif"}, {"use": "video", "path": "a.mp4"}]
     if where == "detector":
         path = recipe(detector={"use": "slow-blobs", "sign": str(sign)}, renderers=renderers)
@@ -361,7 +366,7 @@ def test_ctrl_c_leaves_old_outputs_and_nothing_half_written(recipe, install, sit
         assert sign.exists(), process.communicate(timeout=10)
         parts = [each.name for each in out.iterdir() if "part" in each.name]
         assert bool(parts) == (where == "renderer")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         out_text, err = process.communicate(timeout=30)
     finally:
         process.kill()

@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -249,3 +251,74 @@ def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
         f"{tmp_path / 'no'} does not exist",
         f"no file matches {tmp_path / '*.jpg'}",
     ]
+
+
+def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    link = tmp_path / "photos" / "usb.jpg"
+    link.symlink_to("/nowhere/usb.jpg")
+    loop = tmp_path / "photos" / "loop.jpg"
+    loop.symlink_to("loop.jpg")
+    found, _ = photos.find("photos", tmp_path, tmp_path / "out")
+    assert found == [loop, link]
+    with pytest.raises(PhotoError, match="the link leads nowhere"):
+        photos.facts(link, tmp_path)
+    with pytest.raises(PhotoError):
+        photos.facts(loop, tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut = tmp_path / "photos" / "shut"
+    shut.mkdir(parents=True)
+    save(tmp_path / "photos" / "a.jpg")
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> object:  # as permissions do, which do not bind the superuser
+        if Path(path) == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found, _ = photos.find("photos", tmp_path, tmp_path / "out")
+    assert found == [tmp_path / "photos" / "a.jpg", shut]
+    with pytest.raises(PhotoError):
+        photos.facts(shut, tmp_path)
+    found, why = photos.find("photos/shut", tmp_path, tmp_path / "out")
+    assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.jpg")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(PhotoError) as caught:
+        photos.load(path)
+    assert caught.value.reason == (
+        "the file cannot be read: Permission denied; give yourself leave to read it"
+    )
+
+
+def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("L", (1, 1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(PhotoError) as caught:
+        photos.facts(path, tmp_path)
+    assert caught.value.reason == (
+        "the picture is too large: 179 megapixels is the most; export it smaller"
+    )
+
+
+def test_a_photo_may_be_named_by_a_string(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    assert torch.equal(photos.load(str(path)), photos.load(path))

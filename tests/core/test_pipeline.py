@@ -53,6 +53,7 @@ KEYS = [
     "reference",
     "photos",
     "outputs",
+    "kept",
     "seconds",
     "summary",
     "error",

@@ -1,0 +1,128 @@
+"""Nothing of the user's is ever replaced."""
+
+import json
+
+import pytest
+
+from alignimation_core import Recipe, RecipeError, run
+from alignimation_core.settings import CanvasOptions
+from alignimation_imageio import GIF, Frames
+
+
+@pytest.fixture
+def recipe(tmp_path, discs):
+    discs.series(tmp_path / "photos", discs.WARPS)
+
+    def recipe(*renderers):
+        return Recipe(
+            photos=["photos/"],
+            output="out",
+            detector=discs.Blobs(),
+            subject_selector=discs.First(),
+            target_builder=discs.Points(),
+            transform_model=discs.ClosedForm(),
+            renderers=renderers,
+            canvas=CanvasOptions(size="64x48"),
+            folder=tmp_path,
+        )
+
+    return recipe
+
+
+@pytest.fixture
+def out(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def refused(recipe):
+    with pytest.raises(RecipeError) as caught:
+        run(recipe)
+    return str(caught.value)
+
+
+def test_a_file_of_the_users_is_refused_before_any_photo_is_opened(recipe, out):
+    (out / "a.gif").write_text("mine")
+    assert refused(recipe(Frames(), GIF(path="a.gif"))) == (
+        f"recipe: renderers[1].path: {out}/a.gif is no output of an earlier run; move it away, or "
+        "choose another path"
+    )
+    assert [path.name for path in out.iterdir()] == ["a.gif"]
+    assert (out / "a.gif").read_text() == "mine"
+
+
+def test_a_folder_of_the_users_numbered_pictures_is_refused(recipe, out):
+    (out / "frames").mkdir()
+    (out / "frames" / "0001.png").write_text("a scan of mine")
+    assert "frames is no output of an earlier run" in refused(recipe(Frames()))
+    assert (out / "frames" / "0001.png").read_text() == "a scan of mine"
+
+
+def test_outputs_are_not_written_through_links(recipe, out, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "0001.png").write_text("mine")
+    (out / "frames").symlink_to("../mine")
+    (out / "a.gif").symlink_to("../mine/0001.png")
+    (out / "sub").symlink_to("../mine")
+    text = refused(recipe(Frames(), GIF(path="a.gif"), GIF(path="sub/b.gif")))
+    what = "is a link; outputs are not written through links"
+    assert text.splitlines() == [
+        f"recipe: renderers[{i}].path: {out}/{name} {what}"
+        for i, name in enumerate(["frames", "a.gif", "sub"])
+    ]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["0001.png"]
+
+
+def test_a_file_on_the_way_is_named(recipe, out):
+    (out / "sub").write_text("mine")
+    assert f"{out}/sub is a file; choose another path" in refused(recipe(GIF(path="sub/b.gif")))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"my": 1}', "notes", "[]"])
+def test_a_run_json_that_is_no_record_is_refused(recipe, out, text):
+    (out / "run.json").write_text(text)
+    assert refused(recipe(Frames())) == (
+        f"recipe: output: {out}/run.json is no run record; move it away, or choose another folder"
+    )
+    assert (out / "run.json").read_text() == text
+
+
+def test_what_an_earlier_run_wrote_is_replaced(recipe, out):
+    run(recipe(Frames(), GIF(path="a.gif")))
+    (out / "a.gif").write_text("old")
+    run(recipe(Frames()))
+    record = json.loads((out / "run.json").read_text())
+    assert (record["outputs"], record["kept"]) == (["frames"], ["a.gif"])
+    run(recipe(GIF(path="a.gif")))
+    assert (out / "a.gif").read_bytes().startswith(b"GIF89a")
+    record = json.loads((out / "run.json").read_text())
+    assert (record["outputs"], record["kept"]) == (["a.gif"], ["frames"])
+
+
+def test_a_run_that_was_killed_between_its_outputs_and_its_record_goes_on(recipe, out, monkeypatch):
+    """The record that is written before rendering already says whose the outputs are."""
+    from alignimation_core.record import Record
+
+    write, calls = Record.write, []
+
+    def dies(record):
+        calls.append(record)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return write(record)
+
+    monkeypatch.setattr(Record, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe(GIF(path="a.gif")))
+    assert (out / "a.gif").exists()
+    assert json.loads((out / "run.json").read_text())["error"] == "the run did not finish"
+    monkeypatch.setattr(Record, "write", write)
+    assert run(recipe(GIF(path="a.gif"))).outputs == ["a.gif"]
+
+
+def test_the_check_says_so_too(recipe, out):
+    from alignimation_core.catalogue import check
+
+    (out / "frames").mkdir()
+    with pytest.raises(RecipeError, match="frames is no output of an earlier run"):
+        check(recipe(Frames()))
