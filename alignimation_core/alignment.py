@@ -251,7 +251,7 @@ def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:
         if wanted in (name, name.rpartition("/")[2]):
             return at
     raise AlignimationError(
-        f"the reference {wanted!r} has no subject to align on; name one of the photos used, "
+        f"the reference {wanted!r} is not among the photos used; name one that is, "
         f"such as {names[0]}, or set `reference: medoid`"
     )
 

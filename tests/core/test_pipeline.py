@@ -430,7 +430,7 @@ def test_a_rejected_reference_is_named(tmp_path, recipe, photos, written):
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, reference=photos[1]))
     assert str(error.value) == (
-        f"the reference {photos[1]!r} has no subject to align on; name one of the photos used, "
+        f"the reference {photos[1]!r} is not among the photos used; name one that is, "
         f"such as photos/{photos[0]}, or set `reference: medoid`"
     )
     assert written()["error"] == str(error.value)
