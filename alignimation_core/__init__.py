@@ -102,3 +102,8 @@ def __getattr__(name: str) -> object:
             globals()[name] = getattr(module, name)
             return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names too that were not asked for yet."""
+    return sorted({*globals(), *__all__})

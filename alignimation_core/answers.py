@@ -12,6 +12,9 @@ from alignimation_core.stages import Detector
 
 Kind = TypeVar("Kind")
 
+ROUNDING = 1e-4
+"""How far beyond [0, 1] a score may be by rounding."""
+
 
 def expect_list(answers: object, kind: type[Kind], count: int) -> list[Kind]:
     """Return a stage's answers, one a photo.
@@ -66,6 +69,10 @@ def _check_numbers(seen: Detections) -> None:
     for name, values in (("boxes", seen.boxes), ("scores", seen.scores), ("keypoints", points)):
         if values is not None:
             check_finite(name, values)
+    for name, scores in (("scores", seen.scores), ("keypoint_scores", seen.keypoint_scores)):
+        if scores is not None and not (within := (scores - 0.5).abs() <= 0.5 + ROUNDING).all():
+            bad = float(scores[~within][0])
+            raise ValueError(f"{name}: expected 0 to 1, got {bad}")
     if not (seen.boxes[:, 2:] >= seen.boxes[:, :2]).all():
         raise ValueError("boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
 

@@ -57,7 +57,8 @@ def replaced(
     if background == "remove":
         return torch.cat([subject, matte[None]])
     if background == "blur":
-        behind = _blurred(image, matte)
+        real = geometry.cover(photo_size, canvas_from_photo, (image.shape[-2], image.shape[-1]))
+        behind = _blurred(image, matte, real)
     else:
         rgb = ImageColor.getrgb(background)[:3]
         behind = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
@@ -122,19 +123,38 @@ def _extended(mask: Mask, photo_size: tuple[int, int], more: int) -> Tensor:
     return grid
 
 
-def _blurred(image: Tensor, matte: Tensor) -> Tensor:
-    """Return the background alone, blurred, (3, h, w): the subject's colours are left out of it."""
+def _blurred(image: Tensor, matte: Tensor, real: Tensor) -> Tensor:
+    """Return the background alone, blurred, (3, h, w).
+
+    The subject's colours are left out of it, and so is what lies beyond the photo, where the
+    canvas's border repeats them; there, the background around is continued.
+    """
     height, width = matte.shape
     reach = max(1, round(BLUR * max(height, width)))
     step = max(1, reach // 6)
     few, share = matting.sampled(image, step), matting.sampled(matte[None], step)
     # a little more than the subject, whose edge the matte may miss by a pixel
-    there = 1 - functional.max_pool2d(share, 3, stride=1, padding=1)
-    sums = torch.cat([there * few, there])
-    everywhere = sums.mean((1, 2), keepdim=True)
+    free = 1 - functional.max_pool2d(share, 3, stride=1, padding=1)
+    there = free * (matting.sampled(real[None], step) > 1 - 1e-4)
+    behind = _filled(few, there)
     for _ in range(3):
-        sums = matting.box(sums, max(1, reach // step // 2))
-    sums = sums + 1e-3 * everywhere + 1e-9
+        behind = matting.box(behind, max(1, reach // step // 2))
     return functional.interpolate(
-        (sums[:3] / sums[3:])[None], scale_factor=float(step), mode="bilinear", align_corners=False
+        behind[None], scale_factor=float(step), mode="bilinear", align_corners=False
     )[0, :, :height, :width]
+
+
+def _filled(image: Tensor, known: Tensor) -> Tensor:
+    """Return (3, h, w) whose unknown pixels have the colours of the known ones around them.
+
+    Pull-push (Gortler et al., The Lumigraph, SIGGRAPH 1996): what a picture lacks it takes from the
+    same picture at half its size, which lacks less.
+    """
+    size = image.shape[-2:]
+    sums = torch.cat([known * image, known])
+    if max(size) == 1:
+        return sums[:3] / sums[3:].clamp(min=1e-9)
+    half = functional.avg_pool2d(sums[None], 2, ceil_mode=True)[0]
+    coarse = _filled(half[:3] / half[3:].clamp(min=1e-9), (4 * half[3:]).clamp(max=1))
+    larger = functional.interpolate(coarse[None], size, mode="bilinear", align_corners=False)[0]
+    return known * image + (1 - known) * larger

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from alignimation_core.errors import AlignimationError, in_one_line
 from alignimation_core.record import RECORD_NAME
@@ -14,6 +17,9 @@ from alignimation_core.stages import Ability, AnnotationDetector
 
 if TYPE_CHECKING:
     from alignimation_core.recipe import Recipe
+
+MOST_NAMES = 20
+"""Keypoints that a message lists."""
 
 
 def mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
@@ -76,11 +82,28 @@ def _explain(recipe: Recipe, name: str, missing: frozenset[Ability]) -> str:
     for detector, found in sorted(registry().stages["detector"].items()):
         try:
             gives = found.stage().provides()
-        except Exception:  # noqa: S112  # required options, or any failure of a plugin's own code
+        except ValidationError:  # what it gives depends on options that it requires
+            if detector != recipe.detector.name:
+                able.append(f"{detector} (with its options)")
+            continue
+        except Exception:  # noqa: S112  # any failure of a plugin's own code
             continue
         if missing <= gives:
             able.append(detector)
     hint = f"detectors that do: {', '.join(able)}" if able else "no installed detector does"
+    own = "" if plain else _keypoints_instead(recipe, words)
     return (
-        f"{name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; {hint}"
+        f"{name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; "
+        f"{own}{hint}"
     )
+
+
+def _keypoints_instead(recipe: Recipe, missing: Sequence[str]) -> str:
+    """Return which keypoints the detector does give, those like the missing ones first."""
+    given = recipe.detector.provides()
+    names = sorted(word.partition(".")[2] for word in given if word.startswith("keypoints."))
+    near = [difflib.get_close_matches(name, names, n=1, cutoff=0.8) for name in missing]
+    meant = " and ".join(repr(match) for (match,) in filter(None, near))
+    more = ", ..." if len(names) > MOST_NAMES else ""
+    listed = f"it gives {', '.join(names[:MOST_NAMES])}{more}; " if names else ""
+    return f"did you mean {meant}? {listed}" if meant else listed

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _expect(what: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
+def _expect(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
+    from torch import Tensor
+
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
     found = tuple(tensor.shape)
     if len(found) != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, found, strict=True)
@@ -70,6 +74,7 @@ class Detections:
         masks: N silhouettes, None for a detection that has none; None without masks.
 
     Raises:
+        TypeError: something that should be a tensor is none.
         ValueError: shapes disagree; the message shows both sides.
     """
 
@@ -196,7 +201,7 @@ class Subject:
         box: ``x0, y0, x1, y1``.
         score: the detector's, in [0, 1].
         keypoints: ``(x, y)`` by name; a keypoint that was not found is absent.
-        keypoint_scores: in (0, 1], by the same names.
+        keypoint_scores: in (0, 1], by the same names; 1 for those left out.
         keypoint_names: every keypoint that the detector knows, found or not, in its order.
         mask: its silhouette; None without masks.
         similarity: cosine similarity to the identity, where one was compared.
@@ -212,6 +217,12 @@ class Subject:
     mask: Mask | None = None
     similarity: float | None = None
     image: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Give every keypoint a score."""
+        if self.keypoints.keys() - self.keypoint_scores.keys():
+            scores = {name: self.keypoint_scores.get(name, 1.0) for name in self.keypoints}
+            object.__setattr__(self, "keypoint_scores", scores)
 
     def transformed(self, new_from_old: Matrix, image: Tensor | None = None) -> Subject:
         """Return the subject in another frame; the box becomes the one around its four corners."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,12 +16,16 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from alignimation_core.errors import Fault
 from alignimation_core.source import Place, Source
 
 LONGEST_SHOWN = 100
 """Characters of a wrong value that a message repeats."""
+COLOURS = (("canvas", "border"), ("canvas", "background"))
+"""Where a recipe takes colours."""
+STRINGS = list[str]
 
 
 def _use(value: object) -> object:
@@ -69,7 +75,7 @@ class CanvasOptions(BaseModel):
         Field(
             description="WIDTHxHEIGHT in pixels, such as 1080x1350; left out, the photos' usual "
             "shape with a long side of 1080",
-            pattern=r"^\d{2,5}x\d{2,5}$",
+            json_schema_extra={"pattern": "^[0-9]{2,5}x[0-9]{2,5}$"},
         ),
     ] = None
     framing: Annotated[
@@ -103,10 +109,14 @@ class CanvasOptions(BaseModel):
         ),
     ] = "keep"
 
-    @field_validator("size")
+    @field_validator("size", mode="before")
     @classmethod
-    def _even_and_sane(cls, size: str | None) -> str | None:
-        if size and not all(16 <= int(side) <= 16384 for side in size.split("x")):
+    def _sane(cls, size: object) -> object:
+        if size is None:
+            return None
+        if not isinstance(size, str) or not re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", size):
+            raise ValueError(f"{_shown(size)} is no size; write WIDTHxHEIGHT, such as 1080x1350")
+        if not all(16 <= int(side) <= 16384 for side in size.split("x")):
             raise ValueError(f"{size}: each side must be 16 to 16384 pixels")
         return size
 
@@ -216,10 +226,18 @@ def validation_faults(
             text = f"this is required{hint}"
         elif kind == "value_error":
             text = " ".join(str(item["ctx"]["error"]).split())
+        elif given is None and kind != "invalid_key":
+            required = known is not None and known.is_required()
+            what = "give a value" if required else "give a value or leave the line out"
+            colour = "; in YAML a colour needs quotes: '#203040'" if place in COLOURS else ""
+            text = f"is empty; {what}{colour}{hint}"
+        elif isinstance(given, int | float | date) and (
+            kind == "string_type" or (kind == "list_type" and known and known.annotation == STRINGS)
+        ):
+            sample = "" if isinstance(given, bool) else f": '{given}'"
+            text = f"should be text, got {_shown(given)}; put it in quotes{sample}{hint}"
         elif kind in ("model_type", "model_attributes_type"):
-            name = item["ctx"]["class_name"]
-            what = "a name or `{use: name, option: value}`"
-            what = what if name == StageChoice.__name__ else "`option: value` lines"
+            what = _form(item["ctx"]["class_name"], known.annotation if known else None, item)
             text = f"should be {what}, got {_shown(given)}{hint}"
         elif kind in ("too_short", "string_too_short") and item["ctx"]["min_length"] == 1:
             text = f"should not be empty{hint}"
@@ -232,9 +250,21 @@ def validation_faults(
         yield source.fault(place, text)
 
 
+def _form(name: str, annotation: object, item: ErrorDetails) -> str:
+    """Return how a group of options is written; with the value given, if that says which."""
+    if name == StageChoice.__name__:
+        return "a name or `{use: name, option: value}`"
+    fields = getattr(_model_in(annotation), "model_fields", {})
+    if isinstance(item["input"], int) and [known.annotation for known in fields.values()] == [int]:
+        (only,) = fields
+        example = f"{item['loc'][-1]}: {{{only}: {int(item['input'])}}}"
+        return f"`option: value` lines, such as `{example}`"
+    return "`option: value` lines"
+
+
 def _shown(value: object) -> str:
     """Return a value as it stands in a message, cut short."""
-    text = repr(value)
+    text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 

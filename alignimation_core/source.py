@@ -90,12 +90,9 @@ class Source:
             source = cls(name, path.resolve().parent, {})
             source._take_lines(root)
             data = loader.construct_document(root)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            what = error.problem or error.context or "it cannot be read"
-            line = mark.line + 1 if mark else None
-            raise refuse(f"this is no valid YAML: {what}", line) from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except yaml.YAMLError as error:
+            raise refuse(*_explain(error, text)) from None
+        except (ValueError, RecursionError) as error:
             raise refuse(f"this is no valid YAML: {' '.join(str(error).split())}") from None
         source.data = data
         return source
@@ -152,6 +149,26 @@ class Source:
                 what = "the recipe has no such place to set"
                 raise RecipeError([Fault(origin, None, field_name(place), what)]) from None
             self._overrides[place] = origin
+
+
+def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
+    """Return what is wrong with a text that is no YAML and what to do, and the line."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        found = chr(error.character) if isinstance(error.character, int) else error.character
+        return f"this is no valid YAML: the character {found!r} is not allowed; remove it", line
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"this is no valid YAML: {' '.join(str(error).split())}", None
+    problem = error.problem or error.context or "it cannot be read"
+    mark = error.problem_mark or error.context_mark
+    if "quoted scalar" in (error.context or "") and "end of stream" in problem:
+        problem, mark = "the quote that opens here is never closed", error.context_mark
+    elif "'\\t'" in problem:
+        problem += "; use spaces, not tabs"
+    elif isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError):
+        problem += "; look for a missing colon, space or quote here or on the line before"
+    last = text.rstrip().count("\n") + 1
+    return f"this is no valid YAML: {problem}", min(mark.line + 1, last) if mark else None
 
 
 def _put(data: Any, place: Place, value: object) -> None:

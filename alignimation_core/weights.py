@@ -135,7 +135,8 @@ def fetch(weights: Weights, *, progress: Progress | None = None) -> Path:
     except DownloadError as error:
         raise WeightsError(
             f"{weights.filename} cannot be fetched from {weights.url}: {error}; try again later, "
-            f"or save the file as {path}, or name a copy in the recipe as `weights:`"
+            f"or save the file as {path}, or name a copy in the recipe, in the stage's option for "
+            "weights"
         ) from error
     except OSError as error:
         raise WeightsError(

@@ -233,6 +233,29 @@ def test_a_blurred_background_takes_no_colour_from_the_subject():
     assert float(smooth) < 0.2 * float(rough)
 
 
+@pytest.mark.parametrize("border", ["blur", "mirror", "edge", "#d82620"])
+def test_below_a_subject_that_the_photo_cuts_off_there_is_only_background(border):
+    true = star((CENTRE[0], 300.0), 110.0)
+    raised = geometry.translation(40.0, 10.0) @ geometry.scaling(0.5, 0.5)
+    image = fill((over(true, BLUE, RED) * 255).round().byte(), raised, SIZE, border)
+    found = replaced(image, coarse(true), SIZE, raised, "blur")
+    below = found[:, 10 + SIZE[0] // 2 + 1 :]
+    wanted = RED.mean((1, 2))[:, None, None]
+    assert float((below - wanted).abs().max()) < 0.1  # the subject's own blue is 0.7 away
+
+
+def test_far_beyond_the_photo_the_blurred_background_is_that_of_the_nearest_side():
+    true, centre = star(radius=60.0), geometry.translation(96.0, 80.0) @ geometry.scaling(0.5, 0.5)
+    left = (torch.arange(SIZE[1]) < SIZE[1] // 2).float()
+    photo = over(true, BLUE, over(left, RED, torch.tensor([0.1, 0.7, 0.1])[:, None, None]))
+    image = fill((photo * 255).round().byte(), centre, SIZE, "black")
+    found = replaced(image, coarse(true), SIZE, centre, "blur")
+    redder = (found[0] - found[1])[120:200]  # 0.7 on the left of the photo, -0.6 on the right
+    assert float(redder[:, :60].min()) > 0.3
+    assert float(redder[:, -60:].max()) < -0.2
+    assert float(found.amax(0).min()) > 0.35  # nowhere the border's black
+
+
 def test_most_of_a_portraits_matte_comes_back_from_28_by_28_cells():
     portrait = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1).contiguous()
     painted = np.asarray(Image.open(EXAMPLES / "quickstart" / "astronaut_matte.png"))

@@ -110,7 +110,7 @@ def test_every_fault_is_reported_at_once_by_line_and_field(tmp_path):
         (6, "embedder.pretrained", "should be 'vggface2' or 'casia-webface', got 'lfw' ("),
         (7, "subject_selector.min_similarty", "unknown key; did you mean 'min_similarity'? "),
         (10, "target_builder.sigma", "should be a valid number, unable to parse string as a numb"),
-        (12, "canvas.size", "should be a valid string, got 1080 (WIDTHxHEIGHT in pixels, such as"),
+        (12, "canvas.size", "1080 is no size; write WIDTHxHEIGHT, such as 1080x1350"),
         (13, "canvas.frame", "unknown key; did you mean 'framing'? known here: "),
         (15, "renderers[0].fps", "should be less than or equal to 120, got 500 (frames a second)"),
         (16, "renderers[1].use", "this is required (the stage's name)"),
@@ -134,43 +134,40 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        ({"photos": None}, "recipe: photos: should be a valid list, got None (folder, glob or"),
+        ({"photos": None}, "recipe: photos: is empty; give a value (folder, glob or list of them"),
         (
             {"photos": []},
             "recipe: photos: should not be empty (folder, glob or list of them, relative",
         ),
-        ({"photos": 5}, "recipe: photos: should be a valid list, got 5 (folder, glob or list of"),
-        ({"photos": ["a", 5]}, "recipe: photos[1]: should be a valid string, got 5"),
+        ({"photos": {}}, "recipe: photos: should be a valid list, got {} (folder, glob or list of"),
         ({"output": ""}, "recipe: output: should not be empty (folder for all results)"),
-        ({"output": 5}, "recipe: output: should be a valid string, got 5 (folder for all results)"),
         (
-            {"detector": None},
-            "recipe: detector: should be a name or `{use: name, option: value}`, got None (finds",
+            {"output": []},
+            "recipe: output: should be a valid string, got [] (folder for all results",
         ),
+        ({"detector": None}, "recipe: detector: is empty; give a value (finds what could be the"),
         (
             {"detector": 5},
             "recipe: detector: should be a name or `{use: name, option: value}`, got 5 (finds what",
         ),
         ({"detector": {}}, "recipe: detector.use: this is required (the stage's name)"),
-        ({"detector": {"use": 5}}, "recipe: detector.use: should be a valid string, got 5"),
-        ({"detector": {"use": None}}, "recipe: detector.use: should be a valid string, got None"),
+        ({"detector": {"use": None}}, "recipe: detector.use: is empty; give a value (the stage's"),
         (
             {"embedder": 5},
             "recipe: embedder: should be a name or `{use: name, option: value}`, got",
         ),
         (
             {"renderers": None},
-            "recipe: renderers: should be a valid list, got None (the outputs to",
+            "recipe: renderers: is empty; give a value or leave the line out (the outputs to",
         ),
         ({"renderers": []}, "recipe: renderers: should not be empty (the outputs to write)"),
         ({"renderers": "gif"}, "recipe: renderers: should be a valid list, got 'gif' (the outputs"),
         ({"renderers": {"use": "gif"}}, "recipe: renderers: should be a valid list, got {'use':"),
         (
-            {"renderers": [None]},
-            "recipe: renderers[0]: should be a name or `{use: name, option: value}`, got None",
+            {"renderers": [5]},
+            "recipe: renderers[0]: should be a name or `{use: name, option: value}`, got 5",
         ),
-        ({"canvas": None}, "recipe: canvas: should be `option: value` lines, got None (what every"),
-        ({"canvas": {"size": "4x4"}}, "recipe: canvas.size: string should match pattern"),
+        ({"canvas": 5}, "recipe: canvas: should be `option: value` lines, got 5 (what every frame"),
         (
             {"canvas": {"size": "10x99999"}},
             "recipe: canvas.size: 10x99999: each side must be 16 to 16384 pixels",
@@ -183,7 +180,6 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
             {"reference": ""},
             "recipe: reference: should not be empty (what the photos are aligned on",
         ),
-        ({"reference": None}, "recipe: reference: should be a valid string, got None (what the"),
         ({"seed": 1.5}, "recipe: seed: should be a valid integer, got a number with a fractional"),
         ({5: "x"}, "recipe: 5: a key should be a name, got 5"),
         (
@@ -220,6 +216,100 @@ def test_a_wrong_value_gets_one_line(data, line):
         found = str(error.value).splitlines()
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+EMPTY = "is empty; give a value or leave the line out"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message"),
+    [
+        (
+            "canvas: {size: 720*720}",
+            "canvas.size",
+            "'720*720' is no size; write WIDTHxHEIGHT, such as 1080x1350",
+        ),
+        (
+            "canvas: {size: 1080}",
+            "canvas.size",
+            "1080 is no size; write WIDTHxHEIGHT, such as 1080x1350",
+        ),
+        (
+            "canvas: {size: 4x4}",
+            "canvas.size",
+            "4x4: each side must be 16 to 16384 pixels",
+        ),
+        (
+            "canvas:\n  border: #203040",
+            "canvas.border",
+            (
+                f"{EMPTY}; in YAML a colour needs quotes: '#203040' (what fills the canvas beyond "
+                "a photo: blur, mirror, edge, or a colour such as black or '#102030')"
+            ),
+        ),
+        (
+            "canvas:\n  background: #203040",
+            "canvas.background",
+            (
+                f"{EMPTY}; in YAML a colour needs quotes: '#203040' (what becomes of what is "
+                "behind the subject: keep, remove (transparent), blur, or a colour such as white "
+                "or '#102030'; all but keep need a detector of masks)"
+            ),
+        ),
+        ("canvas:", "canvas", f"{EMPTY} (what every frame shows)"),
+        ("seed:", "seed", f"{EMPTY} (seed of all randomness)"),
+        ("renderers:\n-", "renderers[0]", EMPTY),
+        (
+            "output: 2024",
+            "output",
+            "should be text, got 2024; put it in quotes: '2024' (folder for all results)",
+        ),
+        (
+            "output: 2020-01-01",
+            "output",
+            (
+                "should be text, got 2020-01-01; put it in quotes: '2020-01-01' (folder for all "
+                "results)"
+            ),
+        ),
+        (
+            "output: no",
+            "output",
+            "should be text, got False; put it in quotes (folder for all results)",
+        ),
+        (
+            "photos: 2024",
+            "photos",
+            (
+                "should be text, got 2024; put it in quotes: '2024' (folder, glob or list of them, "
+                "relative to the recipe)"
+            ),
+        ),
+        (
+            "photos: [a, 2020-01-01]",
+            "photos[1]",
+            "should be text, got 2020-01-01; put it in quotes: '2020-01-01'",
+        ),
+        (
+            "detector: {use: 5}",
+            "detector.use",
+            "should be text, got 5; put it in quotes: '5' (the stage's name)",
+        ),
+        (
+            "refine: 1",
+            "refine",
+            (
+                "should be `option: value` lines, such as `refine: {passes: 1}`, got 1 (detect "
+                "again on the aligned photos, and correct)"
+            ),
+        ),
+    ],
+)
+def test_a_slip_of_yaml_is_told_with_what_to_write(tmp_path, text, field, message):
+    key = text.partition(":")[0]
+    rest = "".join(f"{k}: {v}\n" for k, v in SMALLEST.items() if k != key)
+    (line,) = faults(f"{rest}{text}\n", tmp_path)
+    assert line.partition(": ")[2] == f"{field}: {message}"
 
 
 def test_what_is_required_is_said(tmp_path):
@@ -325,6 +415,50 @@ def test_a_face_detector_cannot_feed_a_body_target(tmp_path):
         "recipe.yaml:3: target_builder: 'gaussian-keypoints' needs the keypoints left_hip, which "
         "the detector 'mtcnn' does not give; "
     )
+
+
+def able(*abilities):
+    """Return the detectors that a message should name for what is missing."""
+    names = ["coco-annotations (with its options)"]
+    for name, found in registry().stages["detector"].items():
+        if name != "coco-annotations" and found.stage().provides() >= set(abilities):
+            names.append(name)
+    return ", ".join(sorted(names))
+
+
+def test_a_keypoint_that_is_not_given_is_told_with_those_that_are(tmp_path):
+    text = (
+        "photos: a\ndetector: mtcnn\n"
+        "target_builder: {use: gaussian-keypoints, keypoints: [lefteye, left_hip, nosee]}\n"
+    )
+    assert faults(text, tmp_path) == [
+        (
+            "recipe.yaml:3: target_builder: 'gaussian-keypoints' needs the keypoints left_hip, "
+            "lefteye, nosee, which the detector 'mtcnn' does not give; did you mean "
+            "'left_eye' and 'nose'? it gives left_eye, mouth_left, mouth_right, nose, right_eye; "
+            "detectors that do: coco-annotations (with its options)"
+        )
+    ]
+    (line,) = faults(text.replace("lefteye, ", "").replace(", nosee", ""), tmp_path)
+    assert line.endswith(
+        "; it gives left_eye, mouth_left, mouth_right, nose, right_eye; detectors that do: "
+        + able("keypoints.left_hip")
+    )
+
+
+def test_of_many_keypoints_twenty_are_listed(tmp_path, install):
+    names = ", ".join(f'"keypoints.k{i}"' for i in range(10, 35))
+    code = BOXES.replace(
+        "    def detect",
+        f'    def provides(self):\n        return {{"keypoints", {names}}}\n\n    def detect',
+    )
+    install("alignimation-boxes", code)
+    text = (
+        "photos: a\ndetector: boxes\ntarget_builder: {use: gaussian-keypoints, keypoints: [nose]}\n"
+    )
+    (line,) = faults(text, tmp_path)
+    shown = ", ".join(f"k{i}" for i in range(10, 30))
+    assert f"does not give; it gives {shown}, ...; detectors that do: " in line
 
 
 def test_masks_that_are_not_given_cannot_be_used(tmp_path):

@@ -63,7 +63,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
         ("photos: [a\nseed: 1\n", "recipe.yaml:2: this is no valid YAML: "),
         ("photos: a\n\tseed: 1\n", "recipe.yaml:2: this is no valid YAML: "),
         ("photos: *a\n", "recipe.yaml:1: this is no valid YAML: found undefined alias 'a'"),
-        ("photos: \x07\n", "recipe.yaml: this is no valid YAML: "),
         ("photos: a\n---\nphotos: b\n", "recipe.yaml:2: this is no valid YAML: "),
         ("photos: 2001-99-99\n", "recipe.yaml: this is no valid YAML: month must be in 1..12"),
         (
@@ -100,6 +99,29 @@ def test_what_is_no_recipe_is_refused_in_one_line(tmp_path, monkeypatch, text, l
     assert len(found) == 1
     assert found[0].startswith(line)
     assert not (tmp_path / "pwned").exists()
+
+
+MISSING = "; look for a missing colon, space or quote here or on the line before"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("photos: [a\n\n\n", 1, f"expected ',' or ']', but got '<stream end>'{MISSING}"),
+        ("photos: a\ndetector mtcnn\nseed: 1\n", 3, f"could not find expected ':'{MISSING}"),
+        ("photos: a\n seed: 1\n\n", 2, f"mapping values are not allowed here{MISSING}"),
+        ("photos: a\noutput: 'b\nseed: 1\n", 2, "the quote that opens here is never closed"),
+        (
+            "photos:\n\t- a\n",
+            2,
+            "found character '\\t' that cannot start any token; use spaces, not tabs",
+        ),
+        ("photos: a\nse\0ed: 1\n", 2, r"the character '\x00' is not allowed; remove it"),
+        ("photos: \x07\n", 1, r"the character '\x07' is not allowed; remove it"),
+    ],
+)
+def test_a_mistake_in_yaml_is_told_with_its_line_and_what_to_do(tmp_path, text, line, what):
+    assert refusal(tmp_path, text) == [f"recipe.yaml:{line}: this is no valid YAML: {what}"]
 
 
 def test_all_keys_that_stand_twice_are_named(tmp_path):

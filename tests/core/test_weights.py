@@ -143,7 +143,7 @@ def fetch_error(weights: Weights) -> str:
 def advice(url: str, reason: str, path: Path) -> str:
     return (
         f"net.pt cannot be fetched from {url}: {reason}; try again later, or save the file as "
-        f"{path}, or name a copy in the recipe as `weights:`"
+        f"{path}, or name a copy in the recipe, in the stage's option for weights"
     )
 
 

@@ -243,7 +243,7 @@ def test_offline_the_file_to_fetch_is_named(
         KeypointRCNN(device="cpu").detect([picture(64, 64)])
     message = str(raised.value)
     assert message.startswith(f"{KEYPOINT_RCNN.filename} cannot be fetched from {url}: ")
-    assert message.endswith("or name a copy in the recipe as `weights:`")
+    assert message.endswith("or name a copy in the recipe, in the stage's option for weights")
 
 
 # What the networks find
