@@ -212,8 +212,9 @@ class Recipe:
                 faults.append(self.fault(place, what))
                 continue
             for local in missing:
+                options = [name for name, value in stage if value == local]
                 what = f"{local} is no file; give another, or leave this out for the published one"
-                faults.append(self.fault((*place, "weights"), what))
+                faults.append(self.fault((*place, *options[:1]), what))
         if faults:
             raise RecipeError(faults)
 

@@ -188,7 +188,7 @@ def load(
         path = local
     else:
         raise WeightsError(
-            f"{local}: no such file; name a file of weights as `weights:`, or leave `weights:` out "
+            f"{local}: no such file; name a file of weights that is there, or leave the option out "
             f"to use {weights.filename}"
         )
     import torch

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -664,6 +665,14 @@ def test_devices_that_this_machine_lacks_are_all_named(tmp_path):
         f"{path}:5: transform_model.device: this machine has no device 'cuda:98'; use auto or cpu",
     ]
     recipe.on("cpu").check_devices()
+
+
+def test_a_missing_file_is_named_by_the_option_that_names_it(tmp_path):
+    data = {"photos": "a", "detector": {"use": "body"}}
+    recipe = Recipe.of(data, folder=tmp_path)
+    detector = recipe.detector.model_copy(update={"keypoint_weights": tmp_path / "mine.pt"})
+    with pytest.raises(RecipeError, match=r"^recipe: detector\.keypoint_weights: .* is no file"):
+        replace(recipe, detector=detector).check_weights()
 
 
 def test_weights_that_are_not_there_are_named_before_anything_is_fetched(tmp_path):

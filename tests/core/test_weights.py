@@ -529,8 +529,8 @@ def load_error(path: Path) -> str:
 
 def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     assert load_error(tmp_path / "mine.pt") == (
-        f"{tmp_path}/mine.pt: no such file; name a file of weights as `weights:`, or leave "
-        "`weights:` out to use net.pt"
+        f"{tmp_path}/mine.pt: no such file; name a file of weights that is there, or leave "
+        "the option out to use net.pt"
     )
 
 
