@@ -171,11 +171,12 @@ class Recipe:
             known_device(device)
         except ValueError as error:
             raise RecipeError([Fault(origin, None, "", str(error))]) from None
-        moved: dict[str, Any] = {
-            kind: stage.model_copy(update={"device": device})
-            for kind, _, stage in self.stages()
-            if "device" in type(stage).model_fields
-        }
+        moved: dict[str, Any] = {}
+        for kind, _, stage in self.stages():
+            fields = type(stage).model_fields
+            if "device" in fields:  # made anew: a copy would keep its networks where they are
+                options = {name: getattr(stage, name) for name in fields}
+                moved[kind] = type(stage)(**{**options, "device": device})
         source = self.source or Source("recipe", self.folder, {})
         source = source.overridden(((kind, "device") for kind in moved), origin)
         return replace(self, **moved, source=source)
@@ -212,7 +213,7 @@ class Recipe:
                 faults.append(self.fault(place, what))
                 continue
             for local in missing:
-                options = [name for name, value in stage if value == local]
+                options = [n for n in type(stage).model_fields if getattr(stage, n) == local]
                 what = f"{local} is no file; give another, or leave this out for the published one"
                 faults.append(self.fault((*place, *options[:1]), what))
         if faults:

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -668,11 +667,15 @@ def test_devices_that_this_machine_lacks_are_all_named(tmp_path):
 
 
 def test_a_missing_file_is_named_by_the_option_that_names_it(tmp_path):
-    data = {"photos": "a", "detector": {"use": "body"}}
-    recipe = Recipe.of(data, folder=tmp_path)
-    detector = recipe.detector.model_copy(update={"keypoint_weights": tmp_path / "mine.pt"})
-    with pytest.raises(RecipeError, match=r"^recipe: detector\.keypoint_weights: .* is no file"):
-        replace(recipe, detector=detector).check_weights()
+    data = {"photos": "a", "detector": {"use": "body", "keypoint_weights": "mine.pt"}}
+    with pytest.raises(RecipeError, match=r"^recipe: detector\.keypoint_weights: .*mine\.pt"):
+        Recipe.of(data, folder=tmp_path)
+
+
+def test_another_device_does_not_keep_what_a_stage_has_made_on_the_first(tmp_path):
+    recipe = Recipe.of({"photos": "a", "detector": {"use": "body"}}, folder=tmp_path)
+    assert recipe.detector.silhouettes.device == "auto"
+    assert recipe.on("cpu").detector.silhouettes.device == "cpu"
 
 
 def test_weights_that_are_not_there_are_named_before_anything_is_fetched(tmp_path):
