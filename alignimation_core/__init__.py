@@ -21,9 +21,7 @@ if TYPE_CHECKING:
         Frame,
         Observation,
         Photo,
-        Registration,
         Subject,
-        Target,
     )
     from alignimation_core.errors import (
         AlignimationError,
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from alignimation_core.pipeline import run
     from alignimation_core.recipe import Recipe
     from alignimation_core.record import Record
+    from alignimation_core.registration import Registration, Target
     from alignimation_core.stages import (
         AnnotationDetector,
         Detector,
@@ -85,13 +84,14 @@ __all__ = [
 _HOMES = (
     "data",
     "mask",
+    "registration",
     "errors",
     "stages",
     "hookspecs",
     "recipe",
     "record",
     "pipeline",
-)  # torch last
+)
 
 
 def __getattr__(name: str) -> object:

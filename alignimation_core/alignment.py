@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import geometry, photos, procrustes
-from alignimation_core.data import Registration, Subject, Target
+from alignimation_core.data import Subject
 from alignimation_core.errors import AlignimationError, PhotoError, StageError
 from alignimation_core.observations import Entry, ask
 from alignimation_core.reference import typical
+from alignimation_core.registration import Registration, Target
 from alignimation_core.stages import TargetBuilder, TransformModel
 
 BATCH = 32

@@ -12,7 +12,7 @@ Convention, for every class here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _expect(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
+def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
+    """Check a tensor's shape, in which None stands for any size.
+
+    Raises:
+        TypeError: it is no torch tensor.
+        ValueError: its shape is another; the message shows both sides.
+    """
     from torch import Tensor
 
     if not isinstance(tensor, Tensor):
@@ -87,17 +93,17 @@ class Detections:
 
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
-        _expect("boxes", self.boxes, (None, 4))
+        expect_shape("boxes", self.boxes, (None, 4))
         count, names = len(self.boxes), len(self.keypoint_names)
-        _expect("scores", self.scores, (count,))
+        expect_shape("scores", self.scores, (count,))
         if self.keypoints is not None:
-            _expect("keypoints", self.keypoints, (count, names, 2))
+            expect_shape("keypoints", self.keypoints, (count, names, 2))
             if self.keypoint_scores is None:
                 object.__setattr__(self, "keypoint_scores", self.keypoints.new_ones(count, names))
         elif names:
             raise ValueError(f"keypoints: {names} names, but no keypoints")
         if self.keypoint_scores is not None:
-            _expect("keypoint_scores", self.keypoint_scores, (count, names))
+            expect_shape("keypoint_scores", self.keypoint_scores, (count, names))
         if self.masks is not None and len(self.masks) != count:
             raise ValueError(f"masks: expected {count}, got {len(self.masks)}")
 
@@ -240,93 +246,6 @@ class Subject:
             mask=None if self.mask is None else self.mask.transformed(new_from_old),
             image=image,
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """A picture of what must coincide, and the points behind it; a batch when stacked.
-
-    Attributes:
-        image: ([B,] C, h, w) float32 in [0, 1].
-        weights: ([B,] C) float32 >= 0: how much each channel counts. 0 for a channel that says
-            nothing about this photo, such as that of a keypoint that was not found.
-        points: ([B,] P, 2) float32, points of the same frame for a closed-form start; P may be 0.
-        point_weights: ([B,] P) float32 >= 0, 0 for a point that was not found.
-    """
-
-    image: Tensor
-    weights: Tensor
-    points: Tensor
-    point_weights: Tensor
-
-    def __post_init__(self) -> None:
-        """Check that shapes agree."""
-        if self.image.ndim not in (3, 4):
-            raise ValueError(f"image: expected shape (C, h, w), got {tuple(self.image.shape)}")
-        lead = tuple(self.image.shape[:-3])
-        _expect("weights", self.weights, (*lead, self.image.shape[-3]))
-        _expect("points", self.points, (*lead, None, 2))
-        _expect("point_weights", self.point_weights, tuple(self.points.shape[:-1]))
-
-    @classmethod
-    def of(
-        cls,
-        image: Tensor,
-        *,
-        weights: Tensor | None = None,
-        points: Tensor | None = None,
-        point_weights: Tensor | None = None,
-    ) -> Target:
-        """Return a target; channels and points that are not weighed count 1, points may be none."""
-        if weights is None:
-            weights = image.new_ones(image.shape[:-2])
-        if points is None:
-            points = image.new_zeros(*image.shape[:-3], 0, 2)
-        if point_weights is None:
-            point_weights = points.new_ones(points.shape[:-1])
-        return cls(image, weights, points, point_weights)
-
-    @classmethod
-    def stack(cls, targets: Sequence[Target]) -> Target:
-        """Return targets of one size as a batch."""
-        import torch
-
-        def each(name: str) -> Tensor:
-            return torch.stack([getattr(target, name) for target in targets])
-
-        return cls(each("image"), each("weights"), each("points"), each("point_weights"))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Registration:
-    """What a transform model found for a batch of B photos.
-
-    Attributes:
-        matrices: (B, 3, 3) float64, ``fixed_from_moving`` in the targets' continuous pixels.
-        residuals_before: (B,) root mean square difference of the targets at ``initial``.
-        residuals: (B,) the same at the end.
-        iterations: (B,) int.
-        converged: (B,) bool.
-        failures: why each photo's fit failed; None for a fit that is good to use.
-    """
-
-    matrices: Tensor
-    residuals_before: Tensor
-    residuals: Tensor
-    iterations: Tensor
-    converged: Tensor
-    failures: tuple[str | None, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check that all parts speak of the same B photos."""
-        _expect("matrices", self.matrices, (None, 3, 3))
-        count = len(self.matrices)
-        for name in ("residuals_before", "residuals", "iterations", "converged"):
-            _expect(name, getattr(self, name), (count,))
-        if not self.failures:
-            object.__setattr__(self, "failures", (None,) * count)
-        if len(self.failures) != count:
-            raise ValueError(f"failures: expected {count}, got {len(self.failures)}")
 
 
 @dataclass(frozen=True, slots=True)

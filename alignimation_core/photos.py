@@ -194,12 +194,15 @@ def _exif_date(text: object, fraction: object) -> datetime | None:
         return None
     digits = re.match(r"\d{1,6}", str(fraction))
     micros = int(digits.group().ljust(6, "0")) if digits else 0
-    return _date(*map(int, match.groups()), micros)
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return _date(year, month, day, hour, minute, second, micros)
 
 
-def _date(*parts: int) -> datetime | None:
+def _date(
+    year: int, month: int, day: int, hour: int, minute: int, second: int, micro: int = 0
+) -> datetime | None:
     try:
-        date = datetime(*parts)  # type: ignore[arg-type]
+        date = datetime(year, month, day, hour, minute, second, micro)
     except ValueError:
         return None
     return date if date.year >= 1826 else None  # the year of the first photograph

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core import geometry
-from alignimation_core.data import Target
+from alignimation_core.registration import Target
 
 
 def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:

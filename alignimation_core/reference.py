@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from alignimation_core import geometry, procrustes
-from alignimation_core.data import Target
+from alignimation_core.registration import Target
 
 
 def typical(sketches: Target) -> int:

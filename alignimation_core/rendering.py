@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def render(
     try:
         for renderer in renderers:
             known = len(failures)
-            writer = attempt(renderer, lambda r=renderer: r.open(canvas, len(placed), folder))  # type: ignore[misc]
+            writer = attempt(renderer, partial(renderer.open, canvas, len(placed), folder))
             if isinstance(writer, Writer):
                 writers.append((renderer, writer))
             elif len(failures) == known:
@@ -71,7 +72,7 @@ def render(
             count += 1
             for renderer, writer in tuple(writers):
                 known = len(failures)
-                attempt(renderer, lambda w=writer, f=frame: w.write(f))  # type: ignore[misc]
+                attempt(renderer, partial(writer.write, frame))
                 if len(failures) > known:
                     writers.remove((renderer, writer))
                     attempt(renderer, writer.abort)

@@ -29,10 +29,9 @@ from alignimation_core.data import (
     Frame,
     Observation,
     Photo,
-    Registration,
     Subject,
-    Target,
 )
+from alignimation_core.registration import Registration, Target
 
 if TYPE_CHECKING:
     import torch

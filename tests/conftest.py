@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from alignimation_core import Recipe
 from alignimation_core.registry import registry
+from alignimation_core.settings import CanvasOptions
 
 MAIN = "import sys; from alignimation_core.cli import main; sys.exit(main())"
 STAGES = Path(__file__).with_name("stages") / "discs.py"
@@ -58,6 +60,29 @@ def discs():
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def discs_recipe(tmp_path, discs):
+    """Make a recipe of those stages for ``photos/`` in the test's folder, with changes."""
+
+    def discs_recipe(**changes):
+        return Recipe(
+            **{
+                "photos": ["photos/"],
+                "output": "out",
+                "detector": discs.Blobs(),
+                "subject_selector": discs.First(),
+                "target_builder": discs.Points(),
+                "transform_model": discs.ClosedForm(),
+                "renderers": [discs.Array()],
+                "canvas": CanvasOptions(size="64x48"),
+                "folder": tmp_path,
+                **changes,
+            }
+        )
+
+    return discs_recipe
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from alignimation_core import Recipe
 from alignimation_core.hookspecs import PROJECT
@@ -45,14 +46,25 @@ def test_the_recipes_of_the_examples_are_right(path):
     Recipe.of(data, folder=path.parent)
 
 
-def test_the_readmes_python_examples_run_as_far_as_names_go():
-    for code in blocks("README.md", "python"):
-        for line in code.splitlines():
-            if line.startswith(("from ", "import ")):
-                exec(line)
+def test_the_readmes_python_examples_run(discs, discs_installed, tmp_path, monkeypatch, capsys):
+    from skimage.data import astronaut
+
+    discs.series(tmp_path / "photos", discs.WARPS)
+    (tmp_path / "recipe.yaml").write_text(
+        "{photos: photos/, detector: blobs, subject_selector: first, target_builder: points,"
+        " transform_model: closed-form, renderers: [array]}"
+    )
+    Image.fromarray(astronaut()).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    whole, stage = blocks("README.md", "python")
+    exec(whole, {})
+    assert capsys.readouterr().out == "{'used': 4, 'rejected': 0, 'failed': 0}\n"
+    names = {}
+    exec(stage, names)
+    assert len(names["faces"]) == 1
 
 
-def test_every_hook_is_in_the_hookspecs_and_every_kind_in_the_readme():
+def test_every_kind_of_stage_is_in_the_readme():
     text = (ROOT / "README.md").read_text()
     for kind in KINDS:
         assert kind.replace("_", " ") in text

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from alignimation_core import AlignimationError, Recipe, run
-from alignimation_core.settings import CanvasOptions
+from alignimation_core import AlignimationError, run
 
 
 @pytest.fixture
-def recipe(tmp_path, discs):
+def recipe(tmp_path, discs, discs_recipe):
     """Photos of three blobs; in the last one, one blob is far from where it should be."""
     warps = [discs.placed(30 + i, 24 - i % 3, 0.05 * i, 1 + 0.02 * i) for i in range(5)]
     discs.series(tmp_path / "photos", warps)
@@ -18,22 +17,7 @@ def recipe(tmp_path, discs):
         discs.paint(tmp_path / "photos" / "2020-01-06.png", discs.placed(32, 26))
     finally:
         discs.BLOBS[:] = shape
-
-    def recipe(**changes):
-        return Recipe(
-            photos=["photos/"],
-            output="out",
-            detector=discs.Blobs(),
-            subject_selector=discs.First(),
-            target_builder=discs.Points(),
-            transform_model=discs.ClosedForm(),
-            renderers=[discs.Array()],
-            canvas=CanvasOptions(size="64x48"),
-            folder=tmp_path,
-            **changes,
-        )
-
-    return recipe
+    return discs_recipe
 
 
 def test_a_photo_that_fits_badly_is_left_out_with_its_residual(recipe, tmp_path):

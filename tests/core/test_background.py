@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from alignimation_core import AlignimationError, Canvas, Mask, Photo, Recipe, Subject, geometry, run
+from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, geometry, run
 from alignimation_core.background import matte_of, replaced, unusable
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord
 from alignimation_core.rendering import fill, frames
-from alignimation_core.settings import CanvasOptions, RefineOptions
+from alignimation_core.settings import CanvasOptions
 
 SIZE = (320, 384)
 CENTRE = (190.0, 158.0)
@@ -319,7 +319,7 @@ def test_frames_carry_transparency_only_when_the_background_is_removed(entry):
 
 
 @pytest.fixture
-def recipe(tmp_path, discs):
+def recipe(tmp_path, discs, discs_recipe):
     class MaskedBlobs(discs.Blobs):
         """The blobs, with a disc about them as their mask, but for photos that are too dark."""
 
@@ -342,18 +342,10 @@ def recipe(tmp_path, discs):
     discs.series(tmp_path / "photos", discs.WARPS)
 
     def recipe(background, **options):
-        return Recipe(
-            photos=["photos/"],
-            output="out",
+        return discs_recipe(
             detector=MaskedBlobs(**options),
-            subject_selector=discs.First(),
-            target_builder=discs.Points(),
-            transform_model=discs.ClosedForm(),
-            renderers=[discs.Array()],
             reference="first",
-            refine=RefineOptions(passes=0),
             canvas=CanvasOptions(size="64x48", background=background),
-            folder=tmp_path,
         )
 
     return recipe

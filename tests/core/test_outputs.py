@@ -4,29 +4,14 @@ import json
 
 import pytest
 
-from alignimation_core import Recipe, RecipeError, run
-from alignimation_core.settings import CanvasOptions
+from alignimation_core import RecipeError, run
 from alignimation_imageio import GIF, Frames
 
 
 @pytest.fixture
-def recipe(tmp_path, discs):
+def recipe(tmp_path, discs, discs_recipe):
     discs.series(tmp_path / "photos", discs.WARPS)
-
-    def recipe(*renderers):
-        return Recipe(
-            photos=["photos/"],
-            output="out",
-            detector=discs.Blobs(),
-            subject_selector=discs.First(),
-            target_builder=discs.Points(),
-            transform_model=discs.ClosedForm(),
-            renderers=renderers,
-            canvas=CanvasOptions(size="64x48"),
-            folder=tmp_path,
-        )
-
-    return recipe
+    return lambda *renderers: discs_recipe(renderers=renderers)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from alignimation_core import (
     Writer,
     run,
 )
-from alignimation_core.settings import CanvasOptions, RefineOptions
+from alignimation_core.settings import CanvasOptions
 from alignimation_core.weights import Weights
 
 PHOTO_KEYS = [
@@ -66,20 +66,8 @@ def photos(tmp_path, discs):
 
 
 @pytest.fixture
-def recipe(tmp_path, discs):
-    return Recipe(
-        photos=["photos/"],
-        output="out",
-        detector=discs.Blobs(),
-        subject_selector=discs.First(),
-        target_builder=discs.Points(),
-        transform_model=discs.ClosedForm(),
-        renderers=[discs.Array()],
-        reference="first",
-        refine=RefineOptions(passes=0),
-        canvas=CanvasOptions(size="64x48", border="black"),
-        folder=tmp_path,
-    )
+def recipe(discs_recipe):
+    return discs_recipe(reference="first", canvas=CanvasOptions(size="64x48", border="black"))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from alignimation_core import Recipe, run
-from alignimation_core.settings import CanvasOptions, RefineOptions
+from alignimation_core import run
+from alignimation_core.settings import RefineOptions
 
 COUNT = 12
 
@@ -40,23 +40,12 @@ def unsteady(discs):
 
 
 @pytest.fixture
-def scatter(tmp_path, discs, warps):
+def scatter(tmp_path, discs, discs_recipe, warps):
     """Run with a detector; return the scatter of the true places, in pixels of the canvas."""
     discs.series(tmp_path / "photos", warps)
 
     def scatter(detector, passes):
-        recipe = Recipe(
-            photos=["photos/"],
-            output="out",
-            detector=detector,
-            subject_selector=discs.First(),
-            target_builder=discs.Points(),
-            transform_model=discs.ClosedForm(),
-            renderers=[discs.Array()],
-            refine=RefineOptions(passes=passes),
-            canvas=CanvasOptions(size="64x48"),
-            folder=tmp_path,
-        )
+        recipe = discs_recipe(detector=detector, refine=RefineOptions(passes=passes))
         record = run(recipe)
         assert record.summary["used"] == COUNT
         places = []
