@@ -7,23 +7,20 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from alignimation_core import geometry, photos, procrustes
+from alignimation_core import geometry
 from alignimation_core.data import Subject
-from alignimation_core.errors import AlignimationError, PhotoError, StageError
-from alignimation_core.observations import Entry, ask
+from alignimation_core.drawing import Drawing
+from alignimation_core.errors import AlignimationError
+from alignimation_core.fitting import fit
+from alignimation_core.observations import Entry
 from alignimation_core.reference import typical
-from alignimation_core.registration import Registration, Target
+from alignimation_core.registration import Target
 from alignimation_core.stages import TargetBuilder, TransformModel
+from alignimation_core.stored_fits import Fits, NoFits
 
-BATCH = 32
 FILL = 0.5
 """Share of a working frame's side that the subject's box takes: the rest is room to move."""
-SKETCH = 16
-"""Side of the thumbnails by which targets without points are compared."""
-SMALLEST_AREA = 1e-6
-"""Share of a subject's area that a transform may leave of it; it may grow by the inverse."""
 MEAN_PASSES = 2
 
 
@@ -52,52 +49,21 @@ def choose(pairs: Sequence[tuple[Entry, Subject]], model: TransformModel) -> lis
     frames is the same kind of transform between the photos.
     """
     side = model.working_side
-    sizes = [max(s.box[2] - s.box[0], s.box[3] - s.box[1], 1.0) for _, s in pairs]
+    boxes = torch.tensor([s.box for _, s in pairs], dtype=torch.float64).reshape(-1, 4)
+    sizes = (boxes[:, 2:] - boxes[:, :2]).amax(1).clamp(min=1.0)
     if not model.changes_scale:
-        sizes = [sorted(sizes)[len(sizes) // 2]] * len(sizes)
-    chosen = []
-    for (entry, subject), size in zip(pairs, sizes, strict=True):
-        x0, y0, x1, y1 = subject.box
-        scale = FILL * side / size
-        frame = (
-            geometry.translation(side / 2, side / 2)
-            @ geometry.scaling(scale, scale)
-            @ geometry.translation(-(x0 + x1) / 2, -(y0 + y1) / 2)
+        sizes = sizes.sort().values[len(sizes) // 2].expand(len(sizes))
+    scale = FILL * side / sizes
+    frames = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], 1))
+    middle = -(boxes[:, :2] + boxes[:, 2:]) / 2
+    frames[:, :2, 2] = side / 2 + scale[:, None] * middle
+    unknown = torch.full((len(pairs), 3, 3), torch.nan, dtype=torch.float64)
+    return [
+        Chosen(entry, subject, frame, matrix)
+        for (entry, subject), frame, matrix in zip(
+            pairs, frames.unbind(), unknown.unbind(), strict=True
         )
-        chosen.append(Chosen(entry, subject, frame, torch.full((3, 3), torch.nan)))
-    return chosen
-
-
-def draw(chosen: Chosen, builder: TargetBuilder, side: int) -> Target:
-    """Draw one target in its working frame.
-
-    Raises:
-        StageError: the builder raised, or drew something of another size.
-        PhotoError: the builder needs pixels, and the photo can no longer be read.
-    """
-    photo, frame = chosen.entry.photo, chosen.working_from_photo
-    image = None
-    if "pixels" in builder.requires():
-        full = photos.load(photo.path, round(max(photo.height, photo.width) * frame[0, 0].item()))
-        reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
-        image = geometry.warp_photo(full, frame @ reduced, (side, side))[:3]
-    subject = chosen.subject.transformed(geometry.as_rows(frame), image)
-
-    def verb() -> Target:
-        target = builder.build(subject, (side, side))
-        if not isinstance(target, Target):
-            raise TypeError(f"expected a Target, got {type(target).__name__}")
-        if target.image.ndim != 3 or target.image.shape[-2:] != (side, side):
-            got = tuple(target.image.shape)
-            raise ValueError(f"image: expected shape (C, {side}, {side}), got {got}")
-        if not target.image.is_floating_point():
-            raise TypeError(f"image: expected float32 in [0, 1], got {target.image.dtype}")
-        for name in ("image", "weights", "points", "point_weights"):
-            if not getattr(target, name).isfinite().all():
-                raise ValueError(f"{name}: not all numbers are finite")
-        return target
-
-    return ask("target_builder", builder, photo.name, verb)
+    ]
 
 
 def align(
@@ -106,10 +72,12 @@ def align(
     model: TransformModel,
     reference: str,
     step: Callable[[], None],
+    kept: Fits | None = None,
 ) -> tuple[list[Chosen], Chosen]:
     """Bring every photo onto the reference.
 
-    A photo whose target or fit fails is noted in its record and left out.
+    A photo whose target or fit fails is noted in its record and left out. Where a model raises an
+    error, it is asked again by the next run; the reasons that it gives itself are answers.
 
     Args:
         chosen: photos with their subjects, in order.
@@ -117,6 +85,7 @@ def align(
         model: fits the transforms.
         reference: ``medoid``, ``mean``, ``first`` or the name of a photo.
         step: called after each photo.
+        kept: knows sketches and fits of earlier runs, and keeps those of this one.
 
     Returns:
         The photos that were aligned, and what they were aligned on: one of them, or for ``mean``
@@ -125,11 +94,13 @@ def align(
     Raises:
         AlignimationError: no photo is left, or the reference named is not among them.
     """
-    drawn, sketches = _sketch(chosen, builder, model.working_side)
+    kept = kept or NoFits()
+    drawing = Drawing(builder, model.working_side)
+    drawn, sketches = drawing.sketch(chosen, kept)
     if not drawn:
         raise AlignimationError("no photo is left to align; see the reasons in run.json")
     fixed = drawn[_reference(drawn, sketches, reference)]
-    aligned = _fit(drawn, fixed, builder, model, step)
+    aligned = fit(drawn, fixed, drawing, model, kept, step)
     if fixed not in aligned:
         raise AlignimationError(
             f"{fixed.entry.photo.name}: the reference could not be aligned with itself: "
@@ -138,41 +109,8 @@ def align(
     if reference == "mean":
         for _ in range(MEAN_PASSES):
             fixed = replace(fixed, subject=mean_subject(aligned, fixed.subject))
-            aligned = _fit(aligned, fixed, builder, model, lambda: None)
+            aligned = fit(aligned, fixed, drawing, model, kept, lambda: None)
     return aligned, fixed
-
-
-def _fit(
-    drawn: Sequence[Chosen],
-    reference: Chosen,
-    builder: TargetBuilder,
-    model: TransformModel,
-    step: Callable[[], None],
-) -> list[Chosen]:
-    """Fit every photo to one reference; return those that could be fitted."""
-    fixed = draw(reference, builder, model.working_side)
-    reference_from_working = torch.linalg.inv(reference.working_from_photo)
-    aligned: list[Chosen] = []
-    for start in range(0, len(drawn), BATCH):
-        pairs = [
-            (item, target)
-            for item in drawn[start : start + BATCH]
-            if (target := _try_draw(item, builder, model.working_side, _shape(fixed)))
-        ]
-        batch, targets = [item for item, _ in pairs], [target for _, target in pairs]
-        for item, matrix, registration, i in _fit_each(batch, targets, fixed, model):
-            reason = registration.failures[i] or _unusable(matrix)
-            if reason:
-                item.entry.record.fail("transform_model", f"{model.name}: {reason}")
-            else:
-                item.reference_from_photo = (
-                    reference_from_working @ matrix.double() @ item.working_from_photo
-                )
-                item.entry.record.iterations = int(registration.iterations[i])
-                aligned.append(item)
-        for _ in drawn[start : start + BATCH]:
-            step()
-    return aligned
 
 
 def mean_subject(aligned: Sequence[Chosen], reference: Subject) -> Subject:
@@ -201,47 +139,6 @@ def mean_subject(aligned: Sequence[Chosen], reference: Subject) -> Subject:
     return replace(reference, keypoints=keypoints)
 
 
-def _sketch(
-    chosen: Sequence[Chosen], builder: TargetBuilder, side: int
-) -> tuple[list[Chosen], Target]:
-    """Draw every target once and keep of each its points and a thumbnail."""
-    drawn: list[Chosen] = []
-    sketches: list[Target] = []
-    shape: tuple[int, int] | None = None
-    for item in chosen:
-        target = _try_draw(item, builder, side, shape)
-        if target is None:
-            continue
-        shape = _shape(target)
-        small = functional.adaptive_avg_pool2d(target.image.mean(0, keepdim=True), SKETCH)
-        sketches.append(Target.of(small, points=target.points, point_weights=target.point_weights))
-        drawn.append(item)
-    return drawn, Target.stack(sketches) if sketches else Target.of(torch.zeros(1, 1, 1, 1))
-
-
-def _shape(target: Target) -> tuple[int, int]:
-    return len(target.image), len(target.points)
-
-
-def _try_draw(
-    item: Chosen, builder: TargetBuilder, side: int, shape: tuple[int, int] | None
-) -> Target | None:
-    """Draw one target of so many channels and points; note in the photo's record why it fails."""
-    try:
-        target = draw(item, builder, side)
-    except PhotoError as error:
-        item.entry.record.fail("photos", error.reason)
-        return None
-    except StageError as error:
-        item.entry.record.fail("target_builder", f"{builder.name}: {error.reason}")
-        return None
-    if shape not in (None, _shape(target)):
-        reason = f"it drew {_shape(target)} channels and points here, but {shape} before"
-        item.entry.record.fail("target_builder", f"{builder.name}: {reason}")
-        return None
-    return target
-
-
 def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:
     if wanted in ("medoid", "mean"):
         return typical(sketches)
@@ -255,39 +152,3 @@ def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:
         f"the reference {wanted!r} is not among the photos used; name one that is, "
         f"such as {names[0]}, or set `reference: medoid`"
     )
-
-
-def _fit_each(
-    batch: Sequence[Chosen], targets: Sequence[Target], fixed: Target, model: TransformModel
-) -> list[tuple[Chosen, Tensor, Registration, int]]:
-    """Fit a batch; when the model raises, each photo alone, to lose only that one."""
-    if not batch:
-        return []
-
-    def verb() -> Registration:
-        moving = Target.stack(targets)
-        answer = model.fit(moving, fixed, procrustes.closed_form(moving, fixed))
-        if not isinstance(answer, Registration):
-            raise TypeError(f"expected a Registration, got {type(answer).__name__}")
-        if len(answer.matrices) != len(batch):
-            raise ValueError(f"expected {len(batch)} matrices, got {len(answer.matrices)}")
-        return answer
-
-    try:
-        registration = ask("transform_model", model, None, verb)
-    except StageError as error:
-        if len(batch) == 1:
-            batch[0].entry.record.fail("transform_model", f"{model.name}: {error.reason}")
-            return []
-        alone = zip(batch, targets, strict=True)
-        return [row for item, one in alone for row in _fit_each([item], [one], fixed, model)]
-    matrices = registration.matrices.detach().cpu()
-    return [(item, matrices[i], registration, i) for i, item in enumerate(batch)]
-
-
-def _unusable(matrix: Tensor) -> str | None:
-    if not matrix.isfinite().all():
-        return "it gave a transform with numbers that are not finite"
-    if not SMALLEST_AREA < float(torch.linalg.det(matrix.double())) < 1 / SMALLEST_AREA:
-        return "it gave a transform that mirrors, flattens or explodes the photo"
-    return None

@@ -8,7 +8,7 @@ from typing import Any
 from alignimation_core import weights
 from alignimation_core.errors import in_one_line
 from alignimation_core.recipe import Recipe
-from alignimation_core.record import Record
+from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.registry import KINDS, Registered, registry
 from alignimation_core.settings import Settings
 
@@ -98,5 +98,5 @@ def summary(record: Record) -> str:
     lines += [f"  {count} {text} (such as {photo})" for text, count, photo in record.reasons()]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
-    lines.append(f"every photo's reason is in {record.folder / 'run.json'}")
+    lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
     return "\n".join(lines)

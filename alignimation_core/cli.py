@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
 """
+
+
+def command() -> NoReturn:
+    """Run the command, and end the process: at once, whatever stage is still at work."""
+    status = main()
+    if threading.active_count() > 1:  # a thread in the middle of a batch can only be left
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,8 +130,13 @@ def _do(given: argparse.Namespace) -> int:
     from alignimation_core.progress import progress_for_terminal
 
     progress = progress_for_terminal()
-    record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+    gc.freeze()  # what the imports have made stays: to look through it again costs seconds
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+    finally:
+        gc.unfreeze()
     progress.note(catalogue.summary(record))
     for output in record.outputs:
-        print(record.folder / output)
+        print(record.where(output))
     return 0

@@ -12,12 +12,13 @@ Convention, for every class here:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from alignimation_core.addresses import File
 from alignimation_core.mask import Mask, Matrix, scaling
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
         TypeError: it is no torch tensor.
         ValueError: its shape is another; the message shows both sides.
     """
-    from torch import Tensor
-
-    if not isinstance(tensor, Tensor):
+    torch = sys.modules.get("torch")  # faster than to import it; before it is, nothing is a tensor
+    if torch is None or not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
     found = tuple(tensor.shape)
+    if found == shape:
+        return
     if len(found) != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, found, strict=True)
     ):
@@ -48,7 +50,7 @@ class Photo:
     """The cheap facts of one photo; its pixels are loaded when needed and let go at once.
 
     Attributes:
-        path: the file, absolute.
+        path: the file: an absolute path, or universal_pathlib's ``UPath`` of an address.
         name: the file as the run record names it: relative to the recipe, with ``/``.
         sha256: hex digest of the file's bytes.
         height: pixels, after turning upright by EXIF.
@@ -57,7 +59,7 @@ class Photo:
         taken_from: where that time comes from: ``exif``, ``name`` or ``file``.
     """
 
-    path: Path
+    path: File
     name: str
     sha256: str
     height: int
@@ -94,7 +96,7 @@ class Detections:
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
         expect_shape("boxes", self.boxes, (None, 4))
-        count, names = len(self.boxes), len(self.keypoint_names)
+        count, names = self.boxes.shape[0], len(self.keypoint_names)
         expect_shape("scores", self.scores, (count,))
         if self.keypoints is not None:
             expect_shape("keypoints", self.keypoints, (count, names, 2))
@@ -122,7 +124,7 @@ class Detections:
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self.boxes)
+        return self.boxes.shape[0]
 
     def scaled(self, x: float, y: float) -> Detections:
         """Return the same detections for the image resized by ``x`` and ``y``."""
@@ -141,24 +143,25 @@ class Detections:
         points: dict[str, tuple[float, float]] = {}
         scores: dict[str, float] = {}
         if self.keypoints is not None and self.keypoint_scores is not None:
-            for name, (x, y), score in zip(
-                self.keypoint_names,
-                self.keypoints[index].tolist(),
-                self.keypoint_scores[index].tolist(),
-                strict=True,
-            ):
+            places, found = _row(self.keypoints, index), _row(self.keypoint_scores, index)
+            for name, (x, y), score in zip(self.keypoint_names, places, found, strict=True):
                 if score > 0:
                     points[name], scores[name] = (x, y), score
-        x0, y0, x1, y1 = self.boxes[index].tolist()
+        x0, y0, x1, y1 = _row(self.boxes, index)
         return Subject(
             box=(x0, y0, x1, y1),
-            score=float(self.scores[index]),
+            score=_row(self.scores, index),
             keypoints=points,
             keypoint_scores=scores,
             keypoint_names=self.keypoint_names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
         )
+
+
+def _row(table: Tensor, index: int) -> Any:
+    """Return a row as plain numbers: of few rows, all at once are faster than one by itself."""
+    return table.tolist()[index] if table.shape[0] <= 4 else table[index].tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

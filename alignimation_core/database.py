@@ -12,11 +12,9 @@ import filelock
 
 from alignimation_core.errors import OutputError
 
-SCHEMA = 1
 WAIT = 60.0
 
-TABLES = f"""
-BEGIN IMMEDIATE;
+ANSWERS = """
 CREATE TABLE stages (
     fingerprint TEXT PRIMARY KEY,
     description TEXT NOT NULL
@@ -57,9 +55,56 @@ CREATE TABLE runs (
     number INTEGER PRIMARY KEY,
     finished TEXT NOT NULL
 );
-PRAGMA user_version = {SCHEMA};
-COMMIT;
 """
+
+FILES_AND_FITS = """
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    stamp TEXT NOT NULL,
+    reader TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    height INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    taken TEXT NOT NULL,
+    taken_from TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL
+);
+CREATE TABLE sketches (
+    id INTEGER PRIMARY KEY,
+    stage TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    channels INTEGER NOT NULL,
+    thumbnail BLOB NOT NULL,
+    points BLOB NOT NULL,
+    point_weights BLOB NOT NULL,
+    used INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    UNIQUE (stage, subject)
+);
+CREATE TABLE fits (
+    id INTEGER PRIMARY KEY,
+    stage TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    reference_from_subject BLOB,
+    residual_before REAL,
+    residual REAL,
+    iterations INTEGER NOT NULL,
+    converged INTEGER NOT NULL,
+    failure TEXT,
+    used INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    UNIQUE (stage, reference, subject)
+);
+"""
+
+VERSIONS = (ANSWERS, FILES_AND_FITS)
+"""What each version of the schema adds to the one before."""
+SCHEMA = len(VERSIONS)
+CLEANED = ("answers", "files", "sketches", "fits")
+"""Tables whose rows go when no run uses them any more; of what refers to them, too."""
 
 T = TypeVar("T")
 
@@ -83,6 +128,7 @@ class Database:
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self.path, self._note = path, note
+        self._used: dict[str, set[int]] = {table: set() for table in CLEANED}
         try:
             path.parent.mkdir(exist_ok=True)
             with self._alone():
@@ -159,7 +205,48 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def shrink(self) -> None:
+    def next_run(self) -> int:
+        """Return the number of the run that is going on."""
+        number: int = self.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()[0]
+        return number
+
+    def describe(self, fingerprint: str, digest: str) -> None:
+        """Note, once, what a stage's answers depend on."""
+        self.execute(
+            "INSERT INTO stages VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, fingerprint)
+        )
+
+    def mark(self, table: str, rows: Iterable[int]) -> None:
+        """Note that this run uses rows of a table in ``CLEANED``."""
+        self._used[table].update(rows)
+
+    def count_run(self, finished: str, kept: int) -> None:
+        """Count a run, and drop what none of the last ``kept`` has used."""
+        with self.transaction():
+            run = self.next_run()
+            oldest = run - kept
+            self.execute("INSERT INTO runs VALUES (?, ?)", (run, finished))
+            for table in CLEANED:
+                self.execute_many(
+                    f"UPDATE {table} SET used = {run} WHERE id = ?",  # noqa: S608
+                    ((row,) for row in self._used[table]),
+                )
+                self.execute(f"DELETE FROM {table} WHERE used <= ?", (oldest,))  # noqa: S608
+            self.execute("DELETE FROM runs WHERE number <= ?", (oldest,))
+            self.execute(
+                "DELETE FROM stages WHERE fingerprint NOT IN (SELECT stage FROM answers UNION "
+                "SELECT stage FROM sketches UNION SELECT stage FROM fits)"
+            )
+        self._shrink()
+
+    def empty(self) -> None:
+        """Delete everything."""
+        with self.transaction():
+            for table in (*CLEANED, "stages", "runs"):
+                self.execute(f"DELETE FROM {table}")  # noqa: S608
+        self._shrink()
+
+    def _shrink(self) -> None:
         """Give back to the disk what was freed."""
         self._db.executescript("PRAGMA incremental_vacuum")  # execute frees a single page
 
@@ -180,7 +267,7 @@ class _NewerError(sqlite3.Error):
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open the file, and make its tables where it has none.
+    """Open the file, and make the tables that it has not.
 
     Raises:
         sqlite3.Error: it is damaged, of a newer version, or cannot be written.
@@ -194,8 +281,10 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA foreign_keys = ON")
-        if version < SCHEMA:
-            db.executescript(TABLES)
+        for number in range(version, SCHEMA):
+            db.executescript(
+                f"BEGIN IMMEDIATE; {VERSIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
+            )
         db.execute("BEGIN IMMEDIATE")  # whether it can be written shows now, not after an hour
         db.execute("SELECT count(*) FROM runs")
         db.execute("ROLLBACK")

@@ -18,6 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 def in_one_line(error: BaseException) -> str:
@@ -28,6 +32,19 @@ def in_one_line(error: BaseException) -> str:
 
 class AlignimationError(Exception):
     """Any error that this package raises on purpose; its text is one line, meant for the user."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process whatever the constructor takes."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[AlignimationError], args: tuple[object, ...], state: dict[str, object]
+) -> AlignimationError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class PhotoError(AlignimationError):
         reason: what is wrong with it, without the file's name.
     """
 
-    def __init__(self, photo: Path, reason: str) -> None:
+    def __init__(self, photo: Path | UPath, reason: str) -> None:
         self.photo, self.reason = photo, reason
         super().__init__(f"{photo}: {reason}")
 

@@ -152,12 +152,24 @@ class Cover:
         self._photo_from_level = torch.linalg.inv(to_level[some])
         self._limits = sizes[some][:, None].double()
         self._aspect, self._allowed = aspect, allowed
+        middle_from_photo = torch.eye(3, dtype=torch.float64).repeat(len(some), 1, 1)
+        middle_from_photo[:, :2, 2] = -self._limits[:, 0] / 2
+        self._middle_from_level = middle_from_photo @ self._photo_from_level
+        bottom = self._middle_from_level[:, 2]
+        self._affine = bool((bottom == torch.tensor([0.0, 0, 1]).double()).all())
 
     def at(self, places: Tensor) -> Tensor:
         """Return which share of the photos covers each of (P, 2) places, (P,) float64."""
-        seen = geometry.apply(self._photo_from_level, places.expand(len(self._limits), -1, -1))
         slack = 0.01  # pixels, so that rounding does not uncover the very border
-        return ((seen >= -slack) & (seen <= self._limits + slack)).all(-1).double().mean(0)
+        points = torch.cat([places, places.new_ones(len(places), 1)], dim=1).mT
+        u, v = (self._middle_from_level[:, row] @ points for row in range(2))
+        if not self._affine:
+            w = self._middle_from_level[:, 2] @ points
+            u, v = u / w, v / w
+        reach = self._limits[:, 0] / 2 + slack
+        seen = (u.abs_() <= reach[:, :1]) & (v.abs_() <= reach[:, 1:])
+        share: Tensor = seen.double().mean(0)
+        return share
 
     def widest(self, centre: Tensor, least: float) -> float:
         """Return half the height of the largest crop about a centre that is within what is allowed.

@@ -127,22 +127,21 @@ def warp_photo(
     canvas_from_photo: Tensor,
     size: tuple[int, int],
     *,
-    padding: Padding = "zeros",
+    padding: Literal["border", "reflection"] = "border",
 ) -> Tensor:
     """Warp one full-size photo onto the canvas without aliasing.
 
-    Only the part of the photo that the canvas shows is touched; where it shrinks, it is reduced
-    with a low-pass first.
+    Only the part of the photo that the canvas shows is touched, but for ``reflection`` all of it.
+    Where it shrinks, it is reduced with a low-pass first.
 
     Args:
         image: (3, h, w) uint8.
         canvas_from_photo: (3, 3), affine or homography.
         size: (height, width) of the canvas.
-        padding: what lies outside the photo.
+        padding: what lies outside the photo; ``cover`` tells where that is.
 
     Returns:
-        (4, height, width) float32 in [0, 1]: RGB and, last, how much of each pixel the photo
-        covers.
+        (3, height, width) float32 in [0, 1].
     """
     height, width = image.shape[-2:]
     corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
@@ -152,7 +151,7 @@ def warp_photo(
     x1, y1 = (seen.amax(0) + margin).ceil().int().tolist()
     x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 1), width)
     y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 1), height)
-    if padding != "zeros":
+    if padding == "reflection":
         x0, y0, x1, y1 = 0, 0, width, height
     part = image[:, y0:y1, x0:x1]
     canvas_from_part = canvas_from_photo.double() @ translation(x0, y0)
@@ -165,9 +164,7 @@ def warp_photo(
             part[None], small, mode="bilinear", antialias=True, align_corners=False
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
-    beyond: Padding = "border" if padding == "zeros" else padding
-    colour = _sample(part.float() / 255, canvas_from_part, size, beyond, mode).clamp_(0, 1)
-    return torch.cat([colour, cover((height, width), canvas_from_photo, size)[None]])
+    return _sample(part.float(), canvas_from_part, size, padding, mode).div_(255).clamp_(0, 1)
 
 
 def _sample(

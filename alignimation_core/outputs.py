@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from alignimation_core.record import RECORD_NAME
@@ -18,11 +19,37 @@ def name(path: str) -> str:
 def known(folder: Path) -> list[str]:
     """Return the outputs of earlier runs that stand in a folder, as its run record names them."""
     try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        listed = {*record["outputs"], *record.get("kept", ())}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        record = (folder / RECORD_NAME).read_bytes()
+    except OSError:
         return []
-    return sorted(each for each in listed if isinstance(each, str) and (folder / each).exists())
+    return sorted(each for each in listed(record) if (folder / each).exists())
+
+
+def listed(record: bytes) -> frozenset[str]:
+    """Return the outputs of this and earlier runs that a run record names; none if it is none.
+
+    Args:
+        record: what ``run.json`` holds.
+    """
+    return _read(record) or frozenset()
+
+
+def is_record(text: bytes) -> bool:
+    """Return whether this is what a run record holds."""
+    return _read(text) is not None
+
+
+@lru_cache(maxsize=1)
+def _read(record: bytes) -> frozenset[str] | None:
+    """Return the outputs that a run record names; None if it is none."""
+    try:
+        data = json.loads(record)
+        if "photos" not in data or "alignimation" not in data:
+            return None
+        names = {*data["outputs"], *data.get("kept", ())}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
@@ -60,7 +87,6 @@ def _is_record(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return is_record(path.read_bytes())
+    except OSError:
         return False
-    return isinstance(record, dict) and {"alignimation", "photos", "outputs"} <= record.keys()

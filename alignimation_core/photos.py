@@ -6,28 +6,21 @@ import glob
 import hashlib
 import os
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from alignimation_core import addresses, dates
+from alignimation_core.addresses import File
 from alignimation_core.data import Photo
 from alignimation_core.errors import PhotoError
+from alignimation_core.opening import HEIF, RAW, opened
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
-    " .srw .x3f".split()
-)
-"""Camera raw formats: found, so that none is lost in silence, and reported as not read."""
-
-HEIF = frozenset({".heic", ".heif", ".hif"})
 
 SUFFIXES = (
     RAW
@@ -39,54 +32,96 @@ SUFFIXES = (
 )
 """What counts as a photo when a recipe names a folder."""
 
+_KNOWN = " ".join(sorted(SUFFIXES - RAW))
 
-def find(pattern: str, folder: Path, output: Path) -> tuple[list[Path], str | None]:
+INSIDE = "it lies inside the output folder {}, where nothing is a photo"
+
+
+def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], str | None]:
     """Find the photos that one line of a recipe names.
 
     Args:
         pattern: a folder (searched with all its sub-folders), a glob or a file, relative to
-            ``folder``.
+            ``folder`` or at an address.
         folder: where the recipe lies.
-        output: the output folder; nothing inside it is a photo.
+        output: the output folder, or its address; nothing inside it is a photo.
 
     Returns:
         The files in natural order of their names; and, if there are none, why.
+
+    Raises:
+        AddressError: an address cannot be listed.
     """
+    if addresses.is_address(pattern):
+        return _find_at(pattern, str(output))
+    return _find_here(pattern, folder, folder / output)
+
+
+def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
+    place = addresses.at(pattern)
+    files, why = addresses.find(place, SUFFIXES)
+    inside = f"{addresses.at(output)}".rstrip("/") + "/" if addresses.is_address(output) else None
+    found = [path for path in files if not (inside and str(path).startswith(inside))]
+    why = why or f"the folder {place} holds no photos ({_KNOWN})"
+    if files and not found:
+        why = INSIDE.format(output)
+    return _sorted(found), None if found else why
+
+
+def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], str | None]:
     place = folder / Path(pattern).expanduser()
+    output = output.resolve()
     unread: list[Path] = []
     if place.is_dir():
-        files = _inside(place, unread)
-        why = f"the folder {place} holds no photos ({' '.join(sorted(SUFFIXES - RAW))})"
+        files = list(_inside(Path(os.path.normpath(place)), output, unread))
+        why = f"the folder {place} holds no photos ({_KNOWN})"
         if unread == [place]:
             why, unread = f"the folder {place} cannot be read: {_denied(place)}", []
     elif glob.has_magic(pattern) and not place.exists():
-        files = [Path(name) for name in glob.glob(str(place), recursive=True)]
+        matches = [Path(os.path.normpath(name)) for name in glob.glob(str(place), recursive=True)]
+        files = [path for path in matches if _is_file(path) and _visible(path, place)]
         why = f"no file matches {place}"
     else:
-        files = [place] if place.exists() else []
+        files = [Path(os.path.normpath(place))] if _is_file(place) else []
         why = f"{place} does not exist"
-    output = output.resolve()
-    there = [path for path in files if path.is_file() or (path.is_symlink() and not path.is_dir())]
-    found = {
-        Path(os.path.normpath(path))
-        for path in (*there, *unread)
-        if _visible(path, place) and output not in path.absolute().parents
-    }
-    return sorted(found, key=lambda path: _natural(str(path))), None if found else why
+    within = f"{output}{os.sep}"
+    found = {path for path in (*files, *unread) if not str(path).startswith(within)}
+    return _sorted(found), None if found else why
 
 
-def _inside(place: Path, unread: list[Path]) -> list[Path]:
-    """Return the photos in a folder and its sub-folders; note the folders that cannot be read."""
+def _is_file(path: Path) -> bool:
+    """Return whether it is a file, or a link that leads nowhere, which is not lost in silence."""
+    return path.is_file() or (path.is_symlink() and not path.is_dir())
 
-    def note(error: OSError) -> None:
-        unread.append(Path(error.filename))
 
-    return [
-        Path(folder, name)
-        for folder, _, names in os.walk(place, onerror=note)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES
-    ]
+def _sorted(files: Iterable[File]) -> list[File]:
+    return sorted(files, key=lambda path: _natural(str(path)))
+
+
+def _inside(folder: Path, output: Path, unread: list[Path]) -> Iterator[Path]:
+    """Yield the photos in a folder and its sub-folders; note the folders that cannot be read."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except OSError:
+        unread.append(folder)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            below = Path(entry.path)
+            if below != output:
+                yield from _inside(below, output, unread)
+        elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and _is_photo(entry):
+            yield Path(entry.path)
+
+
+def _is_photo(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:  # such as a link to itself, of which is told when it is read
+        return True
 
 
 def _denied(path: Path) -> str:
@@ -113,46 +148,7 @@ def order(photos: Sequence[Photo]) -> list[Photo]:
     return sorted(photos, key=lambda photo: (photo.taken, _natural(photo.name)))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture; whatever Pillow makes of a broken file becomes a ``PhotoError``."""
-    suffix = path.suffix.lower()
-    if suffix in RAW:
-        raise PhotoError(path, "camera raw files are not read; export it as JPEG or TIFF")
-    if suffix in HEIF:
-        try:
-            import pillow_heif
-        except ImportError:
-            reason = "HEIC needs one more package: pip install 'alignimation[heic]'"
-            raise PhotoError(path, reason) from None
-        pillow_heif.register_heif_opener()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                yield image
-    except (PhotoError, KeyboardInterrupt):
-        raise
-    except FileNotFoundError:
-        gone = "the link leads nowhere" if path.is_symlink() else "the file is gone"
-        raise PhotoError(path, gone) from None
-    except PermissionError as error:
-        what = "folder" if path.is_dir() else "file"
-        reason = f"the {what} cannot be read: {error.strerror}; give yourself leave to read it"
-        raise PhotoError(path, reason) from None
-    except Image.DecompressionBombError:
-        reason = "the picture is too large: 179 megapixels is the most; export it smaller"
-        raise PhotoError(path, reason) from None
-    except UnidentifiedImageError:
-        size = path.stat().st_size
-        reason = "the file is empty" if size == 0 else "this is no picture that Pillow knows"
-        raise PhotoError(path, f"{reason}; replace or remove it") from None
-    except Exception as error:  # Pillow raises nearly anything on broken files
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise PhotoError(path, f"the picture is damaged: {text}; replace or remove it") from error
-
-
-def facts(path: Path, folder: Path) -> Photo:
+def facts(path: File, folder: Path) -> Photo:
     """Read the cheap facts of a photo: size, date, hash; not its pixels.
 
     Args:
@@ -162,81 +158,74 @@ def facts(path: Path, folder: Path) -> Photo:
     Raises:
         PhotoError: the file cannot be read, or is no picture.
     """
-    with _opened(path) as image:
+    with opened(path) as (image, stream):
         width, height = image.size
         exif = image.getexif()
         if exif.get(0x0112) in (5, 6, 7, 8):
             width, height = height, width
-        dates = exif.get_ifd(0x8769)
-        taken = (
-            _exif_date(dates.get(0x9003), dates.get(0x9291))
-            or _exif_date(dates.get(0x9004), dates.get(0x9292))
-            or _exif_date(exif.get(0x0132), dates.get(0x9290))
-        )
-        source = "exif"
+        taken, source = dates.in_exif(exif), "exif"
         if taken is None:
-            taken, source = date_in_name(path.name), "name"
-        if taken is None:
-            taken, source = datetime.fromtimestamp(int(path.stat().st_mtime)), "file"
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            taken, source = dates.in_name(path.name), "name"
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if taken is None:
+        taken, source = _written(path), "file"
     return Photo(path, relative_name(path, folder), digest, height, width, taken, source)
 
 
-def relative_name(path: Path, folder: Path) -> str:
-    """Return a file's name as the run record gives it: relative to the recipe, with ``/``."""
-    return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _exif_date(text: object, fraction: object) -> datetime | None:
-    match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", str(text))
-    if match is None:
-        return None
-    digits = re.match(r"\d{1,6}", str(fraction))
-    micros = int(digits.group().ljust(6, "0")) if digits else 0
-    year, month, day, hour, minute, second = map(int, match.groups())
-    return _date(year, month, day, hour, minute, second, micros)
-
-
-def _date(
-    year: int, month: int, day: int, hour: int, minute: int, second: int, micro: int = 0
-) -> datetime | None:
+def _written(path: File) -> datetime:
+    """Return when a file was last written, local time, in whole seconds; 1970 if nobody knows."""
     try:
-        date = datetime(year, month, day, hour, minute, second, micro)
-    except ValueError:
+        if isinstance(path, Path):
+            return datetime.fromtimestamp(int(path.stat().st_mtime))
+        time = addresses.modified(path)
+    except FileNotFoundError:
+        raise PhotoError(path, "the file is gone") from None
+    except Exception as error:
+        raise PhotoError(path, addresses.reason(error)) from error
+    if time is None:
+        return datetime.fromtimestamp(0)
+    return time.astimezone().replace(tzinfo=None, microsecond=0)
+
+
+def stamp(path: File) -> str | None:
+    """Say, without reading a file, which version of it this is.
+
+    Take it before reading the file: then a change in between shows as another stamp.
+
+    Returns:
+        A text that changes when the file does: size, times and inode of a local file; ETag,
+        checksum or time of a remote one, for which no request is needed after ``find``. None where
+        nothing can be known.
+    """
+    if not isinstance(path, Path):
+        return addresses.stamp(path)
+    try:
+        known = path.stat()
+    except OSError:
         return None
-    return date if date.year >= 1826 else None  # the year of the first photograph
+    return f"{known.st_size} {known.st_mtime_ns} {known.st_ctime_ns} {known.st_ino}"
 
 
-_NAME_DATE = re.compile(
-    r"(?<!\d)((?:18|19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
-    r"(?:[-_ T.]{1,3}(?:at )?([01]\d|2[0-3])([-_.h]?)([0-5]\d)(?:\6([0-5]\d)(?:\d{3})?)?)?"
-    r"(?!\d)"
-)
+def relative_name(path: File, folder: Path) -> str:
+    """Return a file's name as the run record gives it: relative to the recipe, or its address."""
+    if not isinstance(path, Path):
+        return str(path)
+    inside = path.as_posix().removeprefix(f"{folder.as_posix()}/")
+    return inside if inside[:1] != "/" else Path(os.path.relpath(path, folder)).as_posix()
 
 
-def date_in_name(name: str) -> datetime | None:
-    """Return the date in a file name, such as ``IMG_20180704_101530.jpg`` or ``2018-07-04.png``."""
-    for match in _NAME_DATE.finditer(name):
-        year, _, month, day, hour, _, minute, second = match.groups()
-        date = _date(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)
-        )
-        if date is not None:
-            return date
-    return None
-
-
-def load(path: str | Path, min_side: int | None = None) -> Tensor:
+def load(path: str | File, min_side: int | None = None) -> Tensor:
     """Decode one photo, upright.
 
     Args:
-        path: the file.
+        path: the file; a text is a local path.
         min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8, as long as its long side stays at
             least this many pixels; None for full size.
 
     Returns:
-        (3, h, w) uint8 RGB. Transparency is laid over white, 16-bit grey is scaled to 8.
+        (3, h, w) uint8 RGB, the channels of a pixel side by side in memory. Transparency is laid
+        over white, 16-bit grey is scaled to 8.
 
     Raises:
         PhotoError: the file cannot be read, or is damaged.
@@ -244,8 +233,8 @@ def load(path: str | Path, min_side: int | None = None) -> Tensor:
     import numpy as np
     import torch
 
-    with _opened(Path(path)) as opened:
-        image: Image.Image = opened
+    with opened(Path(path) if isinstance(path, str) else path) as (file, _):
+        image: Image.Image = file
         if min_side is not None:
             ratio = min_side / max(image.size)
             wanted = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
@@ -259,4 +248,4 @@ def load(path: str | Path, min_side: int | None = None) -> Tensor:
             image = Image.new("RGBA", clear.size, "white")
             image.alpha_composite(clear)
         pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1)

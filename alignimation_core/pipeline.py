@@ -5,24 +5,30 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from alignimation_core import background, framing, geometry, outputs, photos, rendering, weights
+from alignimation_core import background, framing, outputs, photos, rendering, weights
+from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
-from alignimation_core.data import Canvas, Choice, Observation, Subject
+from alignimation_core.data import Canvas, Choice, Observation, Photo, Subject
 from alignimation_core.errors import AlignimationError, OutputError, PhotoError
-from alignimation_core.observations import Entry, ask, count_known, observe
+from alignimation_core.executor import Executor, Lost, executor_of
+from alignimation_core.looking import ask
+from alignimation_core.observations import Entry, count_known, observe
+from alignimation_core.placing import place
 from alignimation_core.progress import Progress, Step
+from alignimation_core.projection import projection
 from alignimation_core.recipe import Recipe
 from alignimation_core.record import PhotoRecord, Record
 from alignimation_core.refine import refine
 from alignimation_core.stages import SubjectSelector
-from alignimation_core.store import open_store
+from alignimation_core.store import Facts, Known, Store, open_store
 
 
 def run(
@@ -49,6 +55,9 @@ def run(
     return Run(recipe, progress or Progress()).go(limit, fresh=fresh)
 
 
+FILES = 16
+"""Files whose facts are read together."""
+
 LABELS = {
     "photos": "reading",
     "detector": "detecting",
@@ -59,18 +68,43 @@ LABELS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Reads the facts of photos, of which one that cannot be read costs no other.
+
+    Attributes:
+        folder: where the recipe lies; the photos' names are relative to it.
+    """
+
+    folder: Path
+
+    def __call__(self, paths: list[File]) -> list[Photo | PhotoError]:
+        """Return the facts of each photo, or why it cannot be read."""
+        return [self._facts(path) for path in paths]
+
+    def _facts(self, path: File) -> Photo | PhotoError:
+        try:
+            return photos.facts(path, self.folder)
+        except PhotoError as error:
+            return error
+
+
 class Run:
     """One run of a recipe, and the record that grows with it."""
 
+    executor: Executor
+
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         self.recipe, self.progress = recipe, progress
-        self.folder = recipe.folder / recipe.output
+        self.remote = recipe.remote()
+        self.folder = recipe.output_folder()
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
             seed=recipe.seed,
             device=_device(recipe),
             folder=self.folder,
+            address=None if self.remote is None else self.remote.address,
         )
 
     def go(self, limit: int | None, *, fresh: bool = False) -> Record:
@@ -78,37 +112,76 @@ class Run:
         files = self.recipe.find_photos()
         self.recipe.check_weights()
         self.recipe.check_outputs()
-        self._make_folder()
-        self.record.kept = outputs.known(self.folder)
+        if self.remote is None:
+            self._make_folder()
+            self.record.kept = outputs.known(self.folder)
+        else:
+            self.record.kept = self.remote.fetch()
         try:
             self._fetch_weights()
-            entries = self._read(files, limit)
-            observations = self._observe(entries, fresh=fresh, whole=limit is None)
+            with executor_of(self.recipe.executor) as self.executor:
+                self._do(files, limit, fresh=fresh)
+        except KeyboardInterrupt:
+            self.record.error = "interrupted"
+            self._tell(self.record.write)
+            raise
+        except BaseException as error:
+            self.record.error = str(error) or type(error).__name__
+            self._tell(self._finish)
+            raise
+        self._finish()
+        return self.record
+
+    def _do(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
+        recipe = self.recipe
+        with open_store(
+            self.folder,
+            recipe.detector,
+            recipe.embedder,
+            self.progress.note,
+            builder=recipe.target_builder,
+            model=recipe.transform_model,
+            fresh=fresh,
+        ) as store:
+            entries = self._read(files, store)
+            known = store.recall([entry.photo.sha256 for entry in entries])
+            unknown = len(entries) - count_known(entries, recipe.embedder, known)
+            trial = entries[:limit]
+            shown = {id(entry.record) for entry in trial}
+            self.record.photos = [
+                record
+                for record in self.record.photos
+                if id(record) in shown or record.sha256 is None
+            ]
+            observations = self._observe(trial, known, store)
             subjects = self._select(observations)
-            aligned, reference = self._align(subjects)
+            aligned, reference = self._align(subjects, store)
             canvas, canvas_from_reference = self._frame(aligned)
-            self._place(aligned, reference, canvas, canvas_from_reference)
+            place(aligned, reference, canvas, canvas_from_reference)
             good = self._within_residual(aligned)
             if len(good) < len(aligned):
                 aligned = good
                 canvas, canvas_from_reference = self._frame(aligned)
-                self._place(aligned, reference, canvas, canvas_from_reference)
-            self._render(aligned, canvas, canvas_from_reference)
-        except KeyboardInterrupt:
-            self.record.error = "interrupted"
-            self._write_what_is_known()
-            raise
-        except BaseException as error:
-            self.record.error = str(error) or type(error).__name__
-            self._write_what_is_known()
-            raise
-        self.record.write()
-        return self.record
+                place(aligned, reference, canvas, canvas_from_reference)
+            self._render(aligned, canvas)
+            if limit is None:
+                store.finish()
+        if limit is not None:
+            looked = len(trial) - count_known(trial, recipe.embedder, known)
+            self.progress.note(projection(self.record, len(files), looked, unknown))
 
-    def _write_what_is_known(self) -> None:
-        """Write the record of a run that failed, whose own error is the one to be told."""
-        try:
+    def _finish(self) -> None:
+        """Write the record; where the output is at an address, upload everything."""
+        if self.remote is None:
             self.record.write()
+        else:
+            self.progress.note(f"uploading to {self.remote.address}")
+            self.remote.publish(self.record)
+
+    def _tell(self, verb: Callable[[], object]) -> None:
+        """Write what is known of a run that failed, whose own error is the one to be raised."""
+        try:
+            verb()
         except OutputError as error:
             self.progress.note(str(error))
 
@@ -131,40 +204,79 @@ class Run:
                     with self.progress.download(needed.filename) as received:
                         weights.fetch(needed, progress=received)
 
-    def _read(self, files: Sequence[Path], limit: int | None) -> list[Entry]:
+    def _read(self, files: Sequence[File], store: Store) -> list[Entry]:
         entries: list[Entry] = []
         broken: list[PhotoRecord] = []
         with self._timed("photos", len(files)) as step:
-            for path in files:
-                name = photos.relative_name(path, self.recipe.folder)
-                record = PhotoRecord(name)
-                try:
-                    photo = photos.facts(path, self.recipe.folder)
-                    record.know(photo)
-                    entries.append(Entry(photo, record))
-                except PhotoError as error:
-                    record.fail("photos", error.reason)
+            for path, answer in zip(files, self._facts(files, store), strict=True):
+                if isinstance(answer, Photo):
+                    record = PhotoRecord(answer.name)
+                    record.know(answer)
+                    entries.append(Entry(answer, record))
+                else:
+                    record = PhotoRecord(photos.relative_name(path, self.recipe.folder))
+                    record.fail("photos", answer.reason)
                     broken.append(record)
                 step()
         places = {photo.path: i for i, photo in enumerate(photos.order([e.photo for e in entries]))}
-        entries = sorted(entries, key=lambda entry: places[entry.photo.path])[:limit]
+        entries = sorted(entries, key=lambda entry: places[entry.photo.path])
         self.record.photos = [entry.record for entry in entries] + broken
         return entries
 
+    def _facts(self, files: Sequence[File], store: Store) -> Iterator[Photo | PhotoError | Lost]:
+        """Yield the facts of files, read only where the store does not have them."""
+        stamped, folder = time.time(), self.recipe.folder
+        stamps = {str(path): stamp for path in files if (stamp := photos.stamp(path))}
+        known = store.recall_facts(stamps)
+        unknown = [path for path in files if str(path) not in known]
+        batches = [unknown[at : at + FILES] for at in range(0, len(unknown), FILES)]
+        read = self._read_facts(batches, stamps, stamped, store)
+        for path in files:
+            facts = known.get(str(path))
+            if facts is None:
+                yield next(read)
+            else:
+                yield Photo(path, photos.relative_name(path, folder), *facts)
+
+    def _read_facts(
+        self,
+        batches: Sequence[Sequence[File]],
+        stamps: Mapping[str, str],
+        stamped: float,
+        store: Store,
+    ) -> Iterator[Photo | PhotoError | Lost]:
+        work = Read(self.recipe.folder)
+        for answers in self.executor.map(work, batches):
+            fresh = {
+                name: (stamps[name], Facts.of(photo))
+                for photo in answers
+                if isinstance(photo, Photo) and (name := str(photo.path)) in stamps
+            }
+            store.keep_facts(fresh, stamped)
+            yield from answers
+
     def _observe(
-        self, entries: Sequence[Entry], *, fresh: bool, whole: bool
+        self, entries: Sequence[Entry], known: Mapping[str, Known], store: Store
     ) -> list[tuple[Entry, Observation]]:
         detector, embedder = self.recipe.detector, self.recipe.embedder
-        seconds, note = self.record.seconds, self.progress.note
-        with open_store(self.folder, detector, embedder, note, fresh=fresh) as store:
-            with self._timed("detector", len(entries)) as step:
-                known = store.recall([entry.photo.sha256 for entry in entries])
-                found = observe(entries, detector, embedder, step, seconds, known, store.keep)
-            if whole:
-                store.finish()
+        seconds = self.record.seconds
+        if embedder is not None:
+            seconds["embedder"] = 0.0
+        with self._timed("detector", len(entries)) as step:
+            found = observe(
+                entries,
+                detector,
+                embedder,
+                self.executor,
+                self.recipe.seed,
+                step,
+                seconds,
+                known,
+                store.keep,
+            )
         seconds["detector"] -= seconds.get("embedder", 0.0)
         if count := count_known(entries, embedder, known):
-            note(f"detecting: {count} of {len(entries)} from the store")
+            self.progress.note(f"detecting: {count} of {len(entries)} from the store")
         return found
 
     def _select(
@@ -197,24 +309,36 @@ class Run:
         rows = self.record.reasons()[:3]
         return "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
 
-    def _align(self, subjects: Sequence[tuple[Entry, Subject]]) -> tuple[list[Chosen], Chosen]:
-        aligned, reference = self._align_once(subjects)
+    def _align(
+        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
+    ) -> tuple[list[Chosen], Chosen]:
+        aligned, reference = self._align_once(subjects, store)
         for _ in range(self.recipe.refine.passes):
             turn = framing.upright(aligned) if self._level else 0.0
             with self._timed("refine", len(aligned)) as step:
-                subjects = refine(aligned, reference, self.recipe.detector, turn, step)
+                subjects = refine(
+                    aligned,
+                    reference,
+                    self.recipe.detector,
+                    turn,
+                    self.executor,
+                    self.recipe.seed,
+                    step,
+                )
             for entry, subject in subjects:
                 entry.record.show(subject)
-            aligned, reference = self._align_once(subjects)
+            aligned, reference = self._align_once(subjects, store)
         mean = self.recipe.reference == "mean"
         self.record.reference = "mean" if mean else reference.entry.record.path
         return aligned, reference
 
-    def _align_once(self, subjects: Sequence[tuple[Entry, Subject]]) -> tuple[list[Chosen], Chosen]:
+    def _align_once(
+        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
+    ) -> tuple[list[Chosen], Chosen]:
         recipe, model = self.recipe, self.recipe.transform_model
         with self._timed("transform_model", len(subjects)) as step:
             chosen = choose(subjects, model)
-            return align(chosen, recipe.target_builder, model, recipe.reference, step)
+            return align(chosen, recipe.target_builder, model, recipe.reference, step, store.fits)
 
     @property
     def _level(self) -> bool:
@@ -227,26 +351,6 @@ class Run:
         )
         self.record.canvas = {"width": canvas.width, "height": canvas.height}
         return canvas, canvas_from_reference
-
-    def _place(
-        self,
-        aligned: Sequence[Chosen],
-        reference: Chosen,
-        canvas: Canvas,
-        canvas_from_reference: torch.Tensor,
-    ) -> None:
-        width = reference.entry.photo.width
-        for item in aligned:
-            record, photo = item.entry.record, item.entry.photo
-            canvas_from_photo = canvas_from_reference @ item.reference_from_photo
-            resized = canvas_from_reference @ geometry.scaling(
-                width / photo.width, width / photo.width
-            )
-            fixed = reference.subject, canvas_from_reference
-            record.canvas_from_photo = geometry.as_rows(canvas_from_photo)
-            record.residual = residual((item.subject, canvas_from_photo), fixed, canvas)
-            record.residual_before = residual((item.subject, resized), fixed, canvas)
-            record.use()
 
     def _within_residual(self, aligned: Sequence[Chosen]) -> list[Chosen]:
         most = self.recipe.max_residual
@@ -268,12 +372,8 @@ class Run:
             )
         return good
 
-    def _render(
-        self, aligned: Sequence[Chosen], canvas: Canvas, canvas_from_reference: torch.Tensor
-    ) -> None:
-        placed = [
-            (a.entry, a.subject, canvas_from_reference @ a.reference_from_photo) for a in aligned
-        ]
+    def _render(self, aligned: Sequence[Chosen], canvas: Canvas) -> None:
+        placed = [(each.entry, each.subject) for each in aligned]
         record = self.record
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"
@@ -281,7 +381,13 @@ class Run:
         record.error = None
         with self._timed("renderer", len(placed)) as step:
             done, failures = rendering.render(
-                placed, canvas, self.recipe.canvas, self.recipe.renderers, self.folder, step
+                placed,
+                canvas,
+                self.recipe.canvas,
+                self.recipe.renderers,
+                self.folder,
+                self.executor,
+                step,
             )
         record.outputs = [photos.relative_name(path, self.folder) for path in done]
         earlier = set(record.kept) - set(record.outputs)
@@ -299,30 +405,6 @@ class Run:
         finally:
             spent = time.perf_counter() - begun
             self.record.seconds[name] = self.record.seconds.get(name, 0.0) + spent
-
-
-def residual(
-    moving: tuple[Subject, torch.Tensor], fixed: tuple[Subject, torch.Tensor], canvas: Canvas
-) -> float | None:
-    """Return the RMS distance of a subject's keypoints from the reference's, on the canvas.
-
-    Args:
-        moving: a subject, and the (3, 3) ``canvas_from_photo`` of its photo.
-        fixed: the same of the reference.
-        canvas: the canvas.
-
-    Returns:
-        Percent of the canvas height; None without a common keypoint.
-    """
-    names = [name for name in fixed[0].keypoints if name in moving[0].keypoints]
-    if not names:
-        return None
-    places = [
-        geometry.apply(matrix, torch.tensor([subject.keypoints[n] for n in names]).double())
-        for subject, matrix in (moving, fixed)
-    ]
-    distance = float((places[0] - places[1]).square().sum(1).mean().sqrt())
-    return round(100 * distance / canvas.height, 4) if math.isfinite(distance) else None
 
 
 def _choices(selector: SubjectSelector, seen: Sequence[Observation]) -> list[Choice]:

@@ -6,19 +6,22 @@ options by the stage's class, then whether the stages chosen can work together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from alignimation_core import outputs, photos
+from alignimation_core import addresses, outputs, photos
+from alignimation_core.addresses import File, is_address
 from alignimation_core.compatibility import mismatches
 from alignimation_core.errors import Fault, RecipeError, in_one_line
 from alignimation_core.registry import KINDS, registry
+from alignimation_core.remote import Remote
 from alignimation_core.settings import (
     CanvasOptions,
+    ExecutorOptions,
     RefineOptions,
     Settings,
     StageChoice,
@@ -43,8 +46,9 @@ class Recipe:
     """Everything that a run needs, checked.
 
     Attributes:
-        photos: folders, globs or files, relative to ``folder``.
-        output: the output folder, absolute or relative to ``folder``.
+        photos: folders, globs or files, relative to ``folder`` or at addresses.
+        output: the output folder, absolute or relative to ``folder``; a text where it is an
+            address.
         detector: the stage that finds candidates.
         subject_selector: the stage that picks the subject.
         target_builder: the stage that draws what must coincide.
@@ -55,13 +59,14 @@ class Recipe:
         refine: how often to detect again on the aligned photos.
         max_residual: percent of the canvas height beyond which a photo is left out.
         canvas: what every frame shows.
+        executor: where the work on single photos is done.
         seed: seed of all randomness.
         folder: what relative paths are relative to: the recipe's folder.
         source: where the settings came from, to name the line in later errors.
     """
 
     photos: Sequence[str]
-    output: Path
+    output: Path | str
     detector: Detector
     subject_selector: SubjectSelector
     target_builder: TargetBuilder
@@ -72,6 +77,7 @@ class Recipe:
     refine: RefineOptions = RefineOptions()
     max_residual: float | None = None
     canvas: CanvasOptions = CanvasOptions()
+    executor: ExecutorOptions = ExecutorOptions()
     seed: int = 0
     folder: Path = field(default_factory=Path.cwd)
     source: Source | None = field(default=None, compare=False, repr=False)
@@ -108,14 +114,27 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse stages that cannot work together."""
-        given = [self.photos] if isinstance(self.photos, str | Path) else self.photos
-        object.__setattr__(self, "photos", tuple(str(pattern) for pattern in given))
-        object.__setattr__(self, "output", Path(self.output))
+        many = isinstance(self.photos, Iterable) and not isinstance(self.photos, str)
+        given = self.photos if many else [self.photos]
+        object.__setattr__(self, "photos", tuple(addresses.plain(str(each)) for each in given))
+        output = addresses.plain(str(self.output))
+        object.__setattr__(self, "output", output if is_address(output) else Path(output))
         object.__setattr__(self, "renderers", tuple(self.renderers))
         object.__setattr__(self, "folder", Path(self.folder).resolve())
         faults = [self.fault(place, text) for place, text in mismatches(self)]
+        faults += self._unusable_addresses()
         if faults:
             raise RecipeError(faults)
+
+    def _unusable_addresses(self) -> Iterator[Fault]:
+        written: list[tuple[Place, str]] = [(("output",), str(self.output))]
+        written += [(("photos", i), pattern) for i, pattern in enumerate(self.photos)]
+        for place, text in written:
+            if is_address(text):
+                try:
+                    addresses.at(text)
+                except addresses.AddressError as error:
+                    yield self.fault(place, str(error))
 
     def fault(self, place: Place, message: str) -> Fault:
         """Return a fault at a place of the recipe, with its line where there is one."""
@@ -129,23 +148,35 @@ class Recipe:
             elif (stage := getattr(self, kind)) is not None:
                 yield kind, (kind,), stage
 
-    def find_photos(self) -> list[Path]:
+    def remote(self) -> Remote | None:
+        """Return what stands for the output folder at its address; None where it is local."""
+        return Remote(self.output) if isinstance(self.output, str) else None
+
+    def output_folder(self) -> Path:
+        """Return the folder in which a run writes: ``output``, or its address's working folder."""
+        remote = self.remote()
+        return self.folder / self.output if remote is None else remote.folder
+
+    def find_photos(self) -> list[File]:
         """Return the files that the recipe names, each once.
 
         Raises:
             RecipeError: a folder, glob or file of the recipe gives no photo, or the reference
                 named is not among the photos.
         """
-        output = (self.folder / self.output).resolve()
-        files: dict[Path, None] = {}
+        output = self.output_folder().resolve()
+        files: dict[File, None] = {}
         faults: list[Fault] = []
         for i, pattern in enumerate(self.photos):
-            found: Sequence[Path] = ()
+            found: Sequence[File] = ()
             try:
-                found, reason = photos.find(pattern, self.folder, self.folder / self.output)
-                place = (self.folder / pattern).resolve()
-                if reason and output in (place, *place.parents):
-                    reason = f"it lies inside the output folder {output}, where nothing is a photo"
+                found, reason = photos.find(pattern, self.folder, self.output)
+                if reason and not is_address(pattern):
+                    place = (self.folder / pattern).resolve()
+                    if output in (place, *place.parents):
+                        reason = photos.INSIDE.format(output)
+            except addresses.AddressError as error:
+                reason = f"{pattern}: {error}"
             except (OSError, ValueError, RuntimeError) as error:
                 reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
             files.update(dict.fromkeys(found))
@@ -188,7 +219,11 @@ class Recipe:
             RecipeError: what stands in the way, by the path of the renderer.
         """
         paths = [renderer.path for renderer in self.renderers]
-        found = outputs.obstacles(self.folder / self.output, paths)
+        remote = self.remote()
+        if remote is None:
+            found = list(outputs.obstacles(self.folder / self.output, paths))
+        else:
+            found = remote.obstacles(paths)
         if faults := [self.fault(place, text) for place, text in found]:
             raise RecipeError(faults)
 
@@ -255,6 +290,7 @@ class Recipe:
             "refine": self.refine.model_dump(mode="json"),
             "max_residual": self.max_residual,
             "canvas": self.canvas.model_dump(mode="json"),
+            "executor": self.executor.model_dump(mode="json"),
             "seed": self.seed,
         }
 
@@ -289,11 +325,12 @@ def bind(source: Source) -> Recipe:
         raise RecipeError(list(dict.fromkeys(faults)))
     return Recipe(
         photos=tuple(settings.photos),
-        output=Path(settings.output),
+        output=settings.output,
         reference=settings.reference,
         refine=settings.refine,
         max_residual=settings.max_residual,
         canvas=settings.canvas,
+        executor=settings.executor,
         seed=settings.seed,
         folder=source.folder,
         source=source,

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +59,10 @@ class PhotoRecord:
     residual_before: float | None = None
     iterations: int | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what the file holds of this photo."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def know(self, photo: Photo) -> None:
         """Note the photo's facts."""
         self.sha256, self.width, self.height = photo.sha256, photo.width, photo.height
@@ -106,6 +110,7 @@ class Record:
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
+        address: of the output, where ``folder`` is only its working folder; not in the file.
     """
 
     alignimation: str
@@ -113,6 +118,7 @@ class Record:
     seed: int
     device: str
     folder: Path
+    address: str | None = None
     canvas: Mapping[str, int] | None = None
     reference: str | None = None
     photos: list[PhotoRecord] = field(default_factory=list)
@@ -120,6 +126,10 @@ class Record:
     kept: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+
+    def where(self, name: str) -> str:
+        """Return where the user finds an output: its path, or its address."""
+        return str(self.folder / name) if self.address is None else f"{self.address}/{name}"
 
     @property
     def summary(self) -> dict[str, int]:
@@ -146,7 +156,7 @@ class Record:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the file holds."""
+        """Return what the file holds; its ``photos`` share what they hold with this record."""
         return {
             "alignimation": self.alignimation,
             "recipe": self.recipe,
@@ -154,7 +164,7 @@ class Record:
             "device": self.device,
             "canvas": dict(self.canvas) if self.canvas else None,
             "reference": self.reference,
-            "photos": [asdict(photo) for photo in self.photos],
+            "photos": [photo.as_json() for photo in self.photos],
             "outputs": self.outputs,
             "kept": self.kept,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
@@ -171,9 +181,8 @@ class Record:
         path = self.folder / RECORD_NAME
         part = self.folder / f".run.json.part-{os.getpid()}"
         try:
-            text = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
             # a file name that is no UTF-8 becomes a JSON escape
-            part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+            part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
             part.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
@@ -181,3 +190,15 @@ class Record:
             with suppress(OSError):
                 part.unlink()
         return path
+
+    def _text(self) -> str:
+        """Return the file's text: a line for everything, and one for every photo."""
+        encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+        lines = []
+        for name, value in self.as_json().items():
+            if name == "photos" and value:
+                photos = ",\n  ".join(map(encode, value))
+                lines.append(f'"{name}": [\n  {photos}\n ]')
+            else:
+                lines.append(f'"{name}": {encode(value)}')
+        return "{\n " + ",\n ".join(lines) + "\n}\n"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from alignimation_core import geometry, photos, procrustes
 from alignimation_core.alignment import Chosen
-from alignimation_core.data import Detections, Subject
+from alignimation_core.data import Detections, Photo, Subject
 from alignimation_core.errors import PhotoError, StageError
-from alignimation_core.observations import BATCH, Entry, ask, detect
+from alignimation_core.executor import Executor
+from alignimation_core.looking import Turns, ask, detect
+from alignimation_core.observations import BATCH, Entry
 from alignimation_core.stages import Detector
 
 SIDE = 512
@@ -28,6 +30,8 @@ def refine(
     reference: Chosen,
     detector: Detector,
     turn: float,
+    executor: Executor,
+    seed: int,
     step: Callable[[], None],
 ) -> list[tuple[Entry, Subject]]:
     """Find each subject's keypoints again on its aligned frame.
@@ -40,29 +44,30 @@ def refine(
         reference: what they were aligned on.
         detector: the same that found them.
         turn: radians by which the reference is turned to be upright.
+        executor: where photos are decoded and looked at.
+        seed: of whatever the detector draws at random.
         step: called after each photo.
 
     Returns:
         Each photo with its subject, corrected or as it was.
     """
     frame_from_reference = _frame(reference.subject, turn)
+    places = [
+        Place(item.entry.photo, frame_from_reference @ item.reference_from_photo)
+        for item in aligned
+    ]
+    batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+    work = LookAgain(detector, seed, executor.cores)
+    found = (seen for batch in executor.map(work, batches) for seen in batch)
     refined: list[tuple[Entry, Subject]] = []
-    for start in range(0, len(aligned), BATCH):
-        batch = aligned[start : start + BATCH]
-        frames: list[Tensor] = []
-        matrices: list[Tensor] = []
-        for item in batch:
-            frame_from_photo = frame_from_reference @ item.reference_from_photo
-            matrices.append(frame_from_photo)
-            frames.append(_picture(item, frame_from_photo))
-        found = _detect_each(detector, frames)
-        for item, frame_from_photo, seen in zip(batch, matrices, found, strict=True):
-            again = _same_subject(item.subject, frame_from_photo, seen)
-            best = item.subject
-            if again is not None and _misfit(again, reference) < _misfit(item.subject, reference):
-                best = again
-            refined.append((item.entry, best))
-            step()
+    for item, place, seen in zip(aligned, places, found, strict=True):
+        detections = seen if isinstance(seen, Detections) else None
+        again = _same_subject(item.subject, place.frame_from_photo, detections)
+        best = item.subject
+        if again is not None and _misfit(again, reference) < _misfit(item.subject, reference):
+            best = again
+        refined.append((item.entry, best))
+        step()
     return refined
 
 
@@ -77,26 +82,62 @@ def _frame(subject: Subject, turn: float) -> Tensor:
     )
 
 
-def _picture(item: Chosen, frame_from_photo: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where in a photo to look again.
+
+    Attributes:
+        photo: its facts.
+        frame_from_photo: (3, 3), into the upright frame of ``SIDE`` pixels.
+    """
+
+    photo: Photo
+    frame_from_photo: Tensor
+
+
+class LookAgain:
+    """Decodes photos, turns their subjects upright, and asks the detector about them.
+
+    Args:
+        detector: finds candidates.
+        seed: of whatever it draws at random.
+        cores: that it may use while it is called by one thread only.
+    """
+
+    def __init__(self, detector: Detector, seed: int, cores: int) -> None:
+        self._detector, self._seed, self._cores = detector, seed, cores
+        self._turns = Turns(detector, seed, cores)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process."""
+        return LookAgain, (self._detector, self._seed, self._cores)
+
+    def __call__(self, places: list[Place]) -> list[Detections | None]:
+        """Return what is found in each frame, in its pixels; None where that fails."""
+        return self._detect([_picture(place) for place in places])
+
+    def _detect(self, frames: list[Tensor]) -> list[Detections | None]:
+        detector = self._detector
+        try:
+            with self._turns.turn():
+                return list(ask("detector", detector, None, lambda: detect(detector, frames)))
+        except StageError:
+            if len(frames) == 1:
+                return [None]
+        return [answer for frame in frames for answer in self._detect([frame])]
+
+
+def _picture(place: Place) -> Tensor:
     """Return the (3, SIDE, SIDE) uint8 frame; a grey one when the photo can no longer be read."""
-    photo = item.entry.photo
+    photo, frame_from_photo = place.photo, place.frame_from_photo
     scale = min(1.0, float(geometry.scale_of(frame_from_photo)))
     try:
         full = photos.load(photo.path, round(max(photo.height, photo.width) * scale))
     except PhotoError:
         return torch.full((3, SIDE, SIDE), 128, dtype=torch.uint8)
     reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
-    frame = geometry.warp_photo(full, frame_from_photo @ reduced, (SIDE, SIDE), padding="border")
-    return (frame[:3] * 255).round().byte()
-
-
-def _detect_each(detector: Detector, frames: list[Tensor]) -> list[Detections | None]:
-    try:
-        return list(ask("detector", detector, None, lambda: detect(detector, frames)))
-    except StageError:
-        if len(frames) == 1:
-            return [None]
-        return [answer for frame in frames for answer in _detect_each(detector, [frame])]
+    frame = geometry.warp_photo(full, frame_from_photo @ reduced, (SIDE, SIDE))
+    return (frame * 255).round().byte()
 
 
 def _same_subject(

@@ -1,25 +1,25 @@
-"""Aligned photos -> frames -> the renderers' writers, one frame at a time."""
+"""Frames -> the renderers' outputs, each written by a thread of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
-import torch
-from PIL import ImageColor
-from torch import Tensor
-from torch.nn import functional
-
-from alignimation_core import background, geometry
-from alignimation_core.data import Canvas, Frame, Photo, Subject
-from alignimation_core.errors import AlignimationError, PhotoError, StageError
-from alignimation_core.observations import Entry, ask, load_ahead
+from alignimation_core.data import Canvas, Frame
+from alignimation_core.errors import AlignimationError, StageError
+from alignimation_core.executor import Executor
+from alignimation_core.frames import Placed, frames
+from alignimation_core.looking import ask
 from alignimation_core.settings import CanvasOptions
 from alignimation_core.stages import Renderer, Writer
 
-Placed = tuple[Entry, Subject, Tensor]
-"""A photo, its subject in full-size photo pixels, and the (3, 3) ``canvas_from_photo``."""
+WAITING = 2
+"""Frames that wait for the writer of one output."""
+
+T = TypeVar("T")
 
 
 def render(
@@ -28,6 +28,7 @@ def render(
     options: CanvasOptions,
     renderers: Sequence[Renderer],
     folder: Path,
+    executor: Executor,
     step: Callable[[], None],
 ) -> tuple[list[Path], list[AlignimationError]]:
     """Write every output in one pass over the photos.
@@ -37,143 +38,123 @@ def render(
     removes what was half written.
 
     Args:
-        placed: photos with their subjects and transforms, in order.
+        placed: photos with their subjects, in order.
         canvas: the rectangle to show.
         options: what fills it beyond a photo and behind the subject.
         renderers: what to write.
         folder: the output folder; it exists.
+        executor: where photos are decoded and warped.
         step: called after each photo.
 
     Returns:
         The finished outputs, and what failed.
-    """
-    failures: list[AlignimationError] = []
-    writers: list[tuple[Renderer, Writer]] = []
-    done: list[Path] = []
 
-    def attempt(renderer: Renderer, verb: Callable[[], object]) -> object:
-        try:
-            return ask("renderer", renderer, None, verb)
-        except AlignimationError as error:
-            failures.append(error)
+    Raises:
+        AlignimationError: no photo could be read again.
+    """
+    outputs = [_Output(renderer) for renderer in renderers]
+    try:
+        for output in outputs:
+            output.open(canvas, len(placed), folder)
+        shown = 0
+        for frame in frames(placed, canvas, options, executor):
+            if all(output.errors for output in outputs):
+                break
+            if frame is not None:
+                shown += 1
+                for output in outputs:
+                    output.write(frame)
+            step()
+        else:
+            if not shown:
+                raise AlignimationError("no photo could be read again to render it")
+        for output in outputs:
+            output.wait()
+        done = [path for output in outputs if (path := output.close()) is not None]
+    finally:
+        for output in outputs:
+            output.end()
+    return done, [error for output in outputs for error in output.errors]
+
+
+class _Output:
+    """One output on its way: only its own thread ever calls the plugin's code.
+
+    Attributes:
+        errors: what failed; once something has, nothing more is written.
+    """
+
+    def __init__(self, renderer: Renderer) -> None:
+        self.errors: list[AlignimationError] = []
+        self._renderer = renderer
+        self._writer: Writer | None = None
+        self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
+        self._waiting: deque[Future[None]] = deque()
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> None:
+        """Begin the output."""
+
+        def verb() -> Writer:
+            writer = self._renderer.open(canvas, count, folder)
+            return self._expect(writer, isinstance(writer, Writer), "open: expected a Writer")
+
+        self._writer = self._thread.submit(self._attempt, verb).result()
+
+    def write(self, frame: Frame) -> None:
+        """Hand over the next frame; wait while too many are in line."""
+        if not self.errors:
+            self._waiting.append(self._thread.submit(self._write, frame))
+            if len(self._waiting) > WAITING:
+                self._waiting.popleft().result()
+
+    def wait(self) -> None:
+        """Wait until every frame handed over is written."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def close(self) -> Path | None:
+        """Finish the output; return it, or None if anything failed."""
+        return self._thread.submit(self._close).result()
+
+    def end(self) -> None:
+        """Remove what was written of an output that was not finished."""
+        for future in self._waiting:
+            future.cancel()
+        self._thread.submit(self._abort).result()
+        self._thread.shutdown()
+
+    def _write(self, frame: Frame) -> None:
+        if (writer := self._writer) is not None:
+            self._attempt(lambda: writer.write(frame))
+
+    def _close(self) -> Path | None:
+        if (writer := self._writer) is None:
             return None
 
-    try:
-        for renderer in renderers:
-            known = len(failures)
-            writer = attempt(renderer, partial(renderer.open, canvas, len(placed), folder))
-            if isinstance(writer, Writer):
-                writers.append((renderer, writer))
-            elif len(failures) == known:
-                what = f"open: expected a Writer, got {type(writer).__name__}"
-                failures.append(StageError("renderer", renderer.name, what))
-        count = 0
-        for frame in frames(placed, canvas, options) if writers else ():
-            count += 1
-            for renderer, writer in tuple(writers):
-                known = len(failures)
-                attempt(renderer, partial(writer.write, frame))
-                if len(failures) > known:
-                    writers.remove((renderer, writer))
-                    attempt(renderer, writer.abort)
-            step()
-        if writers and not count:
-            raise AlignimationError("no photo could be read again to render it")
-        while writers:
-            renderer, writer = writers[0]
-            known = len(failures)
-            path = attempt(renderer, writer.close)
-            if isinstance(path, Path):
-                done.append(path)
-            elif len(failures) > known:
-                attempt(renderer, writer.abort)
-            else:
-                what = f"close: expected a Path, got {type(path).__name__}"
-                failures.append(StageError("renderer", renderer.name, what))
-            writers.pop(0)
-    finally:
-        for renderer, writer in writers:
-            attempt(renderer, writer.abort)
-    return done, failures
+        def verb() -> Path:
+            path = writer.close()
+            return self._expect(path, isinstance(path, Path), "close: expected a Path")
 
+        path = self._attempt(verb)
+        if path is not None:
+            self._writer = None
+        return path
 
-def frames(placed: Sequence[Placed], canvas: Canvas, options: CanvasOptions) -> Iterator[Frame]:
-    """Yield the aligned photos one by one, decoding ahead.
+    def _attempt(self, verb: Callable[[], T]) -> T | None:
+        try:
+            return ask("renderer", self._renderer, None, verb)
+        except AlignimationError as error:
+            self.errors.append(error)
+            self._abort()
+            return None
 
-    Each photo is decoded no larger than the canvas needs, and only what the canvas shows is
-    sampled.
-    """
-    size = (canvas.height, canvas.width)
-    wanted = [
-        ((entry, subject, matrix), entry.photo.path, _long_side(entry.photo, matrix))
-        for entry, subject, matrix in placed
-    ]
-    index = 0
-    for (entry, subject, canvas_from_photo), picture in load_ahead(wanted):
-        if isinstance(picture, PhotoError):
-            entry.record.fail("photos", picture.reason)
-            continue
-        photo = entry.photo
-        photo_from_picture = geometry.scaling(
-            photo.width / picture.shape[-1], photo.height / picture.shape[-2]
-        )
-        image = fill(picture, canvas_from_photo @ photo_from_picture, size, options.border)
-        if options.background != "keep" and subject.mask is not None:
-            image = background.replaced(
-                image,
-                subject.mask,
-                (photo.height, photo.width),
-                canvas_from_photo,
-                options.background,
-            )
-        yield Frame((image * 255).round().byte(), index, photo)
-        index += 1
+    def _abort(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._attempt(writer.abort)
 
-
-def _long_side(photo: Photo, canvas_from_photo: Tensor) -> int:
-    scale = float(geometry.scale_of(canvas_from_photo))
-    return round(max(photo.height, photo.width) * min(1.0, scale))
-
-
-def fill(
-    picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int], border: str
-) -> Tensor:
-    """Warp a picture onto the canvas and fill what it does not cover.
-
-    Args:
-        picture: (3, h, w) uint8.
-        canvas_from_picture: (3, 3).
-        size: (height, width) of the canvas.
-        border: ``blur``, ``mirror``, ``edge`` or a colour.
-
-    Returns:
-        (3, height, width) float32 in [0, 1].
-    """
-    if border == "edge":
-        return geometry.warp_photo(picture, canvas_from_picture, size, padding="border")[:3]
-    if border == "mirror":
-        return geometry.warp_photo(picture, canvas_from_picture, size, padding="reflection")[:3]
-    warped = geometry.warp_photo(picture, canvas_from_picture, size)
-    colour, cover = warped[:3], warped[3:]
-    if float(cover.min()) == 1:
-        return colour
-    if border == "blur":
-        beyond = _blurred(picture, canvas_from_picture, size)
-    else:
-        rgb = ImageColor.getrgb(border)[:3]
-        beyond = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
-    return colour * cover + beyond * (1 - cover)
-
-
-def _blurred(picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the picture continued beyond its border and blurred, (3, height, width) float32."""
-    small = (max(8, size[0] // 16), max(8, size[1] // 16))
-    shrink = geometry.scaling(small[1] / size[1], small[0] / size[0])
-    beyond = geometry.warp_photo(picture, shrink @ canvas_from_picture, small, padding="border")[:3]
-    for _ in range(3):
-        beyond = functional.avg_pool2d(
-            functional.pad(beyond[None], (2, 2, 2, 2), mode="replicate"), 5, stride=1
-        )[0]
-    return functional.interpolate(beyond[None], size, mode="bicubic", align_corners=False)[0].clamp(
-        0, 1
-    )
+    def _expect(self, answer: T, right: bool, wanted: str) -> T:
+        if not right:
+            what = f"{wanted}, got {type(answer).__name__}"
+            raise StageError("renderer", self._renderer.name, what)
+        return answer

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -150,6 +151,37 @@ class RefineOptions(BaseModel):
     passes: Annotated[int, Field(description="how often; 0 is not at all", ge=0, le=5)] = 0
 
 
+class ExecutorOptions(BaseModel):
+    """Where the work on single photos is done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    use: Annotated[
+        Literal["local", "ray"],
+        Field(description="local: threads of this process; ray: the workers of a Ray cluster"),
+    ] = "local"
+    workers: Annotated[
+        int | None,
+        Field(description="at most so many at once; as many as there are cores if absent", ge=1),
+    ] = None
+    address: Annotated[
+        str | None,
+        Field(
+            description="of the Ray cluster, such as 10.0.0.1:6379; if absent, the one that runs "
+            "on this machine, else one made for this run"
+        ),
+    ] = None
+    gpus: Annotated[
+        float, Field(description="GPUs that each Ray worker takes; 0.5: two share one", ge=0)
+    ] = 0.0
+
+    @model_validator(mode="after")
+    def _for_ray(self) -> Self:
+        if self.use == "local" and (self.address is not None or self.gpus):
+            raise ValueError("address and gpus are for `use: ray`; leave them out")
+        return self
+
+
 class Settings(BaseModel):
     """The static part of a recipe."""
 
@@ -158,9 +190,15 @@ class Settings(BaseModel):
     photos: Annotated[
         list[str],
         BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-        Field(description="folder, glob or list of them, relative to the recipe", min_length=1),
+        Field(
+            description="folder, glob, address (s3://...) or list of them, relative to the recipe",
+            min_length=1,
+        ),
     ]
-    output: Annotated[str, Field(description="folder for all results", min_length=1)] = "out/"
+    output: Annotated[
+        str,
+        Field(description="folder or address (s3://...) for all results", min_length=1),
+    ] = "out/"
     detector: Annotated[Choice, Field(description="finds what could be the subject")]
     embedder: Annotated[
         Choice | None, Field(description="tells individuals apart; needed for identity")
@@ -197,6 +235,11 @@ class Settings(BaseModel):
     renderers: Annotated[list[Choice], Field(description="the outputs to write", min_length=1)] = [
         StageChoice(use="video")
     ]
+    executor: Annotated[
+        ExecutorOptions,
+        BeforeValidator(_use, json_schema_input_type=Literal["local", "ray"] | ExecutorOptions),
+        Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
+    ] = ExecutorOptions()
     seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
 
 

@@ -54,6 +54,11 @@ class Stage(BaseModel, ABC):
     name: ClassVar[str]
     """What a recipe says after ``use``."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process as options, without a network."""
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return _remade, (type(self), options)
+
     def requires(self) -> frozenset[Ability]:
         """Return what the stages before this one must give, under the options set."""
         return frozenset()
@@ -68,6 +73,10 @@ class Stage(BaseModel, ABC):
         ``--check`` and ``--list`` say with it whether they are present.
         """
         return ()
+
+
+def _remade(kind: type[Stage], options: dict[str, object]) -> Stage:
+    return kind(**options)
 
 
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
@@ -119,6 +128,12 @@ class ComputeStage(Stage):
 
 class Detector(ComputeStage):
     """Finds everything in an image that could be the subject."""
+
+    parallel: ClassVar[bool] = False
+    """Whether several threads may call ``detect`` at once, each on one core of the CPU.
+
+    Otherwise one call is made at a time, with all cores for it.
+    """
 
     def input_side(self) -> int | None:
         """Return the longest side, in pixels, that the detector makes use of; None for all of it.
@@ -173,6 +188,9 @@ class AnnotationDetector(Detector):
 class Embedder(ComputeStage):
     """Turns each detection into a vector that tells individuals apart."""
 
+    parallel: ClassVar[bool] = False
+    """Whether several threads may call ``embed`` at once; see ``Detector.parallel``."""
+
     same_above: ClassVar[float]
     """Cosine similarity above which two vectors are likely of the same individual."""
 
@@ -221,7 +239,8 @@ class TargetBuilder(Stage):
         """Draw one subject.
 
         Args:
-            subject: its coordinates are continuous pixels of the target to draw.
+            subject: its coordinates are continuous pixels of the target to draw. Its similarity is
+                left out, which changes with the other photos.
             size: (height, width) of the target.
 
         Returns:

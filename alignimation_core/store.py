@@ -1,53 +1,55 @@
-"""What detectors and embedders answered, kept in one SQLite file: see docs/store.md."""
+"""What was computed, kept in one SQLite file: see docs/store.md."""
 
 from __future__ import annotations
 
-import json
-import struct
+import hashlib
+import os
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-import numpy as np
-import torch
-from torch import Tensor
+import PIL
 
-from alignimation_core.data import Detections
+from alignimation_core import dates, opening, photos
+from alignimation_core.data import Photo
 from alignimation_core.database import DamageError, Database
 from alignimation_core.fingerprint import digest, fingerprint
-from alignimation_core.mask import Mask
-from alignimation_core.stages import Detector, Embedder
+from alignimation_core.stages import Detector, Embedder, TargetBuilder, TransformModel
+from alignimation_core.stored_answers import Answers, Known
+from alignimation_core.stored_fits import Fits, NoFits, StoredFits
+
+__all__ = ["KEPT_RUNS", "Facts", "Known", "Store", "open_store"]
 
 KEPT_RUNS = 10
+SETTLED = 2.0
+"""Seconds since a file's last change from which another change shows in its times."""
 
 
-class Known(NamedTuple):
-    """What the stages said of one photo.
+class Facts(NamedTuple):
+    """What ``Photo`` says of a file beside its names.
 
     Attributes:
-        detections: in the full-size upright photo's continuous pixels.
-        embeddings: (N, D) float32; None when there is no embedder, or it has not answered yet.
+        sha256: hex digest of the file's bytes.
+        height: pixels, upright.
+        width: pixels, upright.
+        taken: local time at which it was taken.
+        taken_from: ``exif``, ``name`` or ``file``.
     """
 
-    detections: Detections
-    embeddings: Tensor | None = None
+    sha256: str
+    height: int
+    width: int
+    taken: datetime
+    taken_from: str
 
-
-class NoStore:
-    """What stands for the store where the detector's answers are not kept."""
-
-    def recall(self, photos: Iterable[str]) -> dict[str, Known]:  # noqa: ARG002
-        """Know nothing; see ``Store.recall``."""
-        return {}
-
-    def keep(self, known: Mapping[str, Known]) -> None:
-        """Keep nothing; see ``Store.keep``."""
-
-    def finish(self) -> None:
-        """Do nothing; see ``Store.finish``."""
+    @classmethod
+    def of(cls, photo: Photo) -> Facts:
+        """Return a photo's facts."""
+        return cls(photo.sha256, photo.height, photo.width, photo.taken, photo.taken_from)
 
 
 @contextmanager
@@ -57,28 +59,40 @@ def open_store(
     embedder: Embedder | None,
     note: Callable[[str], None],
     *,
+    builder: TargetBuilder | None = None,
+    model: TransformModel | None = None,
     fresh: bool = False,
-) -> Iterator[Store | NoStore]:
-    """Open the store of an output folder for the stages of a recipe; see ``Store``."""
+) -> Iterator[Store]:
+    """Open the store of an output folder for the stages of a recipe; see ``Store``.
+
+    The answers of a stage whose fingerprint is None, and of those that stand on it, are not kept.
+    """
     of_detector = fingerprint("detector", detector)
-    if of_detector is None:
-        yield NoStore()
-        return
-    of_embedder = None if embedder is None else fingerprint("embedder", embedder, of_detector)
-    with Store(folder, of_detector, of_embedder, note, fresh=fresh) as store:
+    of_embedder = of_builder = of_model = None
+    if embedder is not None and of_detector is not None:
+        of_embedder = fingerprint("embedder", embedder, of_detector)
+    if builder is not None:
+        of_builder = fingerprint("target_builder", builder)
+    if model is not None and of_builder is not None:
+        of_model = fingerprint("transform_model", model, of_builder)
+    with Store(
+        folder, of_detector, of_embedder, note, builder=of_builder, model=of_model, fresh=fresh
+    ) as store:
         yield store
 
 
 class Store:
-    """The store of one output folder, opened for one detector and, if any, one embedder.
+    """The store of one output folder, opened for the stages of one recipe.
 
     Several runs may use it at once. A damaged store is set aside, and made anew.
 
     Args:
         folder: the output folder; it exists.
-        detector: the detector's fingerprint.
+        detector: the detector's fingerprint; None when its answers are not kept.
         embedder: the embedder's; None without one, or when its answers are not kept.
         note: takes one line for the user.
+        builder: the target builder's fingerprint; None when its sketches are not kept.
+        model: the transform model's; None when its fits are not kept.
         fresh: forget everything first.
 
     Raises:
@@ -86,22 +100,32 @@ class Store:
             written by a newer version.
     """
 
+    fits: Fits
+    """Sketches of targets and fitted transforms, for ``alignment.align``."""
+
     def __init__(
         self,
         folder: Path,
-        detector: str,
+        detector: str | None,
         embedder: str | None,
         note: Callable[[str], None],
         *,
+        builder: str | None = None,
+        model: str | None = None,
         fresh: bool = False,
     ) -> None:
-        self._stages = {digest(text): text for text in (detector, embedder) if text is not None}
-        self._detector = digest(detector)
-        self._embedder = None if embedder is None else digest(embedder)
-        self._used: set[int] = set()
+        self._stages = [text for text in (detector, embedder) if text is not None]
         self._file = Database(folder / ".alignimation" / "store.sqlite3", note)
+        self._answers: Answers | None = None
+        if detector is not None:
+            of_embedder = None if embedder is None else digest(embedder)
+            self._answers = Answers(self._file, digest(detector), of_embedder)
+        self.fits = NoFits()
+        if builder is not None:
+            of_model = None if model is None else (model, digest(model))
+            self.fits = StoredFits(self._file, (builder, digest(builder)), of_model)
         if fresh:
-            self._file.safely(self._empty)
+            self._file.safely(self._file.empty)
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -111,8 +135,62 @@ class Store:
         """Close the file."""
         self._file.close()
 
+    def recall_facts(self, stamps: Mapping[str, str]) -> dict[str, Facts]:
+        """Return the facts of files that are as they were when their facts were kept.
+
+        Args:
+            stamps: what tells whether a file has changed, by its absolute path or address.
+        """
+        reader = _reader()
+
+        def verb() -> dict[str, Facts]:
+            rows = self._file.execute(
+                "SELECT id, crc32, path, stamp, sha256, height, width, taken, taken_from "
+                "FROM files WHERE reader = ?",
+                (reader,),
+            )
+            found = [row for row in rows if stamps.get(_path(row[2])) == row[3]]
+            if any(_checksum(*columns) != crc32 for _, crc32, *columns in found):
+                raise DamageError
+            self._file.mark("files", (row[0] for row in found))
+            return {
+                _path(path): Facts(sha256, height, width, datetime.fromisoformat(taken), source)
+                for _, _, path, _, sha256, height, width, taken, source in found
+            }
+
+        return self._file.safely(verb)
+
+    def keep_facts(self, facts: Mapping[str, tuple[str, Facts]], stamped: float) -> None:
+        """Store the facts of files, in place of earlier ones of the same files.
+
+        A file that was changed less than two seconds before its stamp was taken, or after, is left
+        out: it may change again without a change of its stamp.
+
+        Args:
+            facts: the stamp, taken before the facts were read, and the facts, by path.
+            stamped: ``time.time()`` when the first of the stamps was taken.
+        """
+        reader = _reader()
+        rows = [
+            (_column(path), stamp, *known[:3], known.taken.isoformat(), known.taken_from)
+            for path, (stamp, known) in facts.items()
+            if _changed(path) <= stamped - SETTLED
+        ]
+
+        def verb() -> None:
+            with self._file.transaction():
+                run = self._file.next_run()
+                self._file.execute_many(
+                    "INSERT OR REPLACE INTO files (path, stamp, sha256, height, width, taken, "
+                    "taken_from, reader, used, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    ((*row, reader, run, _checksum(*row)) for row in rows),
+                )
+
+        if rows:
+            self._file.safely(verb)
+
     def recall(self, photos: Iterable[str]) -> dict[str, Known]:
-        """Return what is known.
+        """Return what detector and embedder said.
 
         Args:
             photos: SHA-256 of each photo's file, hex.
@@ -120,15 +198,8 @@ class Store:
         Returns:
             By photo; those of which nothing is known are left out.
         """
-        wanted = set(photos)
-
-        def verb() -> dict[str, Known]:
-            vectors = dict(self._embeddings(wanted))
-            return {
-                photo: Known(seen, vectors.get(photo)) for photo, seen in self._detections(wanted)
-            }
-
-        return self._file.safely(verb)
+        answers = self._answers
+        return {} if answers is None else self._file.safely(lambda: answers.recall(photos))
 
     def keep(self, known: Mapping[str, Known]) -> None:
         """Store what was found, all of it or, where that fails, nothing; known answers stay.
@@ -136,182 +207,57 @@ class Store:
         Args:
             known: by SHA-256 of the photo's file.
         """
-        if known:
-            self._file.safely(lambda: self._write(known))
+        answers = self._answers
+        if not known or answers is None:
+            return
+
+        def verb() -> None:
+            with self._file.transaction():
+                for text in self._stages:
+                    self._file.describe(text, digest(text))
+                answers.keep(known)
+
+        self._file.safely(verb)
 
     def finish(self) -> None:
         """Count a whole run, and drop what none of the last ten has used."""
 
         def verb() -> None:
-            with self._file.transaction():
-                run = self._next_run()
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                self._file.execute("INSERT INTO runs VALUES (?, ?)", (run, now))
-                self._file.execute_many(
-                    "UPDATE answers SET used = ? WHERE id = ?", ((run, used) for used in self._used)
-                )
-                oldest = run - KEPT_RUNS
-                self._file.execute("DELETE FROM answers WHERE used <= ?", (oldest,))
-                self._file.execute("DELETE FROM runs WHERE number <= ?", (oldest,))
-                self._file.execute(
-                    "DELETE FROM stages WHERE fingerprint NOT IN (SELECT stage FROM answers)"
-                )
-            self._file.shrink()
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._file.count_run(now, KEPT_RUNS)
 
         self._file.safely(verb)
 
-    def _empty(self) -> None:
-        with self._file.transaction():
-            for table in ("answers", "stages", "runs"):
-                self._file.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._file.shrink()
 
-    def _detections(self, wanted: set[str]) -> Iterator[tuple[str, Detections]]:
-        rows = self._file.execute(
-            "SELECT photo, id, found, crc32, boxes, scores, keypoint_names, keypoints, "
-            "keypoint_scores, has_masks FROM answers LEFT JOIN detections ON answer = id "
-            "WHERE stage = ?",
-            (self._detector,),
-        )
-        for photo, number, count, crc32, *row in rows:
-            if photo in wanted:
-                masks = self._masks(number) if row[-1] else []
-                if _crc32(count, *row, *(part for mask in masks for part in mask)) != crc32:
-                    raise DamageError
-                self._used.add(number)
-                yield photo, _detections_of(count, masks, *row)
-
-    def _masks(self, number: int) -> list[tuple[Any, ...]]:
-        return self._file.execute(
-            "SELECT place, height, width, image_from_mask, data FROM masks "
-            "WHERE answer = ? ORDER BY place",
-            (number,),
-        ).fetchall()
-
-    def _embeddings(self, wanted: set[str]) -> Iterator[tuple[str, Tensor]]:
-        rows = self._file.execute(
-            "SELECT photo, id, found, crc32, length, vectors FROM answers "
-            "LEFT JOIN embeddings ON answer = id WHERE stage = ?",
-            (self._embedder,),
-        )
-        for photo, number, count, crc32, length, vectors in rows:
-            if photo in wanted:
-                if _crc32(count, length, vectors) != crc32:
-                    raise DamageError
-                self._used.add(number)
-                yield photo, _unpacked(vectors, count, length)
-
-    def _write(self, known: Mapping[str, Known]) -> None:
-        with self._file.transaction():
-            run = self._next_run()
-            self._file.execute_many(
-                "INSERT INTO stages VALUES (?, ?) ON CONFLICT DO NOTHING", self._stages.items()
-            )
-            for photo, (seen, vectors) in known.items():
-                ours = self._write_detections(photo, run, seen)
-                if ours and self._embedder is not None and vectors is not None:
-                    row = (vectors.shape[1], _packed(vectors))
-                    crc32 = _crc32(len(vectors), *row)
-                    number = self._insert(photo, self._embedder, len(vectors), run, crc32)
-                    if number is not None:
-                        self._file.execute(
-                            "INSERT INTO embeddings VALUES (?, ?, ?)", (number, *row)
-                        )
-
-    def _write_detections(self, photo: str, run: int, seen: Detections) -> bool:
-        """Return whether these are the detections that are now in the store.
-
-        Another run may have been quicker, with a last bit that differs on another device: then
-        embeddings of ours must not stand beside its detections.
-        """
-        row = (
-            _packed(seen.boxes),
-            _packed(seen.scores),
-            json.dumps(seen.keypoint_names, ensure_ascii=False),
-            None if seen.keypoints is None else _packed(seen.keypoints),
-            None if seen.keypoint_scores is None else _packed(seen.keypoint_scores),
-            int(seen.masks is not None),
-        )
-        masks = [
-            (place, mask.height, mask.width, _packed_matrix(mask), mask.data)
-            for place, mask in enumerate(seen.masks or ())
-            if mask is not None
-        ]
-        crc32 = _crc32(len(seen), *row, *(part for mask in masks for part in mask))
-        number = self._insert(photo, self._detector, len(seen), run, crc32)
-        if number is None:
-            there = self._file.execute(
-                "SELECT crc32 FROM answers WHERE photo = ? AND stage = ?", (photo, self._detector)
-            ).fetchone()
-            return bool(there == (crc32,))
-        self._file.execute("INSERT INTO detections VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row))
-        self._file.execute_many(
-            "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?)", ((number, *mask) for mask in masks)
-        )
-        return True
-
-    def _insert(self, photo: str, stage: str, found: int, run: int, crc32: int) -> int | None:
-        """Return the new answer's id; None where there is one already."""
-        row: tuple[int] | None = self._file.execute(
-            "INSERT INTO answers (photo, stage, found, used, crc32) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING RETURNING id",
-            (photo, stage, found, run, crc32),
-        ).fetchone()
-        if row is None:
-            return None
-        self._used.add(row[0])
-        return row[0]
-
-    def _next_run(self) -> int:
-        number: int = self._file.execute(
-            "SELECT coalesce(max(number), 0) + 1 FROM runs"
-        ).fetchone()[0]
-        return number
+def _reader() -> str:
+    """Return what facts depend on beside the file: code that reads them, and the time zone."""
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (photos, opening, dates))
+    zone = f"Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"
+    return hashlib.sha256(code + zone.encode()).hexdigest()
 
 
-def _packed(values: Tensor) -> bytes:
-    return values.numpy().astype("<f4").tobytes()
+def _checksum(*columns: str | bytes | int) -> int:
+    """Return the checksum of a file's row."""
+    return zlib.crc32(repr(columns).encode())
 
 
-def _unpacked(data: bytes, *shape: int) -> Tensor:
-    return torch.from_numpy(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape))
+def _changed(path: str) -> float:
+    """Return when a file's bytes were last changed; for an address, long ago."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return 0.0
+    return status.st_ctime if os.name == "posix" else status.st_mtime
 
 
-def _detections_of(
-    count: int,
-    masks: list[tuple[Any, ...]],
-    boxes: bytes,
-    scores: bytes,
-    names: str,
-    keypoints: bytes | None,
-    keypoint_scores: bytes | None,
-    has_masks: int,
-) -> Detections:
-    keypoint_names = tuple(json.loads(names))
-    shape = count, len(keypoint_names)
-    by_place = {place: _unpacked_mask(*rest) for place, *rest in masks}
-    return Detections(
-        boxes=_unpacked(boxes, count, 4),
-        scores=_unpacked(scores, count),
-        keypoints=None if keypoints is None else _unpacked(keypoints, *shape, 2),
-        keypoint_scores=None if keypoint_scores is None else _unpacked(keypoint_scores, *shape),
-        keypoint_names=keypoint_names,
-        masks=tuple(by_place.get(place) for place in range(count)) if has_masks else None,
-    )
+def _column(path: str) -> str | bytes:
+    """Return a path as SQLite takes it: bytes where its name is no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
 
 
-def _packed_matrix(mask: Mask) -> bytes:
-    return struct.pack("<9d", *(value for row in mask.image_from_mask for value in row))
-
-
-def _unpacked_mask(height: int, width: int, matrix: bytes, data: bytes) -> Mask:
-    values = struct.unpack("<9d", matrix)
-    return Mask(data, height, width, (values[:3], values[3:6], values[6:]))
-
-
-def _crc32(*parts: Any) -> int:
-    """Return the checksum of an answer's columns, in order."""
-    crc32 = 0
-    for part in parts:
-        crc32 = zlib.crc32(part if isinstance(part, bytes) else repr(part).encode(), crc32)
-    return crc32
+def _path(column: str | bytes) -> str:
+    return os.fsdecode(column) if isinstance(column, bytes) else column

@@ -140,7 +140,7 @@ def judged(folder: Path, used: list[dict[str, Any]], judge: Judge) -> Tensor:
     for photo in used:
         picture = photos.load(Path(folder, photo["path"]))
         matrix = torch.tensor(photo["canvas_from_photo"], dtype=torch.float64)
-        frame = geometry.warp_photo(picture, matrix, (SIDE, SIDE), padding="border")[:3]
+        frame = geometry.warp_photo(picture, matrix, (SIDE, SIDE))
         points = torch.tensor([photo["subject"]["keypoints"][name] for name in FIVE])
         expected = geometry.apply(matrix, points.double())
         eyes.append(judge.eyes((frame * 255).round().byte(), expected))

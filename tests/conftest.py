@@ -12,7 +12,7 @@ from alignimation_core import Recipe
 from alignimation_core.registry import registry
 from alignimation_core.settings import CanvasOptions
 
-MAIN = "import sys; from alignimation_core.cli import main; sys.exit(main())"
+MAIN = "from alignimation_core.cli import command; command()"
 STAGES = Path(__file__).with_name("stages") / "discs.py"
 
 

@@ -75,7 +75,7 @@ def hopper():
 
 def drawn(image, matrix, light=1.0):
     """The image moved onto 400 x 400 pixels, uint8, in other light."""
-    picture = geometry.warp_photo(image, matrix, (400, 400), padding="border")[:3]
+    picture = geometry.warp_photo(image, matrix, (400, 400))
     return (255 * picture**light).round().byte()
 
 

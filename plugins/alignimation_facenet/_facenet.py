@@ -94,7 +94,7 @@ def _crop(image: Tensor, box: Sequence[float]) -> Tensor:
         @ geometry.scaling(inner / (x1 - x0), inner / (y1 - y0))
         @ geometry.translation(-x0, -y0)
     )
-    return geometry.warp_photo(image, crop_from_image, (_INPUT, _INPUT))[:3]
+    return geometry.warp_photo(image, crop_from_image, (_INPUT, _INPUT))
 
 
 def _unfit(where: Path | str, reason: str) -> WeightsError:

@@ -13,13 +13,14 @@ at the border unless it runs right beside an eye.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import geometry
+from alignimation_facenet._cascade import find
+from alignimation_facenet._networks import Network
 
 _INPUT = 48
 """Side of the last network's input."""
@@ -50,6 +51,9 @@ _SUBJECTS_LEFT_FIRST = [1, 0, 2, 4, 3]
 class Cascade:
     """MTCNN's three networks with the weights of facenet-pytorch's wheel.
 
+    Nothing of it changes once it is made, so that threads may share it. What it finds in an image
+    is the same to the bit whatever the number of threads.
+
     Args:
         min_face: longer side of the smallest box given, in pixels of the reduced image.
         score_threshold: of the last network, in [0, 1).
@@ -58,16 +62,13 @@ class Cascade:
     """
 
     def __init__(self, min_face: int, score_threshold: float, device: torch.device) -> None:
-        from facenet_pytorch import MTCNN
+        from facenet_pytorch import ONet, PNet, RNet
 
         self.min_face = min_face
+        self.score_threshold = score_threshold
         self.device = torch.device("cpu") if device.type == "mps" else device
-        self.networks: Any = MTCNN(
-            min_face_size=min_face,
-            thresholds=[0.6, 0.7, score_threshold],
-            select_largest=False,
-            device=self.device,
-        ).eval()
+        p_net, r_net, o_net = (Network(kind(), self.device) for kind in (PNet, RNet, ONet))
+        self.networks = (p_net, r_net, o_net)
 
     @torch.no_grad()
     def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -84,57 +85,52 @@ class Cascade:
         height, width = image.shape[-2:]
         scale = min(1.0, max_side / max(height, width))
         small = (round(height * scale), round(width * scale))
-        # The cascade raises where the image is no larger than the smallest face.
         if min(small) <= self.min_face:
             return None
         reduced = image
         if scale < 1:
             reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
-        boxes, scores, points = self.networks.detect(reduced.permute(1, 2, 0), landmarks=True)
-        if boxes is None:
-            return None
+        found = find(reduced.to(self.device), self.networks, self.min_face, self.score_threshold)
+        boxes, scores, points = (part.cpu() for part in found)
         # The cascade also finds faces of half the size that it was told to begin with.
-        sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-        boxes, scores, points = (
-            torch.from_numpy(part[sides >= self.min_face].astype("float32"))
-            for part in (boxes, scores, points)
-        )
-        if not len(boxes):
+        large = (boxes[:, 2:] - boxes[:, :2]).amax(1) >= self.min_face
+        if not large.any():
             return None
         back = torch.tensor([width / small[1], height / small[0]])
-        corners = boxes.reshape(-1, 2, 2) * back
-        rough = points[:, _SUBJECTS_LEFT_FIRST] * back
-        exact = [self._points(image, *face) for face in zip(corners, rough, strict=True)]
-        return corners.flatten(1), scores, torch.stack(exact)
+        corners = boxes[large].reshape(-1, 2, 2) * back
+        rough = points[large][:, _SUBJECTS_LEFT_FIRST] * back
+        return corners.flatten(1), scores[large], self._points(image, corners, rough)
 
     def _points(self, image: Tensor, corners: Tensor, rough: Tensor) -> Tensor:
-        """Return (5, 2) exact points of the face in a box of (2, 2) corners."""
-        side = float((corners[1] - corners[0]).max())
-        first = self._look(image, corners.mean(0), side, rough, _ONCE)
-        eyes, mouth = first[:2].mean(0), first[3:].mean(0)
-        reach = max(float((first[0] - first[1]).norm()), float((eyes - mouth).norm()), side / 8)
-        return self._look(image, (eyes + mouth) / 2, _SQUARE * reach, first, _FIVE_TIMES).float()
+        """Return (N, 5, 2) exact points of the faces in boxes of (N, 2, 2) corners."""
+        sides = (corners[:, 1] - corners[:, 0]).amax(1)
+        first = self._look(image, corners.mean(1), sides, rough, _ONCE)
+        eyes, mouths = first[:, :2].mean(1), first[:, 3:].mean(1)
+        eye_distances = (first[:, 0] - first[:, 1]).norm(dim=1)
+        reach = torch.maximum(eye_distances, (eyes - mouths).norm(dim=1)).maximum(sides / 8)
+        return self._look(image, (eyes + mouths) / 2, _SQUARE * reach, first, _FIVE_TIMES).float()
 
     def _look(
         self,
         image: Tensor,
-        centre: Tensor,
-        side: float,
+        centres: Tensor,
+        sides: Tensor,
         points: Tensor,
         crops: tuple[tuple[float, float, float], ...],
     ) -> Tensor:
-        """Return (5, 2) points seen in a square that is turned as the eyes of `points`."""
-        left_eye, right_eye = points[:2]
-        across, down = (left_eye - right_eye).tolist()
-        cx, cy = centre.tolist()
-        patch_from_image = (
-            geometry.translation(_PATCH / 2, _PATCH / 2)
-            @ geometry.scaling(_OVERSAMPLED / side, _OVERSAMPLED / side)
-            @ geometry.rotation(-math.atan2(down, across))
-            @ geometry.translation(-cx, -cy)
+        """Return (N, 5, 2) points seen in squares that are turned as the eyes of `points`."""
+        patch_from_image = torch.stack(
+            [
+                _upright(x, y, side, math.atan2(down, across))
+                for (x, y), side, (across, down) in zip(
+                    centres.tolist(),
+                    sides.tolist(),
+                    (points[:, 0] - points[:, 1]).tolist(),
+                    strict=True,
+                )
+            ]
         )
-        patch = geometry.warp_photo(image, patch_from_image, (_PATCH, _PATCH))[:3]
-        crops_from_patch = torch.stack(
+        crop_from_patch = torch.stack(
             [
                 geometry.translation(_INPUT, _INPUT)
                 @ geometry.scaling(1 / size, 1 / size)
@@ -144,13 +140,28 @@ class Cascade:
                 for size, x, y in crops
             ]
         )
-        ample = geometry.warp(patch, crops_from_patch, (_OVERSAMPLED, _OVERSAMPLED))
-        seen = functional.avg_pool2d(ample, 2) * 255
-        inputs = torch.cat([seen, seen.flip(-1)])
-        _, answers, _ = self.networks.onet(((inputs - 127.5) / 128).to(self.device))
-        plain, flipped = (answers.cpu().double().unflatten(1, (2, 5)).mT * _OVERSAMPLED).chunk(2)
+        seen = torch.cat([_seen(image, matrix, crop_from_patch) for matrix in patch_from_image])
+        answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
+        plain, flipped = (answers.cpu().double().reshape(-1, 2, 5).mT * _OVERSAMPLED).chunk(2)
         mirrored = torch.stack([_OVERSAMPLED - flipped[..., 0], flipped[..., 1]], dim=-1)
         # What the network calls left in the mirror is the subject's left.
         both = (plain[:, _SUBJECTS_LEFT_FIRST] + mirrored) / 2
-        image_from_crops = torch.linalg.inv(crops_from_patch @ patch_from_image)
-        return geometry.apply(image_from_crops, both).mean(0)
+        image_from_crop = torch.linalg.inv(crop_from_patch @ patch_from_image[:, None])
+        return geometry.apply(image_from_crop, both.reshape(-1, len(crops), 5, 2)).mean(1)
+
+
+def _upright(x: float, y: float, side: float, angle: float) -> Tensor:
+    """Return ``patch_from_image`` of the square about (x, y) that is turned by an angle."""
+    return (
+        geometry.translation(_PATCH / 2, _PATCH / 2)
+        @ geometry.scaling(_OVERSAMPLED / side, _OVERSAMPLED / side)
+        @ geometry.rotation(-angle)
+        @ geometry.translation(-x, -y)
+    )
+
+
+def _seen(image: Tensor, patch_from_image: Tensor, crop_from_patch: Tensor) -> Tensor:
+    """Return the (C, 3, 48, 48) crops of a patch, in [0, 255]."""
+    patch = geometry.warp_photo(image, patch_from_image, (_PATCH, _PATCH))
+    ample = geometry.warp(patch, crop_from_patch, (_OVERSAMPLED, _OVERSAMPLED))
+    return functional.avg_pool2d(ample, 2) * 255

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -186,14 +187,24 @@ class Identity(_GatedSelector):
             return [Choice(None, reason=NOTHING_FOUND) for _ in observations]
         needed = self._threshold(observations)
         faces = _identity.gather(observations)
+
+        gate, first = self.facing_forward, faces.first.tolist()
+        passing = [] if gate is None else _identity.facing(observations, gate.min_ratio).tolist()
+
+        @cache
+        def reason_against(photo: int, index: int) -> str | None:
+            if gate is None or passing[first[photo] + index]:
+                return None
+            return gate.reason_against(observations[photo].detections.subject(index))
+
         if not faces.usable.any():
             ranking: list[_identity.Best | None] = [None] * len(observations)
         else:
             person = self._find(observations, faces, needed)
-            ranking = _identity.rank(faces, self._centre(observations, faces, person))
+            ranking = _identity.rank(faces, self._centre(faces, person, reason_against))
         return [
-            self._choose(seen, best, needed)
-            for seen, best in zip(observations, ranking, strict=True)
+            self._choose(seen, best, needed, partial(reason_against, photo))
+            for photo, (seen, best) in enumerate(zip(observations, ranking, strict=True))
         ]
 
     def _find(
@@ -225,22 +236,34 @@ class Identity(_GatedSelector):
         return persons[0]
 
     def _centre(
-        self, observations: Sequence[Observation], faces: _identity.Faces, person: _identity.Person
+        self,
+        faces: _identity.Faces,
+        person: _identity.Person,
+        reason_against: Callable[[int, int], str | None],
     ) -> Tensor:
         """Return the mean of the person's faces, of those facing forward if there are enough."""
         from alignimation_subject import _identity
 
-        forward = []
-        for face in person.members.tolist():
-            photo, index = faces.index(face)
-            subject = observations[photo].detections.subject(index)
-            if self._reason_against(subject) is None:
-                forward.append(face)
+        photos = faces.photos[person.members]
+        indices = person.members - faces.first[photos]
+        forward = [
+            face
+            for face, photo, index in zip(
+                person.members.tolist(), photos.tolist(), indices.tolist(), strict=True
+            )
+            if reason_against(photo, index) is None
+        ]
         if len(forward) < 3 or len(forward) == len(person.members):
             return person.centre
         return _identity.mean(faces, forward)
 
-    def _choose(self, seen: Observation, best: _identity.Best | None, needed: float) -> Choice:
+    def _choose(
+        self,
+        seen: Observation,
+        best: _identity.Best | None,
+        needed: float,
+        reason_against: Callable[[int], str | None],
+    ) -> Choice:
         if best is None:
             found = len(seen.detections) > 0
             return Choice(
@@ -255,7 +278,7 @@ class Identity(_GatedSelector):
             texts = _apart(best.similarity, best.runner_up)
             reason = f"two here are too alike to tell: similarity {texts[0]} and {texts[1]}"
         else:
-            reason = self._reason_against(seen.detections.subject(best.index))
+            reason = reason_against(best.index)
         return Choice(None if reason else best.index, reason, best.similarity)
 
     def _threshold(self, observations: Sequence[Observation]) -> float:

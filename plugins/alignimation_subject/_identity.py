@@ -113,8 +113,11 @@ def gather(observations: Sequence[Observation]) -> Faces:
     table = torch.cat(vectors).detach().cpu().float()
     lengths = table.norm(dim=1, keepdim=True)
     usable = (lengths > 0) & lengths.isfinite()
+    table /= lengths
+    if not usable.all():
+        table = torch.where(usable, table, 0.0)
     return Faces(
-        vectors=torch.where(usable, table / lengths, 0.0),
+        vectors=table,
         usable=usable[:, 0],
         photos=photos,
         weights=1 / counts[photos].double(),
@@ -122,6 +125,34 @@ def gather(observations: Sequence[Observation]) -> Faces:
         boxes=boxes,
         first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
     )
+
+
+def facing(observations: Sequence[Observation], min_ratio: float) -> Tensor:
+    """Return which faces the gate surely lets pass, all at once, (F,) bool.
+
+    Where it is close, or a keypoint is missing, or photos know different ones: none for certain.
+
+    Args:
+        observations: all photos, with at least one detection.
+        min_ratio: of ``FacingForward``.
+    """
+    found = [seen.detections for seen in observations if len(seen.detections)]
+    names = found[0].keypoint_names
+    nothing = torch.zeros(sum(map(len, found)), dtype=torch.bool)
+    if not {"nose", "left_eye", "right_eye"} <= set(names) or any(
+        seen.keypoints is None or seen.keypoint_names != names for seen in found
+    ):
+        return nothing
+    points = torch.cat([seen.keypoints for seen in found if seen.keypoints is not None]).double()
+    scores = [seen.keypoint_scores for seen in found if seen.keypoint_scores is not None]
+    passing = (torch.cat(scores) > 0).all(1)
+    nose = points[:, names.index("nose")]
+    for ends in (("left_eye", "right_eye"), ("mouth_left", "mouth_right")):
+        if set(ends) <= set(names):
+            left, right = ((points[:, names.index(end)] - nose).norm(dim=1) for end in ends)
+            even = torch.minimum(left, right) / torch.maximum(left, right)
+            passing &= even >= min_ratio + ROUNDING
+    return passing
 
 
 def find_persons(faces: Faces, needed: float) -> list[Person]:
@@ -171,7 +202,9 @@ def grow(faces: Faces, seed: int, needed: float) -> Person:
 
 def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
     """Return the weighted mean of some faces, (D,) float32 of unit length."""
-    total = faces.weights[members] @ faces.vectors[members].double()
+    total = torch.zeros(faces.vectors.shape[1], dtype=torch.float64)
+    for some in torch.split(torch.as_tensor(members), 512):  # few enough to stay in the cache
+        total += faces.weights[some] @ faces.vectors[some].double()
     return torch.nn.functional.normalize(total, dim=0).float()
 
 
@@ -203,12 +236,13 @@ def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
 def _company(faces: Faces, candidates: Tensor, needed: float) -> Tensor:
     """Return the weighted number of similar faces in other photos, (C,) float32."""
     company = torch.zeros(len(candidates))
+    vectors, photos = faces.vectors[candidates], faces.photos[candidates, None]
     chunk = 4096  # bounds the table of similarities to 8 MiB
     for start in range(0, len(faces.photos), chunk):
         some = slice(start, start + chunk)
-        similar = faces.vectors[candidates] @ faces.vectors[some].T >= needed
+        similar = vectors @ faces.vectors[some].T >= needed
         similar &= faces.usable[some]
-        similar &= faces.photos[candidates, None] != faces.photos[some]
+        similar &= photos != faces.photos[some]
         company += similar.float() @ faces.weights[some].float()
     return company
 

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, geometry, run
 from alignimation_core.background import matte_of, replaced, unusable
+from alignimation_core.executor import Threads
+from alignimation_core.frames import fill, frames
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord
-from alignimation_core.rendering import fill, frames
 from alignimation_core.settings import CanvasOptions
 
 SIZE = (320, 384)
@@ -261,7 +262,7 @@ def test_most_of_a_portraits_matte_comes_back_from_28_by_28_cells():
     painted = np.asarray(Image.open(EXAMPLES / "quickstart" / "astronaut_matte.png"))
     true = torch.from_numpy(painted / np.float32(255))
     size, twice = (1024, 1024), geometry.scaling(2, 2)
-    image = geometry.warp_photo(portrait, twice, size)[:3]
+    image = geometry.warp_photo(portrait, twice, size)
     wanted = geometry.warp(true[None], twice, size)[0]
     at = band(wanted, 40)
     for shift, bound in (((0.0, 0.0), 0.02), ((0.25, -0.25), 0.035)):
@@ -297,7 +298,8 @@ def entry(tmp_path):
 def frame_of(entry, mask, **options):
     canvas = Canvas(*SIZE, alpha=options.get("background") == "remove")
     shifted = geometry.translation(12.5, -7.25)
-    (frame,) = frames([(entry, subject(mask), shifted)], canvas, CanvasOptions(**options))
+    entry.record.canvas_from_photo = geometry.as_rows(shifted)
+    (frame,) = frames([(entry, subject(mask))], canvas, CanvasOptions(**options), Threads(1))
     return frame.image
 
 

@@ -280,10 +280,10 @@ import alignimation_discs as discs
 from alignimation_core import hookimpl
 
 
-def wait(sign):
+def wait(sign, seconds):
     """Say that the run is in the middle, and stay there."""
     Path(sign).touch()
-    time.sleep(60)
+    time.sleep(seconds)
 
 
 class SlowBlobs(discs.Blobs):
@@ -293,18 +293,18 @@ class SlowBlobs(discs.Blobs):
     sign: str = ""
 
     def detect(self, images):
-        wait(self.sign)
+        wait(self.sign, 60)
 
 
 class SlowWriter(discs.ArrayWriter):
     def write(self, frame):
         super().write(frame)
         if frame.index == 2:
-            wait(self.sign)
+            wait(self.sign, 3)
 
 
 class SlowArray(discs.Array):
-    """Never ends."""
+    """Takes its time: a frame that is being written is finished before the run ends."""
 
     name: ClassVar[str] = "slow-array"
     sign: str = ""
@@ -351,7 +351,7 @@ def test_stopping_leaves_old_outputs_and_nothing_half_written(
         [
             sys.executable,
             "-c",
-            "import sys; from alignimation_core.cli import main; sys.exit(main())",
+            "from alignimation_core.cli import command; command()",
             path,
         ],
         stdout=subprocess.PIPE,

@@ -25,7 +25,7 @@ from alignimation_core import (
     Writer,
     run,
 )
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.settings import CanvasOptions, ExecutorOptions
 from alignimation_core.weights import Weights
 
 PHOTO_KEYS = [
@@ -381,7 +381,7 @@ def test_when_all_photos_disappear_nothing_is_written(tmp_path, recipe, photos, 
 
     with pytest.raises(AlignimationError, match=r"^no photo could be read again to render it$"):
         run(replace(recipe, transform_model=Vanishing()))
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["run.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".alignimation", "run.json"]
     assert written()["summary"]["failed"] == 4
 
 
@@ -455,7 +455,8 @@ def test_old_outputs_stay_until_new_ones_are_finished(tmp_path, recipe, photos, 
     with pytest.raises(AlignimationError):
         run(replace(recipe, renderers=[breaking(discs, "close")(path="frames.npy")]))
     assert (tmp_path / "out" / "frames.npy").read_bytes() == before
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames.npy", "run.json"]
+    left = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert left == [".alignimation", "frames.npy", "run.json"]
 
 
 # stages of others that do wrong: named with the photo, and the others go on
@@ -859,7 +860,7 @@ def test_a_renderer_that_does_wrong_harms_no_other(
     for name in ("a.npy", "c.npy"):
         assert len(np.load(tmp_path / "out" / name)) == 4
     left = {path.name for path in (tmp_path / "out").iterdir()} - {"b.npy"}
-    assert left == {"a.npy", "c.npy", "run.json"}
+    assert left == {".alignimation", "a.npy", "c.npy", "run.json"}
     assert (tmp_path / "out" / "b.npy").exists() == (at == "type")
 
 
@@ -937,14 +938,14 @@ def most_alive(tmp_path, recipe, discs, count):
     warps = [discs.placed(30 + i % 5, 24, math.radians(i % 13)) for i in range(count)]
     discs.series(folder, warps)
     stages = {"detector": Counting(), "renderers": [Nothing()], "photos": [str(folder)]}
-    assert run(replace(recipe, **stages)).summary["used"] == count
+    two = ExecutorOptions(workers=2)
+    assert run(replace(recipe, executor=two, **stages)).summary["used"] == count
     assert len(images) == len(frames) == count
     return most
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, recipe, discs):
-    few = most_alive(tmp_path, recipe, discs, 20)
-    many = most_alive(tmp_path, recipe, discs, 60)
-    assert many == few
-    assert many["images"] <= 16
-    assert many["frames"] <= 2
+    for count in (20, 60):
+        most = most_alive(tmp_path, recipe, discs, count)
+        assert most["images"] <= 2 * 4  # two workers with a batch each
+        assert most["frames"] <= 3

@@ -134,16 +134,16 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        ({"photos": None}, "recipe: photos: is empty; give a value (folder, glob or list of them"),
+        ({"photos": None}, "recipe: photos: is empty; give a value (folder, glob, address (s3"),
         (
             {"photos": []},
-            "recipe: photos: should not be empty (folder, glob or list of them, relative",
+            "recipe: photos: should not be empty (folder, glob, address (s3://...)",
         ),
-        ({"photos": {}}, "recipe: photos: should be a valid list, got {} (folder, glob or list of"),
-        ({"output": ""}, "recipe: output: should not be empty (folder for all results)"),
+        ({"photos": {}}, "recipe: photos: should be a valid list, got {} (folder, glob, address"),
+        ({"output": ""}, "recipe: output: should not be empty (folder or address (s3://...) for"),
         (
             {"output": []},
-            "recipe: output: should be a valid string, got [] (folder for all results",
+            "recipe: output: should be a valid string, got [] (folder or address (s3://...)",
         ),
         ({"detector": None}, "recipe: detector: is empty; give a value (finds what could be the"),
         (
@@ -262,27 +262,33 @@ EMPTY = "is empty; give a value or leave the line out"
         (
             "output: 2024",
             "output",
-            "should be text, got 2024; put it in quotes: '2024' (folder for all results)",
+            (
+                "should be text, got 2024; put it in quotes: '2024' (folder or address (s3://...) "
+                "for all results)"
+            ),
         ),
         (
             "output: 2020-01-01",
             "output",
             (
-                "should be text, got 2020-01-01; put it in quotes: '2020-01-01' (folder for all "
-                "results)"
+                "should be text, got 2020-01-01; put it in quotes: '2020-01-01' (folder or "
+                "address (s3://...) for all results)"
             ),
         ),
         (
             "output: no",
             "output",
-            "should be text, got False; put it in quotes (folder for all results)",
+            (
+                "should be text, got False; put it in quotes (folder or address (s3://...) for all "
+                "results)"
+            ),
         ),
         (
             "photos: 2024",
             "photos",
             (
-                "should be text, got 2024; put it in quotes: '2024' (folder, glob or list of them, "
-                "relative to the recipe)"
+                "should be text, got 2024; put it in quotes: '2024' (folder, glob, address "
+                "(s3://...) or list of them, relative to the recipe)"
             ),
         ),
         (
@@ -315,8 +321,8 @@ def test_a_slip_of_yaml_is_told_with_what_to_write(tmp_path, text, field, messag
 def test_what_is_required_is_said(tmp_path):
     assert faults("seed: 1\n", tmp_path) == [
         (
-            "recipe.yaml:1: photos: this is required (folder, glob or list of them, relative to "
-            "the recipe)"
+            "recipe.yaml:1: photos: this is required (folder, glob, address (s3://...) or list of "
+            "them, relative to the recipe)"
         ),
         "recipe.yaml:1: detector: this is required (finds what could be the subject)",
     ]

@@ -1,5 +1,9 @@
 """The detector ``mtcnn`` on two real portraits, with its bundled weights."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import facenet_pytorch
 import imageio.v3 as iio
 import matplotlib.cbook
 import pytest
@@ -39,6 +43,11 @@ def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
 def error(points: torch.Tensor, truth: torch.Tensor) -> float:
     """Return the largest distance in percent of the eye distance."""
     return float((points - truth).norm(dim=-1).max() / (truth[0] - truth[1]).norm() * 100)
+
+
+def assert_same_to_the_bit(found, wanted):
+    for name in ("boxes", "scores", "keypoints"):
+        assert torch.equal(getattr(found, name), getattr(wanted, name))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +94,7 @@ def test_points_follow_the_photo_to_a_fraction_of_a_pixel(detector):
     for i, scale in enumerate(scales.tolist()):
         new_from_old = geometry.translation(0.37 * i, 5 - 0.61 * i) @ geometry.scaling(scale, scale)
         size = (round(600 * scale), round(512 * scale))
-        moved = geometry.warp_photo(portrait, new_from_old, size, padding="zeros")[:3]
+        moved = geometry.warp_photo(portrait, new_from_old, size)
         (found,) = detector.detect([(moved * 255).round().byte()])
         points.append(geometry.apply(new_from_old.inverse(), found.keypoints[0].double()))
     seen = torch.stack(points)
@@ -117,10 +126,57 @@ def test_images_of_different_sizes_in_one_call_equal_one_by_one(detector):
     together = detector.detect(images)
     for image, found in zip(images, together, strict=True):
         (alone,) = detector.detect([image])
-        for name in ("boxes", "scores", "keypoints"):
-            assert torch.equal(getattr(found, name), getattr(alone, name))
+        assert_same_to_the_bit(found, alone)
     assert [len(found) for found in together] == [1, 1, 1, 0]
     assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("portrait", [astronaut, hopper])
+@pytest.mark.parametrize("factor", [0.4, 1.0])
+def test_boxes_and_scores_are_those_of_facenet_pytorch(portrait, factor):
+    image = resized(portrait(), factor)
+    (found,) = MTCNN(min_face=20, score_threshold=0.5).detect([image])
+    wheel = facenet_pytorch.MTCNN(
+        min_face_size=20, thresholds=[0.6, 0.7, 0.5], select_largest=False, device="cpu"
+    )
+    boxes, scores = wheel.detect(image.permute(1, 2, 0))
+    large = (boxes[:, 2:] - boxes[:, :2]).max(1) >= 20
+    assert len(found) == large.sum() > 0
+    boxes = torch.from_numpy(boxes[large].astype("float32"))
+    scores = torch.from_numpy(scores[large].astype("float32"))
+    assert torch.allclose(found.boxes, boxes, atol=0.01)
+    assert torch.allclose(found.scores, scores, atol=1e-4)
+
+
+def test_the_number_of_threads_changes_no_bit(detector):
+    images = [astronaut(), hopper(), resized(hopper(), 0.4)]
+    before, answers = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            answers.append(detector.detect(images))
+    finally:
+        torch.set_num_threads(before)
+    for others in answers[1:]:
+        for found, wanted in zip(others, answers[0], strict=True):
+            assert_same_to_the_bit(found, wanted)
+
+
+def test_four_threads_at_once_find_what_one_finds_after_the_other(detector):
+    images = [resized(portrait(), size) for size in (0.6, 0.9) for portrait in (astronaut, hopper)]
+    wanted = [detector.detect([image])[0] for image in images]
+    shared, together = MTCNN(), threading.Barrier(4)
+
+    def detect(image):
+        together.wait()
+        return shared.detect([image]), shared.network
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(detect, images))
+    for (found, network), alone in zip(answers, wanted, strict=True):
+        assert network is shared.network
+        for each in found:
+            assert_same_to_the_bit(each, alone)
 
 
 def test_a_second_detector_answers_the_same(detector):
@@ -173,7 +229,9 @@ def test_score_threshold_leaves_out_doubtful_faces():
 
 def test_it_says_what_it_gives_and_what_it_looks_at():
     assert MTCNN().provides() == {"keypoints", *(f"keypoints.{name}" for name in NAMES)}
-    assert MTCNN(max_side=800).input_side() == 800
+    assert MTCNN(max_side=800).input_side() == 760
+    assert MTCNN().input_side() <= 1000  # a quarter of 4000 pixels
+    assert MTCNN.parallel
     assert MTCNN().weights_needed() == ()
 
 

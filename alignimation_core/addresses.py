@@ -1,0 +1,232 @@
+"""Addresses such as ``s3://bucket/photos/``: told from local paths, opened, listed, and explained.
+
+An address is whatever fsspec reads, as universal_pathlib's ``UPath``; both are imported only when
+there is an address. ``file://`` is another spelling of a local path, and no address.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Container, Iterable
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from alignimation_core.errors import in_one_line
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+File: TypeAlias = "Path | UPath"
+"""A local file, or one at an address."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more: C: is a drive
+_CONTENT = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum", "crc32c")
+"""Where file systems keep what changes with a file's content, in fsspec's ``info``."""
+_MAGIC = re.compile(r"[*?[]")
+_listed: dict[UPath, str | None] = {}
+"""The versions of files by the last listing; a file system looks through all of it for each."""
+
+
+class AddressError(Exception):
+    """An address cannot be used; the text is the reason and what to do, without the address."""
+
+
+def plain(text: str) -> str:
+    """Return the path in a ``file://`` address (nothing in it is decoded), other text as it is."""
+    match = re.match(r"(?:file|local)://(.*)", text, re.IGNORECASE | re.DOTALL)
+    return re.sub(r"^/(?=[A-Za-z]:)", "", match[1]) if match else text
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address: a scheme, ``://`` and the rest."""
+    return _SCHEME.match(text) is not None
+
+
+def at(text: str) -> UPath:
+    """Return the place at an address; nothing is asked of its server.
+
+    Raises:
+        AddressError: a package is missing, fsspec knows no such scheme, or the address holds a
+            password.
+    """
+    match = _SCHEME.match(text)
+    assert match is not None
+    scheme = match[1].lower()
+    try:
+        from upath import UPath
+    except ImportError:
+        raise AddressError(
+            "addresses need one more package: pip install 'alignimation[remote]'"
+        ) from None
+    _require(scheme)
+    try:
+        place = UPath(scheme + text[len(scheme) :])
+        secret = {"password", "secret", "token"} & place.storage_options.keys()
+    except Exception as error:  # whatever a file system makes of an address
+        raise AddressError(f"this is no address of {scheme}: {in_one_line(error)}") from error
+    if secret:
+        raise AddressError(
+            "a recipe must hold no password; put it into fsspec's configuration (~/.config/fsspec/)"
+        )
+    return place
+
+
+def _require(scheme: str) -> None:
+    """Raise unless fsspec has a scheme and the package that it stands on."""
+    from fsspec import available_protocols, get_filesystem_class
+    from fsspec.registry import known_implementations
+
+    if scheme not in available_protocols():
+        near = difflib.get_close_matches(scheme, available_protocols(), n=1)
+        hint = f"did you mean {near[0]}://?" if near else "known are s3://, gs://, az:// and others"
+        raise AddressError(f"fsspec knows no {scheme}://; {hint}")
+    try:
+        get_filesystem_class(scheme)
+    except ImportError as error:
+        package = known_implementations.get(scheme, {}).get("class", "").partition(".")[0]
+        if package and package != "fsspec":
+            what = f"{scheme}:// needs one more package: pip install {package}"
+        else:
+            what = f"{scheme}:// needs one more package"
+        cause = error.__cause__ or error
+        raise AddressError(f"{what} ({in_one_line(cause)})") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return what a file system's error means, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, PermissionError):
+        text = " ".join(str(error).split()) or "no reason given"
+        return f"access is denied ({text}); check your credentials and what they allow"
+    return (
+        f"access failed ({in_one_line(error)}); check the network and your credentials, and try "
+        "again"
+    )
+
+
+def look(place: UPath, path: str | None = None) -> dict[str, Any] | None:
+    """Return what a file system knows of a place, or of another path in it; None if there is none.
+
+    Raises:
+        Exception: whatever the file system raises where it cannot say.
+    """
+    try:
+        info: dict[str, Any] = place.fs.info(place.path if path is None else path)
+    except FileNotFoundError:
+        return None
+    return info
+
+
+def missing_bucket(place: UPath) -> str | None:
+    """Return why nothing can be at a place: there is no such bucket; None if that is not known."""
+    if not place.fs.async_impl or "://" in place.path:  # no object store, but folders or HTTP
+        return None
+    bucket = place.path.partition("/")[0]
+    try:
+        found = look(place, bucket)
+    except Exception:  # who may use what is in a bucket may not always ask for the bucket itself
+        return None
+    return None if found else f"there is no bucket {bucket}; make it, or correct the address"
+
+
+def find(place: UPath, suffixes: Container[str]) -> tuple[list[UPath], str | None]:
+    """List the photos in a folder with its sub-folders, the matches of a glob, or one file.
+
+    Hidden files, and files in hidden folders that the glob does not name, are left out.
+
+    Args:
+        place: the folder, glob or file.
+        suffixes: what counts as a photo in a folder, in lower case.
+
+    Returns:
+        The files; and, if there are none, why, which is left to say for a folder without photos.
+
+    Raises:
+        AddressError: the place cannot be listed.
+    """
+    why = None
+    try:
+        place.fs.invalidate_cache()
+        info = look(place)
+        found: dict[str, dict[str, Any]] = {}
+        if info is not None and info["type"] != "directory":
+            _listed[place] = _version(info)
+            return [place], None
+        if info is not None:
+            found = place.fs.find(place.path, detail=True)
+            names = _visible(found, place.path)
+            names = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+        elif _MAGIC.search(place.path):
+            found = place.fs.glob(place.path, detail=True)
+            files = (name for name, each in found.items() if each["type"] != "directory")
+            names, why = _visible(files, place.path), f"no file matches {place}"
+        else:
+            names, why = [], f"{place} does not exist"
+        if not names:
+            why = missing_bucket(place) or why
+    except Exception as error:  # backends raise their own, such as botocore's
+        raise AddressError(reason(error)) from error
+    paths = {name: _sibling(place, name) for name in names}
+    _listed.update((path, _version(found[name])) for name, path in paths.items())
+    return list(paths.values()), None if paths else why
+
+
+def _visible(names: Iterable[str], root: str) -> list[str]:
+    """Return the files that are not hidden below a folder, or below the fixed part of a glob."""
+    named = _parts(root)
+    fixed = next((i for i, part in enumerate(named) if _MAGIC.search(part)), len(named))
+    visible = []
+    for name in names:
+        *folders, last = _parts(name)[fixed:]
+        hidden = [part for part in folders if part.startswith(".") and part not in named[fixed:]]
+        if not name.endswith("/") and not hidden and not last.startswith("."):
+            visible.append(name)
+    return visible
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _sibling(place: UPath, path: str) -> UPath:
+    """Return another path of the same file system."""
+    return type(place)(path, protocol=place.protocol, **place.storage_options)
+
+
+def modified(path: UPath) -> datetime | None:
+    """Return when a file was last written; None where its file system does not say.
+
+    Raises:
+        Exception: whatever the file system raises where it cannot say.
+    """
+    try:
+        time = path.fs.modified(path.path)
+        return time if isinstance(time, datetime) else None
+    except NotImplementedError:
+        seconds = path.stat().st_mtime
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def stamp(path: UPath) -> str | None:
+    """Return a text that changes with the file, from what its file system says of it.
+
+    An ETag or checksum where there is one, else size and time; None without either, or where the
+    file system does not answer. What the last ``find`` was told of the file is not asked again.
+    """
+    if known := _listed.get(path):
+        return known
+    try:
+        info = path.fs.info(path.path)
+        version = _version(info)
+        time = None if version else modified(path)
+    except Exception:  # whoever reads the file will be told why it cannot be read
+        return None
+    return version or (f"{info.get('size')} {time.isoformat()}" if time else None)
+
+
+def _version(info: dict[str, Any]) -> str | None:
+    key = next((key for key in _CONTENT if info.get(key)), None)
+    return f"{info.get('size')} {key} {info[key]}" if key else None

@@ -1,0 +1,159 @@
+"""Aligned photos -> frames: decoded at the scale needed, sampled where the canvas shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from PIL import ImageColor
+from torch import Tensor
+from torch.nn import functional
+
+from alignimation_core import background, geometry, photos
+from alignimation_core.data import Canvas, Frame, Photo, Subject
+from alignimation_core.errors import PhotoError
+from alignimation_core.executor import Executor, Lost
+from alignimation_core.mask import Mask
+from alignimation_core.observations import Entry
+from alignimation_core.settings import CanvasOptions
+
+Placed = tuple[Entry, Subject]
+"""A photo, of which the record has ``canvas_from_photo``, and its subject in full-size pixels."""
+
+
+def frames(
+    placed: Sequence[Placed], canvas: Canvas, options: CanvasOptions, executor: Executor
+) -> Iterator[Frame | None]:
+    """Yield the aligned photos one by one; None for one that cannot be read any more.
+
+    Args:
+        placed: photos with their subjects, in order.
+        canvas: the rectangle to show.
+        options: what fills it beyond a photo and behind the subject.
+        executor: where photos are decoded and warped, a bounded number ahead.
+    """
+    kept = options.background == "keep"
+    items = (
+        [Placement(entry.photo, _placing(entry), None if kept else subject.mask)]
+        for entry, subject in placed
+    )
+    work = Warp((canvas.height, canvas.width), options.border, options.background)
+    index = 0
+    for (entry, _), (image,) in zip(placed, executor.map(work, items), strict=True):
+        if isinstance(image, Tensor):
+            yield Frame(image, index, entry.photo)
+            index += 1
+        else:
+            stage = "renderer" if isinstance(image, Lost) else "photos"
+            entry.record.fail(stage, image.reason)
+            yield None
+
+
+def _placing(entry: Entry) -> Tensor:
+    assert entry.record.canvas_from_photo is not None
+    return geometry.as_tensor(entry.record.canvas_from_photo)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """One photo to be warped.
+
+    Attributes:
+        photo: its facts.
+        canvas_from_photo: (3, 3).
+        mask: of its subject in full-size pixels, where the background is replaced.
+    """
+
+    photo: Photo
+    canvas_from_photo: Tensor
+    mask: Mask | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """Decodes photos, each no larger than the canvas needs, and warps them onto it.
+
+    Attributes:
+        size: (height, width) of the canvas.
+        border: ``blur``, ``mirror``, ``edge`` or a colour.
+        background: ``keep``, ``remove``, ``blur`` or a colour.
+    """
+
+    size: tuple[int, int]
+    border: str
+    background: str
+
+    def __call__(self, placements: list[Placement]) -> list[Tensor | PhotoError]:
+        """Return (3 or 4, height, width) uint8 of each photo, or why it cannot be read."""
+        return [self._frame(placement) for placement in placements]
+
+    def _frame(self, placement: Placement) -> Tensor | PhotoError:
+        photo, canvas_from_photo = placement.photo, placement.canvas_from_photo
+        try:
+            picture = photos.load(photo.path, _long_side(photo, canvas_from_photo))
+        except PhotoError as error:
+            return error
+        photo_from_picture = geometry.scaling(
+            photo.width / picture.shape[-1], photo.height / picture.shape[-2]
+        )
+        image = fill(picture, canvas_from_photo @ photo_from_picture, self.size, self.border)
+        if placement.mask is not None:
+            image = background.replaced(
+                image,
+                placement.mask,
+                (photo.height, photo.width),
+                canvas_from_photo,
+                self.background,
+            )
+        return image.mul_(255).round_().byte()
+
+
+def _long_side(photo: Photo, canvas_from_photo: Tensor) -> int:
+    scale = float(geometry.scale_of(canvas_from_photo))
+    return round(max(photo.height, photo.width) * min(1.0, scale))
+
+
+def fill(
+    picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int], border: str
+) -> Tensor:
+    """Warp a picture onto the canvas and fill what it does not cover.
+
+    Args:
+        picture: (3, h, w) uint8.
+        canvas_from_picture: (3, 3).
+        size: (height, width) of the canvas.
+        border: ``blur``, ``mirror``, ``edge`` or a colour.
+
+    Returns:
+        (3, height, width) float32 in [0, 1].
+    """
+    padding: Literal["border", "reflection"] = "reflection" if border == "mirror" else "border"
+    colour = geometry.warp_photo(picture, canvas_from_picture, size, padding=padding)
+    if border in ("edge", "mirror"):
+        return colour
+    height, width = picture.shape[-2:]
+    cover = geometry.cover((height, width), canvas_from_picture, size)
+    if float(cover.min()) == 1:
+        return colour
+    if border == "blur":
+        beyond = _blurred(picture, canvas_from_picture, size)
+    else:
+        rgb = ImageColor.getrgb(border)[:3]
+        beyond = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
+    return colour.mul_(cover).add_(beyond * (1 - cover))
+
+
+def _blurred(picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the picture continued beyond its border and blurred, (3, height, width) float32."""
+    small = (max(8, size[0] // 16), max(8, size[1] // 16))
+    shrink = geometry.scaling(small[1] / size[1], small[0] / size[0])
+    beyond = geometry.warp_photo(picture, shrink @ canvas_from_picture, small)
+    for _ in range(3):
+        beyond = functional.avg_pool2d(
+            functional.pad(beyond[None], (2, 2, 2, 2), mode="replicate"), 5, stride=1
+        )[0]
+    return functional.interpolate(beyond[None], size, mode="bicubic", align_corners=False)[0].clamp(
+        0, 1
+    )

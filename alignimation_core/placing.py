@@ -1,0 +1,89 @@
+"""Where every photo lies on the canvas, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from alignimation_core import geometry
+from alignimation_core.alignment import Chosen
+from alignimation_core.data import Canvas, Subject
+
+
+def place(
+    aligned: Sequence[Chosen], reference: Chosen, canvas: Canvas, canvas_from_reference: Tensor
+) -> None:
+    """Write into the photos' records how they come onto the canvas, and that they are used.
+
+    Args:
+        aligned: the photos, with their transforms to the reference; one at least.
+        reference: what they were aligned on.
+        canvas: the canvas.
+        canvas_from_reference: (3, 3) float64.
+    """
+    width = reference.entry.photo.width
+    ratio = torch.tensor([width / item.entry.photo.width for item in aligned], dtype=torch.float64)
+    resized = torch.diag_embed(torch.stack([ratio, ratio, torch.ones_like(ratio)], 1))
+    placed = canvas_from_reference @ torch.stack([a.reference_from_photo for a in aligned])
+    residuals = Residuals(reference.subject, canvas_from_reference, canvas.height)
+    points = residuals.common([item.subject for item in aligned])
+    columns = zip(
+        aligned,
+        placed.tolist(),
+        residuals.of(points, placed),
+        residuals.of(points, canvas_from_reference @ resized),
+        strict=True,
+    )
+    for item, (across, down, depth), after, before in columns:
+        record = item.entry.record
+        record.canvas_from_photo = tuple(across), tuple(down), tuple(depth)
+        record.residual, record.residual_before = after, before
+        record.use()
+
+
+class Residuals:
+    """RMS distances of subjects' keypoints from a reference's, in percent of the canvas height.
+
+    Args:
+        reference: the subject that the others are compared with.
+        canvas_from_reference: (3, 3) float64, of its photo.
+        height: of the canvas, pixels.
+    """
+
+    def __init__(self, reference: Subject, canvas_from_reference: Tensor, height: int) -> None:
+        self._names, self._height = list(reference.keypoints), height
+        goal = torch.tensor(list(reference.keypoints.values()), dtype=torch.float64)
+        self._goal = geometry.apply(canvas_from_reference, goal.reshape(-1, 2))
+
+    def common(self, subjects: Sequence[Subject]) -> tuple[Tensor, Tensor]:
+        """Return the reference's P keypoints of N subjects.
+
+        Returns:
+            (N, P, 2) float64, in the photos' pixels; and (N, P) bool, whether they were found.
+        """
+        missing = torch.nan, torch.nan
+        every = [subject.keypoints for subject in subjects]
+        places = [
+            side for points in every for name in self._names for side in points.get(name, missing)
+        ]
+        found = [name in points for points in every for name in self._names]
+        shape = len(subjects), len(self._names)
+        return (
+            torch.tensor(places, dtype=torch.float64).reshape(*shape, 2),
+            torch.tensor(found, dtype=torch.bool).reshape(shape),
+        )
+
+    def of(self, points: tuple[Tensor, Tensor], canvas_from_photo: Tensor) -> list[float | None]:
+        """Return N residuals; None without a common keypoint.
+
+        Args:
+            points: what ``common`` gave.
+            canvas_from_photo: (N, 3, 3) float64.
+        """
+        places, found = points
+        squares = (geometry.apply(canvas_from_photo, places) - self._goal).square().sum(2)
+        mean = squares.where(found, 0.0).sum(1) / found.sum(1)
+        percent = (100 * mean.sqrt() / self._height).tolist()
+        return [round(value, 4) if value < torch.inf else None for value in percent]

@@ -1,0 +1,160 @@
+"""What runs on the nodes of a Ray cluster.
+
+The module's code travels to the nodes, so that a node that lacks this package, or has another
+version of it, can say so. It therefore imports nothing but the standard library at its top.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+Reply = tuple[Literal["answers", "raised", "unfit"], Any]
+"""How it went: the answers, the exception that the work raised, or why this node cannot do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a worker lives.
+
+    Attributes:
+        node: Ray's id of its node, hex.
+        address: the node's IP address.
+        log: the file on that node in which the process says why it crashes, if known.
+    """
+
+    node: str
+    address: str
+    log: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A work as it travels.
+
+    Attributes:
+        versions: version by distribution of all that the work needs.
+        load: the pickled work and its stages, each as (kind, stage, fingerprint).
+    """
+
+    versions: dict[str, str]
+    load: bytes
+
+
+class Worker:
+    """A process that keeps one work, with the networks that it has loaded, and does it."""
+
+    def __init__(self) -> None:
+        self._work: Callable[[list[Any]], list[Any]] | None = None
+
+    def home(self) -> Home:
+        """Say where it is."""
+        import ray
+
+        try:
+            log = str(Path("/proc/self/fd/2").readlink())
+        except OSError:  # there is no /proc beside Linux
+            log = None
+        address = ray.util.get_node_ip_address()
+        return Home(ray.get_runtime_context().get_node_id(), address, log)
+
+    def do(self, order: Order | None, items: bytes) -> bytes:
+        """Do the work on a batch.
+
+        Args:
+            order: the work, if it is a new one.
+            items: the pickled list of items.
+
+        Returns:
+            The pickled ``Reply``.
+        """
+        try:
+            if order is not None:
+                self._work = None  # its networks leave before others are loaded
+                unfit = self._take(order)
+                if unfit:
+                    return pickle.dumps(("unfit", unfit))
+            assert self._work is not None
+            return pickle.dumps(("answers", self._work(pickle.loads(items))))  # noqa: S301
+        except BaseException as error:  # whatever the work raises is the driver's to handle
+            return _raised(error)
+
+    def _take(self, order: Order) -> str | None:
+        """Keep a new work; return what is wrong with this node for it, if anything is."""
+        for distribution, version in order.versions.items():
+            unfit = _unlike(distribution, version)
+            if unfit:
+                return unfit
+        import torch
+
+        torch.set_num_threads(1)  # as in each thread of the local executor
+        try:
+            work, stages = pickle.loads(order.load)  # noqa: S301
+        except (ImportError, AttributeError) as error:
+            return f"cannot load what the recipe uses: {error}; install the same packages there"
+        for kind, stage, fingerprint in stages:
+            unfit = _differing(kind, stage, fingerprint)
+            if unfit:
+                return unfit
+        self._work = work
+        return None
+
+
+def _unlike(distribution: str, version: str) -> str | None:
+    """Return what is wrong with an installed distribution; None if it is of this version."""
+    try:
+        there = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        there = None
+    if there == version:
+        return None
+    has = f"has {distribution} {there}" if there else f"lacks {distribution}"
+    return f"{has}, this machine has {version}: install {distribution}=={version} there"
+
+
+def _differing(kind: str, stage: Any, fingerprint: str | None) -> str | None:
+    """Return what makes a stage's answers differ from those at the driver; None if nothing."""
+    from alignimation_core.fingerprint import fingerprint as fingerprint_here
+
+    here = fingerprint_here(kind, stage)
+    if fingerprint is None or here == fingerprint:
+        return None
+    name = f"{kind} {stage.name}"
+    if here is None:
+        return f"does not offer {name}; `alignimation-run --list` there says why"
+    facts, there = json.loads(fingerprint), json.loads(here)
+    for code, package in (("alignimation_code", "alignimation"), ("code", facts["plugin"])):
+        if facts[code] != there[code]:
+            version = metadata.version(package)
+            what = f"has other code of {package} {version} than this machine"
+            return f"{what}: install the same {package} there"
+    return f"has other files than this machine for {name}; put the same at the same path there"
+
+
+def _raised(error: BaseException) -> bytes:
+    """Pickle an exception, with a note of where it came from that ``--traceback`` shows."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        error.add_note(f"On the Ray worker:\n{trace}")
+        reply = pickle.dumps(("raised", error))
+        pickle.loads(reply)  # noqa: S301
+    except Exception:  # not every exception can travel
+        text = "".join(traceback.format_exception_only(error)).strip()
+        reply = pickle.dumps(("raised", RuntimeError(f"{text}\n{trace}")))
+    return reply
+
+
+def last_words(log: str) -> str | None:
+    """Return what a process wrote as it crashed, such as ``Segmentation fault``."""
+    try:
+        text = Path(log).read_bytes()[-100_000:].decode(errors="replace")
+    except OSError:
+        return None
+    _, found, end = text.rpartition("Fatal Python error: ")
+    return end.partition("\n")[0].strip() if found else None

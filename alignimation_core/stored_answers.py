@@ -1,0 +1,248 @@
+"""Detections and embeddings as rows of the store's file."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignimation_core.data import Detections
+from alignimation_core.database import DamageError, Database
+from alignimation_core.mask import Mask
+
+Row = Sequence[Any]
+
+
+class Known(NamedTuple):
+    """What the stages said of one photo.
+
+    Attributes:
+        detections: in the full-size upright photo's continuous pixels.
+        embeddings: (N, D) float32; None when there is no embedder, or it has not answered yet.
+    """
+
+    detections: Detections
+    embeddings: Tensor | None = None
+
+
+class Answers:
+    """What one detector and, if any, one embedder said of every photo.
+
+    Args:
+        file: the store's file.
+        detector: digest of the detector's fingerprint.
+        embedder: of the embedder's; None without one, or when its answers are not kept.
+    """
+
+    def __init__(self, file: Database, detector: str, embedder: str | None) -> None:
+        self._file, self._detector, self._embedder = file, detector, embedder
+
+    def recall(self, photos: Iterable[str]) -> dict[str, Known]:
+        """Return what is known of photos; those of which nothing is known are left out.
+
+        Raises:
+            DamageError: a row is not what was written.
+        """
+        wanted = set(photos)
+        seen = self._detections(wanted)
+        if self._embedder is None:
+            return {photo: Known(detections) for photo, detections in seen.items()}
+        vectors = self._embeddings(wanted)
+        return {
+            photo: Known(detections, vectors[photo])
+            if photo in vectors
+            else Known(_separate(detections))
+            for photo, detections in seen.items()
+        }
+
+    def keep(self, known: Mapping[str, Known]) -> None:
+        """Write answers; those that are there already stay."""
+        run = self._file.next_run()
+        for photo, (seen, vectors) in known.items():
+            ours = self._write_detections(photo, run, seen)
+            if ours and self._embedder is not None and vectors is not None:
+                row = (vectors.shape[1], _packed(vectors))
+                crc32 = checksum(len(vectors), *row)
+                number = self._insert(photo, self._embedder, len(vectors), run, crc32)
+                if number is not None:
+                    self._file.execute("INSERT INTO embeddings VALUES (?, ?, ?)", (number, *row))
+
+    def _detections(self, wanted: set[str]) -> dict[str, Detections]:
+        rows = self._file.execute(
+            "SELECT photo, id, found, crc32, boxes, scores, keypoint_names, keypoints, "
+            "keypoint_scores, has_masks FROM answers LEFT JOIN detections ON answer = id "
+            "WHERE stage = ?",
+            (self._detector,),
+        )
+        found = [row for row in rows if row[0] in wanted]
+        masks = self._masks() if any(row[-1] for row in found) else {}
+        if any(_checksum(row, masks.get(row[1], ())) != row[3] for row in found):
+            raise DamageError
+        self._file.mark("answers", (row[1] for row in found))
+        return {
+            photo: detections
+            for _, alike in groupby(sorted(found, key=_kind), _kind)
+            for photo, detections in _unpacked_detections(list(alike), masks)
+        }
+
+    def _masks(self) -> dict[int, list[Row]]:
+        masks: dict[int, list[Row]] = {}
+        for answer, *row in self._file.execute(
+            "SELECT answer, place, height, width, image_from_mask, data FROM masks "
+            "JOIN answers ON id = answer WHERE stage = ? ORDER BY answer, place",
+            (self._detector,),
+        ):
+            masks.setdefault(answer, []).append(row)
+        return masks
+
+    def _embeddings(self, wanted: set[str]) -> dict[str, Tensor]:
+        rows = self._file.execute(
+            "SELECT photo, id, found, crc32, length, vectors FROM answers "
+            "LEFT JOIN embeddings ON answer = id WHERE stage = ?",
+            (self._embedder,),
+        )
+        found = sorted((row for row in rows if row[0] in wanted), key=lambda row: row[4] or 0)
+        if any(
+            vectors is None or zlib.crc32(vectors, zlib.crc32(b"%d%d" % (count, length))) != crc32
+            for _, _, count, crc32, length, vectors in found
+        ):
+            raise DamageError
+        self._file.mark("answers", (row[1] for row in found))
+        vectors: dict[str, Tensor] = {}
+        for length, group in groupby(found, lambda row: row[4]):
+            alike = list(group)
+            each = _each([row[5] for row in alike], [row[2] for row in alike], length)
+            vectors.update(zip((row[0] for row in alike), each, strict=True))
+        return vectors
+
+    def _write_detections(self, photo: str, run: int, seen: Detections) -> bool:
+        """Return whether these are the detections that are now in the store.
+
+        Another run may have been quicker, with a last bit that differs on another device: then
+        embeddings of ours must not stand beside its detections.
+        """
+        row = (
+            _packed(seen.boxes),
+            _packed(seen.scores),
+            json.dumps(seen.keypoint_names, ensure_ascii=False),
+            None if seen.keypoints is None else _packed(seen.keypoints),
+            None if seen.keypoint_scores is None else _packed(seen.keypoint_scores),
+            int(seen.masks is not None),
+        )
+        masks = [
+            (place, mask.height, mask.width, _packed_matrix(mask), mask.data)
+            for place, mask in enumerate(seen.masks or ())
+            if mask is not None
+        ]
+        crc32 = checksum(len(seen), *row, *(part for mask in masks for part in mask))
+        number = self._insert(photo, self._detector, len(seen), run, crc32)
+        if number is None:
+            there = self._file.execute(
+                "SELECT crc32 FROM answers WHERE photo = ? AND stage = ?", (photo, self._detector)
+            ).fetchone()
+            return bool(there == (crc32,))
+        self._file.execute("INSERT INTO detections VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        self._file.execute_many(
+            "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?)", ((number, *mask) for mask in masks)
+        )
+        return True
+
+    def _insert(self, photo: str, stage: str, found: int, run: int, crc32: int) -> int | None:
+        """Return the new answer's id; None where there is one already."""
+        row: tuple[int] | None = self._file.execute(
+            "INSERT INTO answers (photo, stage, found, used, crc32) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING RETURNING id",
+            (photo, stage, found, run, crc32),
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+def checksum(*parts: Any) -> int:
+    """Return the CRC-32 of a row's columns, in order."""
+    return zlib.crc32(
+        b"".join([part if isinstance(part, bytes) else repr(part).encode() for part in parts])
+    )
+
+
+def _checksum(row: Row, masks: Sequence[Row]) -> int | None:
+    """Return the checksum of detections as they are read; None where their row is gone."""
+    _, _, count, _, boxes, scores, names, keypoints, point_scores, has_masks = row
+    if boxes is None:
+        return None
+    crc32 = zlib.crc32(boxes, zlib.crc32(b"%d" % count))
+    crc32 = zlib.crc32(repr(names).encode(), zlib.crc32(scores, crc32))
+    crc32 = zlib.crc32(b"None" if keypoints is None else keypoints, crc32)
+    crc32 = zlib.crc32(b"None" if point_scores is None else point_scores, crc32)
+    crc32 = zlib.crc32(b"%d" % has_masks, crc32)
+    for place, height, width, matrix, data in masks:
+        crc32 = zlib.crc32(b"%d%d%d" % (place, height, width), crc32)
+        crc32 = zlib.crc32(data, zlib.crc32(matrix, crc32))
+    return crc32
+
+
+def _packed(values: Tensor) -> bytes:
+    return values.numpy().astype("<f4").tobytes()
+
+
+def _each(blobs: Sequence[bytes], counts: list[int], *shape: int) -> Sequence[Tensor]:
+    """Return the (count, *shape) float32 tensors of some rows, as parts of one."""
+    values = np.frombuffer(bytearray().join(blobs), "<f4").astype(np.float32, copy=False)
+    return torch.split(torch.from_numpy(values).reshape(sum(counts), *shape), counts)
+
+
+def _kind(row: Row) -> tuple[str, bool, bool]:
+    """Return what rows have in common that are unpacked together."""
+    return row[6], row[7] is None, row[8] is None
+
+
+def _unpacked_detections(
+    rows: Sequence[Row], masks: Mapping[int, Sequence[Row]]
+) -> Iterable[tuple[str, Detections]]:
+    photos, numbers, counts, _, boxes, scores, names, keypoints, point_scores, has_masks = zip(
+        *rows, strict=True
+    )
+    keypoint_names = tuple(json.loads(names[0]))
+    sizes, nothing = list(counts), [None] * len(rows)
+    columns = zip(
+        _each(boxes, sizes, 4),
+        _each(scores, sizes),
+        nothing if keypoints[0] is None else _each(keypoints, sizes, len(keypoint_names), 2),
+        nothing if point_scores[0] is None else _each(point_scores, sizes, len(keypoint_names)),
+        strict=True,
+    )
+    for photo, number, count, masked, parts in zip(
+        photos, numbers, counts, has_masks, columns, strict=True
+    ):
+        silhouettes = _unpacked_masks(masks.get(number, ()), count) if masked else None
+        yield photo, Detections(*parts, keypoint_names, silhouettes)
+
+
+def _separate(seen: Detections) -> Detections:
+    """Return detections whose tensors are not parts of larger ones, to travel light."""
+    return replace(
+        seen,
+        boxes=seen.boxes.clone(),
+        scores=seen.scores.clone(),
+        keypoints=None if seen.keypoints is None else seen.keypoints.clone(),
+        keypoint_scores=None if seen.keypoint_scores is None else seen.keypoint_scores.clone(),
+    )
+
+
+def _packed_matrix(mask: Mask) -> bytes:
+    return struct.pack("<9d", *(value for row in mask.image_from_mask for value in row))
+
+
+def _unpacked_masks(rows: Sequence[Row], count: int) -> tuple[Mask | None, ...]:
+    masks: list[Mask | None] = [None] * count
+    for place, height, width, matrix, data in rows:
+        values = struct.unpack("<9d", matrix)
+        masks[place] = Mask(data, height, width, (values[:3], values[3:6], values[6:]))
+    return tuple(masks)

@@ -1,0 +1,269 @@
+"""Time and memory of whole runs over many photos: ``python benchmarks/throughput.py [PART ...]``.
+
+Parts (all of them if none is named):
+
+``large``   200 photos of 12 megapixels: the command against its kernels (decoding, network, warp,
+            encoding), which are timed alone in the same run; then again with another renderer.
+``memory``  peak memory for 50 and for 1000 photos of 12 megapixels.
+``small``   cost a photo and peak memory for 100 to 10,000 small photos; then the time until
+            rendering when 10,000 stored photos are chosen from again with another threshold.
+``ray``     one and two workers of a Ray cluster on this machine.
+
+The photos are the quickstart's, enlarged, with grain. They are made in a folder that is removed at
+the end, some 3 GB; ``TMPDIR`` says where.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image, ImageOps
+
+QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart" / "photos"
+COMMAND = Path(sys.executable).with_name("alignimation-run")
+LARGE, SMALL = (4032, 3024), (400, 300)
+GRAIN = 3.0
+CORES = len(os.sched_getaffinity(0))
+RECIPE: dict[str, Any] = {
+    "detector": "mtcnn",
+    "subject_selector": "largest",
+    "renderers": [{"use": "video", "path": "a.mp4"}],
+}
+SAMPLES = 20
+
+
+def main() -> None:
+    """Run the parts named, or all."""
+    parts = {"large": large, "memory": memory, "small": small, "ray": ray}
+    chosen = sys.argv[1:] or list(parts)
+    if unknown := set(chosen) - parts.keys():
+        sys.exit(f"no part {', '.join(sorted(unknown))}; known: {', '.join(parts)}")
+    print(f"{platform.machine()}, {CORES} cores, Python {platform.python_version()}")
+    with tempfile.TemporaryDirectory(prefix="alignimation-") as folder:
+        for name in chosen:
+            print(f"\n== {name}", flush=True)
+            parts[name](Path(folder))
+
+
+def large(folder: Path) -> None:
+    """Compare the command with the sum of its kernels."""
+    count = 200
+    photos = many(folder / "large", count, LARGE)
+    first = run(folder, photos, "first")
+    costs = kernels(photos, first)
+    print(f"{'kernel, alone':<34}{'core-ms a photo':>16}")
+    for name, cost in costs.items():
+        print(f"{name:<34}{cost:16.1f}")
+    whole = sum(costs.values())
+    print(f"{'sum':<34}{whole:16.1f}\n")
+    print(HEAD)
+    print_row("first run", first, count, whole)
+    again = [{"use": "video", "path": "b.mp4", "crf": 20}]
+    second = run(folder, photos, "first", renderers=again)
+    again_costs = whole - costs["decode to detect"] - costs["network"]
+    print_row("another renderer", second, count, again_costs)
+
+
+def memory(folder: Path) -> None:
+    """Compare the peaks for few and for many photos."""
+    photos = many(folder / "large", 200, LARGE)
+    more = folder / "more"
+    more.mkdir()
+    for i, path in enumerate(sorted(photos.iterdir()) * 5):
+        data = path.read_bytes() + f"photo {i}".encode()  # after the picture's end: another photo
+        (more / day(i)).write_bytes(data)
+    print(HEAD)
+    for count in (50, 1000):
+        photos = first(folder, more, count)
+        print_row(f"{count} photos", run(folder, photos, f"memory-{count}"), count)
+        shutil.rmtree(photos)
+    shutil.rmtree(more)
+
+
+def small(folder: Path) -> None:
+    """Show what a photo costs when there are few and when there are many."""
+    photos = many(folder / "small", 10_000, SMALL)
+    print(HEAD)
+    for count in (100, 1000, 10_000):
+        some = first(folder, photos, count)
+        print_row(f"{count} photos", run(folder, some, f"small-{count}"), count)
+    selector = {"use": "largest", "facing_forward": {"min_ratio": 0.5}}
+    again = run(folder, some, "small-10000", subject_selector=selector)
+    seconds = again["record"]["seconds"]
+    spent = {kind: value for kind, value in seconds.items() if kind != "renderer"}
+    print(f"chosen again over {len(again['record']['photos'])}: {sum(spent.values()):.2f} s", spent)
+
+
+def ray(folder: Path) -> None:
+    """Compare one worker with two."""
+    count = 100
+    photos = first(folder, many(folder / "large", 200, LARGE), count)
+    print(HEAD)
+    walls = []
+    for workers in (1, 2):
+        executor = {"use": "ray", "workers": workers}
+        result = run(folder, photos, f"ray-{workers}", executor=executor)
+        walls.append(sum(result["record"]["seconds"].values()))
+        print_row(f"{workers} workers", result, count)
+    print(f"two workers are {walls[0] / walls[1]:.2f} times as fast as one")
+
+
+HEAD = (
+    f"{'command':<22}{'wall s':>8}{'run s':>8}{'core-ms a photo':>17}"
+    f"{'run / kernels':>15}{'peak MB':>9}"
+)
+
+
+def print_row(name: str, result: dict[str, Any], count: int, kernels: float | None = None) -> None:
+    """Print what a run took; ``kernels`` is the core-ms a photo that it is compared with."""
+    inside = sum(result["record"]["seconds"].values())
+    ratio = "" if kernels is None else f"{1000 * inside * CORES / (count * kernels):.2f}"
+    print(
+        f"{name:<22}{result['wall']:8.1f}{inside:8.1f}{1000 * result['cpu'] / count:17.1f}"
+        f"{ratio:>15}{result['peak'] / 1e6:9.0f}",
+        flush=True,
+    )
+
+
+def run(folder: Path, photos: Path, name: str, **changes: object) -> dict[str, Any]:
+    """Run the command on a recipe; return its wall and processor seconds, peak bytes and record."""
+    recipe = folder / f"{name}.yaml"
+    options = {"photos": str(photos), "output": name, **RECIPE, **changes}
+    recipe.write_text(yaml.safe_dump(options))
+    arguments = [str(COMMAND), str(recipe)]
+    log = folder / f"{name}.log"
+    begun = time.perf_counter()
+    with log.open("w") as stream:
+        pid = os.posix_spawn(
+            arguments[0],
+            arguments,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), fd) for fd in (1, 2)],
+        )
+        _, status, usage = os.wait4(pid, 0)
+    wall = time.perf_counter() - begun
+    if status:
+        sys.exit(log.read_text())
+    return {
+        "wall": wall,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "record": json.loads((folder / name / "run.json").read_text()),
+    }
+
+
+def kernels(photos: Path, result: dict[str, Any]) -> dict[str, float]:
+    """Return the core-ms a photo of each step that no program of this kind can leave out."""
+    import torch
+
+    from alignimation_core import Canvas, Frame, geometry
+    from alignimation_core import photos as files
+    from alignimation_core.frames import fill
+    from alignimation_facenet import MTCNN
+    from alignimation_imageio import Video
+
+    torch.set_num_threads(1)
+    detector = MTCNN()
+    used = [row for row in result["record"]["photos"] if row["status"] == "used"][:SAMPLES]
+    canvas = Canvas(result["record"]["canvas"]["height"], result["record"]["canvas"]["width"])
+    size = (canvas.height, canvas.width)
+    sides, paths, matrices = [], [], []
+    for row in used:
+        paths.append(photos.parent / row["path"])
+        matrices.append(torch.tensor(row["canvas_from_photo"], dtype=torch.float64))
+        long = max(row["width"], row["height"])
+        sides.append(round(long * min(1.0, float(geometry.scale_of(matrices[-1])))))
+
+    def small_pictures() -> Iterator[torch.Tensor]:
+        return (files.load(path, detector.input_side()) for path in paths)
+
+    def pictures() -> Iterator[torch.Tensor]:
+        return (files.load(path, side) for path, side in zip(paths, sides, strict=True))
+
+    def warped(decoded: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for picture, matrix, row in zip(decoded, matrices, used, strict=True):
+            across = row["width"] / picture.shape[-1], row["height"] / picture.shape[-2]
+            image = fill(picture, matrix @ geometry.scaling(*across), size, "blur")
+            yield (image * 255).round().byte()
+
+    def encode(images: list[torch.Tensor]) -> Iterator[None]:
+        facts = files.facts(paths[0], photos)
+        with (
+            tempfile.TemporaryDirectory() as out,
+            Video(path="k.mp4").open(canvas, len(images), Path(out)) as writer,
+        ):
+            for i, image in enumerate(images):
+                writer.write(Frame(image, i, facts))
+                yield
+
+    looked, decoded = list(small_pictures()), list(pictures())
+    images = list(warped(decoded))
+    return {
+        "decode to detect": core_ms(small_pictures),
+        "network": core_ms(lambda: (detector.detect([picture]) for picture in looked)),
+        "decode to render": core_ms(pictures),
+        "warp": core_ms(lambda: warped(decoded)),
+        "encode": core_ms(lambda: encode(images)),
+    }
+
+
+def core_ms(steps: Callable[[], Iterator[object]]) -> float:
+    """Return the processor time of a step, all threads together; the lesser of two rounds."""
+    rounds = []
+    for _ in range(2):
+        begun, count = time.process_time(), sum(1 for _ in steps())
+        rounds.append(1000 * (time.process_time() - begun) / count)
+    return min(rounds)
+
+
+def many(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Make so many photos, one a day, unless they are there."""
+    if not folder.exists():
+        folder.mkdir()
+        with ProcessPoolExecutor(CORES) as pool:
+            list(pool.map(partial(make, folder, size), range(count), chunksize=10))
+    return folder
+
+
+def first(folder: Path, photos: Path, count: int) -> Path:
+    """Return a folder with the first photos of another."""
+    some = folder / f"{photos.name}-{count}"
+    some.mkdir()
+    for path in sorted(photos.iterdir())[:count]:
+        os.link(path, some / path.name)
+    return some
+
+
+def make(folder: Path, size: tuple[int, int], number: int) -> None:
+    """Make one photo: one of the quickstart's, as large as a camera's, with a camera's grain."""
+    sources = sorted(QUICKSTART.iterdir())
+    with Image.open(sources[number % len(sources)]) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    turned = size if image.width >= image.height else size[::-1]
+    pixels = np.asarray(image.resize(turned, Image.Resampling.BICUBIC)).astype(np.float32)
+    grain = np.random.default_rng(number).standard_normal(pixels.shape[:2], np.float32)
+    pixels = (pixels + GRAIN * grain[..., None]).round().clip(0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / day(number), quality=90)
+
+
+def day(number: int) -> str:
+    """Return the name of a photo taken so many days after the first."""
+    return f"{date(1990, 1, 1) + timedelta(days=number)}.jpg"
+
+
+if __name__ == "__main__":
+    main()

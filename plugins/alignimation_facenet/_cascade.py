@@ -1,0 +1,183 @@
+"""The cascade of MTCNN: windows of all sizes, sieved by three networks, each dearer and stricter.
+
+Zhang et al., *Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks*,
+IEEE Signal Processing Letters 2016. It gives what facenet-pytorch's ``detect_face`` gives (MIT
+licence): the same windows, rounded in the same way, at the same thresholds. The mean colours that
+the networks look at, in the levels of the pyramid and in the crops, are all read off one table of
+sums over the image (Crow, *Summed-Area Tables for Texture Mapping*, SIGGRAPH 1984).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from alignimation_facenet._networks import Answers, Network
+
+_WINDOW = 12
+"""Side of the window that P-Net sees, pixels of a level of the pyramid."""
+
+_STRIDE = 2
+"""Pixels from one window of P-Net to the next."""
+
+_FACTOR = 0.709
+"""Size of a level of the pyramid relative to the one before it."""
+
+_PROPOSED = math.log(0.6 / 0.4)
+"""Least odds of P-Net: a score of 0.6. Only those above it are made scores."""
+
+_REFINED = 0.7
+"""Least score of R-Net."""
+
+
+def find(
+    image: Tensor,
+    networks: tuple[Network, Network, Network],
+    min_face: int,
+    score_threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find faces.
+
+    Args:
+        image: (3, h, w) uint8 RGB, on the networks' device; both sides more than ``min_face``.
+        networks: P-, R- and O-Net.
+        min_face: side of the smallest windows, pixels.
+        score_threshold: of O-Net.
+
+    Returns:
+        (N, 4) boxes, (N,) scores and (N, 5, 2) points, the image's left eye first, best face
+        first, in pixels of the image; rounded to whole pixels on the way, so that they are exact
+        to about one.
+    """
+    p_net, r_net, o_net = networks
+    sums = _summed(image)
+    boxes = _squares(_proposals(sums, p_net, min_face))
+
+    boxes, scores, answers = _ask(r_net, sums, boxes, 24, _REFINED)
+    best = nms(boxes, scores, 0.7)
+    boxes = _squares(_shifted(boxes[best], answers.shifts[best]))
+
+    boxes, scores, answers = _ask(o_net, sums, boxes, 48, score_threshold)
+    sides = boxes[:, 2:] - boxes[:, :2] + 1
+    points = answers.points.reshape(-1, 2, 5).mT * sides[:, None] + boxes[:, None, :2] - 1
+    boxes = _shifted(boxes, answers.shifts)
+    best = _apart(boxes, scores, 0.7)
+    return boxes[best], scores[best], points[best]
+
+
+def _summed(image: Tensor) -> Tensor:
+    """Return (h + 1, w + 1, 3) sums of all pixels above and left of a corner."""
+    _, height, width = image.shape
+    exact = torch.int32 if height * width * 255 < 2**31 else torch.int64
+    sums = image.new_empty(height + 1, width + 1, 3, dtype=exact)
+    sums[0] = 0
+    sums[:, 0] = 0
+    # Only along rows does torch add up fast; a channel at a time needs less new memory.
+    for colour, table in zip(image, sums.unbind(-1), strict=True):
+        down = colour.mT.contiguous().cumsum(-1, dtype=exact).mT.contiguous()
+        table[1:, 1:] = down.cumsum(-1, dtype=exact)
+    return sums
+
+
+def _cells(starts: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the (..., count) first and last edges of cells, which overlap to be whole pixels."""
+    steps = torch.arange(count + 1, device=starts.device) * lengths[..., None]
+    first, last = steps[..., :-1] // count, -(-steps[..., 1:] // count)
+    return starts[..., None] + first, starts[..., None] + last
+
+
+def _level(sums: Tensor, height: int, width: int) -> Tensor:
+    """Return the (1, 3, height, width) image whose pixels are means over the image's."""
+    zero = torch.zeros((), dtype=torch.int64, device=sums.device)
+    top, bottom = _cells(zero, zero + sums.shape[0] - 1, height)
+    left, right = _cells(zero, zero + sums.shape[1] - 1, width)
+    rows = sums.index_select(0, bottom) - sums.index_select(0, top)
+    total = rows.index_select(1, right) - rows.index_select(1, left)
+    areas = (bottom - top)[:, None] * (right - left)
+    return (total / areas[..., None]).permute(2, 0, 1)[None]
+
+
+def _crops(sums: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """Return (N, 3, side, side) means over cells of (N, 4) boxes of whole pixels."""
+    left, right = _cells(boxes[:, 0], boxes[:, 2] - boxes[:, 0], side)
+    top, bottom = _cells(boxes[:, 1], boxes[:, 3] - boxes[:, 1], side)
+    flat, across = sums.flatten(0, 1), sums.shape[1]
+
+    def upto(y: Tensor, x: Tensor) -> Tensor:
+        places = (y * across)[:, :, None] + x[:, None, :]
+        return flat.index_select(0, places.flatten()).reshape(*places.shape, 3)
+
+    total = upto(bottom, right) - upto(bottom, left) - upto(top, right) + upto(top, left)
+    areas = (bottom - top)[:, :, None] * (right - left)[:, None, :]
+    return (total / areas[..., None]).permute(0, 3, 1, 2)
+
+
+def _proposals(sums: Tensor, p_net: Network, min_face: int) -> Tensor:
+    """Return (N, 4) boxes that P-Net takes for faces in some level of the pyramid."""
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    scale = _WINDOW / min_face
+    shortest = min(height, width) * scale
+    found, scores = [], []
+    while shortest >= _WINDOW:
+        answers = p_net(_level(sums, int(height * scale + 1), int(width * scale + 1)))
+        passed = (answers.odds[0] >= _PROPOSED).nonzero()
+        windows = passed.flip(1).float() * _STRIDE + 1
+        boxes = torch.cat([windows / scale, (windows + _WINDOW - 1) / scale], 1).floor()
+        rows, columns = passed.unbind(1)
+        score = answers.odds[0, rows, columns].sigmoid()
+        shifts = answers.shifts[0, :, rows, columns].mT
+        best = nms(boxes, score, 0.5)
+        found.append(torch.cat([boxes, shifts], 1)[best])
+        scores.append(score[best])
+        scale, shortest = scale * _FACTOR, shortest * _FACTOR
+    proposed = torch.cat(found)
+    proposed = proposed[nms(proposed[:, :4], torch.cat(scores), 0.7)]
+    boxes, shifts = proposed[:, :4], proposed[:, 4:]
+    return boxes + shifts * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+
+
+def _ask(
+    network: Network, sums: Tensor, boxes: Tensor, side: int, threshold: float
+) -> tuple[Tensor, Tensor, Answers]:
+    """Return the boxes that pass a network, their scores, and what it says of them."""
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    # Where a box begins is counted from 1, as in the authors' MATLAB.
+    x0, y0 = (boxes[:, :2].trunc().long().clamp(1) - 1).unbind(1)
+    x1, y1 = boxes[:, 2:].trunc().long().unbind(1)
+    whole = torch.stack([x0, y0, x1.clamp(max=width), y1.clamp(max=height)], 1)
+    inside = (whole[:, 2:] > whole[:, :2]).all(1)
+    answers = network(_crops(sums, whole[inside], side))
+    scores = answers.odds.sigmoid()
+    passed = scores > threshold
+    return boxes[inside][passed], scores[passed], Answers(*(part[passed] for part in answers))
+
+
+def _shifted(boxes: Tensor, shifts: Tensor) -> Tensor:
+    return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
+
+
+def _squares(boxes: Tensor) -> Tensor:
+    """Return the least squares about the boxes' middles that hold them."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longer = sides.amax(1, keepdim=True)
+    corners = boxes[:, :2] + sides * 0.5 - longer * 0.5
+    return torch.cat([corners, corners + longer], 1)
+
+
+def _apart(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
+    """Return which boxes to keep, best first: none covers more than `overlap` of a smaller one."""
+    order = scores.argsort(descending=True, stable=True)
+    corners = boxes[order]
+    low = torch.maximum(corners[:, None, :2], corners[None, :, :2])
+    high = torch.minimum(corners[:, None, 2:], corners[None, :, 2:])
+    shared = (high - low + 1).clamp(0).prod(-1)
+    areas = (corners[:, 2:] - corners[:, :2] + 1).prod(-1)
+    covers = (shared / torch.minimum(areas[:, None], areas) > overlap).tolist()
+    kept: list[int] = []
+    for i, row in enumerate(covers):
+        if not any(row[j] for j in kept):
+            kept.append(i)
+    return order[kept]

@@ -1,0 +1,325 @@
+"""What is kept of targets and fits, and that going on gives the same to the last bit."""
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from alignimation_core import (
+    Mask,
+    Photo,
+    Registration,
+    Subject,
+    Target,
+    TargetBuilder,
+    TransformModel,
+    geometry,
+)
+from alignimation_core.alignment import align, choose
+from alignimation_core.drawing import Drawing
+from alignimation_core.observations import Entry
+from alignimation_core.record import PhotoRecord
+from alignimation_core.store import Store
+from alignimation_core.stored_fits import NoFits
+
+COUNT = 100
+FACE = {"left_eye": (44.0, 20.0), "right_eye": (20.0, 20.0), "nose": (32.0, 34.0)}
+
+
+class Counted(TargetBuilder):
+    """Draws a picture of the subject's numbers, and counts."""
+
+    name: ClassVar[str] = "counted"
+    calls: ClassVar[list[Subject]] = []
+    broken: ClassVar[set[float]] = set()
+
+    def build(self, subject: Subject, size: tuple[int, int]) -> Target:
+        self.calls.append(subject)
+        if subject.score in self.broken:
+            raise RuntimeError("out of ink")
+        points = torch.tensor([subject.keypoints[name] for name in FACE])
+        return Target.of(torch.full((2, *size), subject.score), points=points)
+
+
+class Batchwise(TransformModel):
+    """The closed form, with last bits that depend on the batch, as those of real models do."""
+
+    name: ClassVar[str] = "batchwise"
+    batches: ClassVar[list[int]] = []
+    raises: ClassVar[set[float]] = set()
+    refuses: ClassVar[set[float]] = set()
+
+    def fit(self, moving: Target, fixed: Target, initial: torch.Tensor) -> Registration:
+        scores = [round(float(score), 6) for score in moving.image[:, 0, 0, 0]]
+        self.batches.append(len(scores))
+        if self.raises & set(scores):
+            raise RuntimeError("out of luck")
+        count = len(scores)
+        initial = initial * (1 + 1e-12 * (count + torch.arange(count))[:, None, None])
+        numbers = torch.rand(count)  # as random as a model likes
+        reasons = tuple("it is refused" if score in self.refuses else None for score in scores)
+        return Registration(
+            initial + 1e-9 * numbers.double()[:, None, None],
+            torch.full((count,), torch.nan),
+            numbers,
+            torch.arange(count),
+            numbers > 0.5,
+            reasons,
+        )
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    for memory in (
+        Counted.calls, Counted.broken, Batchwise.batches, Batchwise.raises, Batchwise.refuses
+    ):  # fmt: skip
+        memory.clear()
+
+
+def score(number: int) -> float:
+    return round(0.1 + 0.005 * number, 6)
+
+
+def pair(number: int) -> tuple[Entry, Subject]:
+    turn = geometry.rotation(0.01 * number) @ geometry.scaling(2 + 0.01 * number, 2 + 0.01 * number)
+    place = geometry.as_rows(geometry.translation(100 + number, 80.0) @ turn)
+    subject = Subject((0, 0, 64, 64), score(number), FACE, keypoint_names=tuple(FACE))
+    photo = Photo(Path(f"/{number}"), f"{number}.jpg", f"{number}", 400, 500, datetime(2020, 1, 1),
+                  "exif")  # fmt: skip
+    return Entry(photo, PhotoRecord(photo.name)), subject.transformed(place)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Open the store of this test."""
+    notes: list[str] = []
+
+    def store():
+        return Store(
+            tmp_path, None, None, notes.append, builder="a builder", model="a model"
+        )  # fmt: skip
+
+    yield store
+    assert notes == []
+
+
+class Killed(BaseException):
+    pass
+
+
+class Until:
+    """What keeps fits until it is killed."""
+
+    def __init__(self, fits, sketches=math.inf, batches=math.inf):
+        self.fits, self.sketches, self.batches = fits, sketches, batches
+
+    def recall_sketches(self, subjects):
+        return self.fits.recall_sketches(subjects)
+
+    def recall_fits(self, reference, subjects):
+        return self.fits.recall_fits(reference, subjects)
+
+    def keep_sketches(self, sketches):
+        if self.sketches == 0:
+            raise Killed
+        self.sketches -= 1
+        self.fits.keep_sketches(sketches)
+
+    def keep_fits(self, reference, fits):
+        if self.batches == 0:
+            raise Killed
+        self.batches -= 1
+        self.fits.keep_fits(reference, fits)
+
+
+def run(numbers, fits=None, reference="medoid", steps=None):
+    """Align photos; return every photo's matrix, iterations and reason, to the last bit."""
+    pairs = [pair(number) for number in numbers]
+    torch.manual_seed(0)
+    model = Batchwise(working_side=16)
+    step = (lambda: None) if steps is None else (lambda: steps.append(1))
+    aligned, fixed = align(choose(pairs, model), Counted(), model, reference, step, fits)
+    matrices = {item.entry.photo.name: item.reference_from_photo for item in aligned}
+    return fixed.entry.photo.name, [
+        (
+            entry.photo.name,
+            matrices[entry.photo.name].numpy().tobytes() if entry.photo.name in matrices else None,
+            entry.record.iterations,
+            entry.record.stage,
+            entry.record.reason,
+        )
+        for entry, _ in pairs
+    ]
+
+
+@pytest.mark.parametrize("reference", ["medoid", "mean", "first"])
+def test_a_second_run_draws_and_fits_nothing(store, reference):
+    with store() as opened:
+        first = run(range(COUNT), opened.fits, reference)
+    assert first == run(range(COUNT), None, reference)
+    Counted.calls.clear()
+    Batchwise.batches.clear()
+    steps: list[int] = []
+    with store() as opened:
+        assert run(range(COUNT), opened.fits, reference, steps) == first
+    assert (Counted.calls, Batchwise.batches) == ([], [])
+    assert len(steps) == COUNT
+
+
+@pytest.mark.parametrize("reference", ["medoid", "mean"])
+@pytest.mark.parametrize("batches", range(4))
+def test_a_killed_run_goes_on_to_the_same_bits(store, tmp_path, reference, batches):
+    Batchwise.raises.add(score(40))
+    Batchwise.refuses.add(score(3))
+    undisturbed = run(range(COUNT), None, reference)
+    with store() as opened, pytest.raises(Killed):
+        run(range(COUNT), Until(opened.fits, batches=batches), reference)
+    with store() as opened:
+        assert run(range(COUNT), opened.fits, reference) == undisturbed
+    with store() as opened:
+        assert run(range(COUNT), opened.fits, reference) == undisturbed
+
+
+def test_a_run_killed_while_it_draws_draws_the_rest(store):
+    undisturbed = run(range(COUNT))
+    Counted.calls.clear()
+    with store() as opened, pytest.raises(Killed):
+        run(range(COUNT), Until(opened.fits, sketches=2))
+    assert len(Counted.calls) == 96
+    Counted.calls.clear()
+    with store() as opened:
+        assert run(range(COUNT), opened.fits) == undisturbed
+    assert len(Counted.calls) == (COUNT - 64) + 1 + COUNT  # to sketch; then the reference, to fit
+
+
+def test_photos_that_come_and_go_cost_only_themselves(store):
+    with store() as opened:
+        run(range(10, 60), opened.fits, "30.jpg")
+    Counted.calls.clear()
+    Batchwise.batches.clear()
+    with store() as opened:
+        _, photos = run(range(70), opened.fits, "30.jpg")
+    assert Batchwise.batches == [20]
+    assert len(Counted.calls) == 20 + 1 + 20
+    assert [name for name, *_ in photos] == [f"{number}.jpg" for number in range(70)]
+
+
+def test_an_error_is_tried_again_and_a_refusal_is_an_answer(store):
+    Batchwise.raises.add(score(4))
+    Batchwise.refuses.add(score(5))
+    with store() as opened:
+        _, photos = run(range(10), opened.fits, "first")
+    assert photos[4][1:] == (
+        None, None, "transform_model", "batchwise: RuntimeError: out of luck"
+    )  # fmt: skip
+    assert photos[5][1:] == (None, None, "transform_model", "batchwise: it is refused")
+    Batchwise.batches.clear()
+    Batchwise.raises.clear()
+    with store() as opened:
+        _, again = run(range(10), opened.fits, "first")
+    assert Batchwise.batches == [1]
+    assert again[4][1] is not None
+    assert [row for i, row in enumerate(again) if i != 4] == [
+        row for i, row in enumerate(photos) if i != 4
+    ]
+
+
+def test_a_target_that_could_not_be_drawn_is_tried_again(store):
+    Counted.broken.add(score(4))
+    with store() as opened:
+        _, photos = run(range(10), opened.fits)
+    assert photos[4][3:] == ("target_builder", "counted: RuntimeError: out of ink")
+    Counted.broken.clear()
+    with store() as opened:
+        _, photos = run(range(10), opened.fits)
+    assert photos[4][1] is not None
+
+
+def test_a_transform_that_cannot_be_used_is_refused_from_the_store_too(store, monkeypatch):
+    def fit(self, moving, fixed, initial):
+        initial[1] *= torch.tensor([1.0, -1.0, 1.0]).double()
+        initial[2, 0, 0] = torch.nan
+        zeros = torch.zeros(len(initial))
+        return Registration(initial, zeros, zeros, zeros.long(), zeros == 0)
+
+    monkeypatch.setattr(Batchwise, "fit", fit)
+    reasons = []
+    for _ in range(2):
+        with store() as opened:
+            _, photos = run(range(3), opened.fits, "first")
+        reasons.append([row[4] for row in photos[1:]])
+    assert (
+        reasons
+        == [
+            [
+                "batchwise: it gave a transform that mirrors, flattens or explodes the photo",
+                "batchwise: it gave a transform with numbers that are not finite",
+            ]
+        ]
+        * 2
+    )
+
+
+def key(change=None, *, pixels=False, side=16, sha256="0", **changes):
+    """Return the key of a subject with changes."""
+
+    class Seeing(Counted):
+        def requires(self):
+            return frozenset({"pixels"} if pixels else ())
+
+    entry, subject = pair(7)
+    entry.photo = replace(entry.photo, sha256=sha256)
+    subject = replace(subject, **changes)
+    (item,) = choose([(entry, subject)], Batchwise(working_side=side))
+    if change is not None:
+        item.working_from_photo[0, 2] += change
+    return Drawing(Seeing(), side).key(item)
+
+
+def test_the_key_is_all_that_a_builder_sees():
+    mask = Mask.of(torch.ones(3, 4), (0, 0, 8, 8))
+    _, subject = pair(7)
+    nose = subject.keypoints["nose"]
+    keys = [
+        key(),
+        key(score=0.5),
+        key(box=(1, 2, 3, 4)),
+        key(change=1e-9),
+        key(side=32),
+        key(keypoints=subject.keypoints | {"nose": (nose[0], nose[1] + 1e-9)}),
+        key(keypoints={n: p for n, p in subject.keypoints.items() if n != "nose"}),
+        key(keypoint_scores=dict.fromkeys(FACE, 0.5)),
+        key(keypoint_names=(*FACE, "mouth")),
+        key(mask=mask),
+        key(mask=replace(mask, data=mask.data + b" ")),
+        key(mask=mask.transformed(geometry.as_rows(geometry.translation(0.5, 0)))),
+        key(pixels=True),
+        key(pixels=True, sha256="1"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(similarity=0.3) == key(sha256="1") == key()
+
+
+def test_the_similarity_is_not_for_builders():
+    run(range(3))
+    assert [subject.similarity for subject in Counted.calls] == [None] * len(Counted.calls)
+
+
+def test_a_photo_that_vanishes_before_its_fit_does_not_shift_the_batches(store):
+    class Vanishing(Until):
+        def recall_fits(self, reference, subjects):
+            Counted.broken.add(score(40))
+            return super().recall_fits(reference, subjects)
+
+    undisturbed = run(range(COUNT), Vanishing(NoFits()), "first")
+    assert undisturbed[1][40][3:] == ("target_builder", "counted: RuntimeError: out of ink")
+    Counted.broken.clear()
+    with store() as opened, pytest.raises(Killed):
+        run(range(COUNT), Vanishing(opened.fits, batches=2), "first")
+    Counted.broken.clear()
+    with store() as opened:
+        assert run(range(COUNT), Vanishing(opened.fits), "first") == undisturbed

@@ -1,0 +1,510 @@
+"""The executor on a real Ray cluster: several nodes on this machine, some of which die."""
+
+import importlib
+import math
+import os
+import pickle
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alignimation_core import (
+    AlignimationError,
+    PhotoError,
+    RecipeError,
+    StageError,
+    ray_cluster,
+    run,
+)
+from alignimation_core.executor import Lost, Threads
+from alignimation_core.progress import Progress
+from alignimation_core.ray_cluster import Cluster
+from alignimation_core.registry import registry
+from alignimation_core.settings import ExecutorOptions
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+STAGES = Path(__file__).parents[1] / "stages"
+DISCS = (STAGES / "discs.py").read_text(encoding="utf-8")
+MOONS = """
+from typing import ClassVar
+from alignimation_core import Detections, Detector, hookimpl
+
+class Moons(Detector):
+    \"\"\"Nothing at all.\"\"\"
+
+    name: ClassVar[str] = "moons"
+
+    def detect(self, images):
+        return [Detections.empty() for _ in images]
+
+@hookimpl
+def alignimation_detectors():
+    return [Moons]
+"""
+QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 2,
+}
+"""How soon Ray notices that a node is gone."""
+PHOTOS = 60
+MAIN = "from alignimation_core.cli import command; command()"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A head without workers; the nodes find the tests' works and plugin."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    site = tmp_path_factory.mktemp("nodes")
+    shutil.copy(STAGES / "works.py", site)
+    for name, code in {"discs": DISCS, "moons": MOONS}.items():
+        (site / f"alignimation_{name}.py").write_text(code, encoding="utf-8")
+        info = site / f"alignimation_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: alignimation-{name}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(f"[alignimation]\n{name} = alignimation_{name}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.syspath_prepend(str(STAGES))
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
+        nodes = Nodes(initialize_head=True, head_node_args=head)
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
+        sys.modules.pop("works", None)
+
+
+@pytest.fixture
+def two_nodes(cluster):
+    """That cluster with two nodes of one worker each."""
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def opened(cluster):
+    """What tests share until one needs the nodes for itself."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def works(cluster):
+    return importlib.import_module("works")
+
+
+@pytest.fixture
+def executor(two_nodes, opened):
+    """An executor on both nodes; its workers stay from test to test."""
+    if not ray.is_initialized():
+        options = ExecutorOptions(use="ray", address=two_nodes.address)
+        opened.executor = opened.enter_context(Cluster(options))
+    return opened.executor
+
+
+@pytest.fixture
+def nodes(two_nodes, opened):
+    """Two nodes without any worker yet."""
+    opened.close()
+    return two_nodes
+
+
+def one_of(nodes):
+    return next(iter(nodes.worker_nodes))
+
+
+def batches(count, size=2):
+    return [list(range(start, start + size)) for start in range(0, count * size, size)]
+
+
+def test_answers_come_in_order_and_are_those_of_threads(executor, works):
+    asked = [*batches(12), [], [100, 101, 102]]
+    assert list(executor.map(works.Square(), asked)) == list(Threads(2).map(works.Square(), asked))
+
+
+def test_a_worker_loads_once_for_each_map(executor, works):
+    first = [row for batch in executor.map(works.Loading(), batches(10)) for row in batch]
+    second = [row for batch in executor.map(works.Loading(1), batches(10)) for row in batch]
+    assert [item for _, _, item in first] == list(range(20))
+    workers = {process for process, _, _ in first}
+    assert len(workers) == 2
+    assert {(process, number) for process, number, _ in first} == {(w, 1) for w in workers}
+    assert {(process, number) for process, number, _ in second} == {(w, 2) for w in workers}
+
+
+def test_batches_are_taken_as_they_are_needed(executor, works):
+    taken = []
+
+    def source():
+        for batch in batches(40):
+            taken.append(batch)
+            yield batch
+
+    answers = executor.map(works.Square(), source())
+    next(answers)
+    time.sleep(0.5)
+    assert len(taken) <= 2 * 2 + 1
+    assert len(list(answers)) == 39
+
+
+def test_no_more_workers_than_asked_for(nodes, works):
+    with Cluster(ExecutorOptions(use="ray", address=nodes.address, workers=1)) as executor:
+        rows = [row for batch in executor.map(works.Loading(), batches(6)) for row in batch]
+    assert len({process for process, _, _ in rows}) == 1
+
+
+def test_a_photo_that_kills_its_worker_twice_is_lost_alone(executor, works):
+    answers = list(executor.map(works.Killing({2}, "exit"), [[0], [1], [2], [3]]))
+    assert answers[:2] == [[0], [10]]
+    assert answers[3] == [30]
+    (lost,) = answers[2]
+    assert isinstance(lost, Lost)
+    assert re.fullmatch(
+        r"it killed its Ray worker 2 times: on node [\d.]+: it crashed or was killed, perhaps for "
+        r"want of memory \(see \S+\.err there\)",
+        lost.reason,
+    )
+
+
+def test_only_the_guilty_photo_of_a_batch_is_lost(executor, works):
+    answers = list(executor.map(works.Killing({5}, "fault"), batches(3, size=4)))
+    (lost,) = [answer for batch in answers for answer in batch if isinstance(answer, Lost)]
+    assert answers == [[0, 10, 20, 30], [40, lost, 60, 70], [80, 90, 100, 110]]
+    assert "Segmentation fault (see " in lost.reason
+
+
+def test_a_run_of_which_no_worker_survives_ends(executor, works, monkeypatch):
+    monkeypatch.setattr("alignimation_core.ray_pool.HOPELESS", 1)
+    with pytest.raises(AlignimationError) as caught:
+        list(executor.map(works.Killing({0}, "exit"), [[0]]))
+    assert str(caught.value).startswith("executor: no Ray worker survives: on node ")
+
+
+def test_errors_come_out_as_they_are_and_in_their_turn(executor, works):
+    for name, expected in works.ERRORS.items():
+        answers = executor.map(works.Raising(4, name), batches(3))
+        assert [next(answers), next(answers)] == [[0, 1], [2, 3]]
+        with pytest.raises(type(expected)) as caught:
+            next(answers)
+        assert type(caught.value) is type(expected)
+        assert str(caught.value) == str(expected)
+        assert "works.py" in caught.value.__notes__[0]
+    with pytest.raises(RuntimeError, match=r"works\.UntoldError: 1 and 2"):
+        list(executor.map(works.Raising(0, "untold"), [[0]]))
+    assert list(executor.map(works.Square(), [[3]])) == [[(9, 1)]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PhotoError(Path("a.jpg"), "it is no picture"),
+        StageError("detector", "blobs", "it broke", "a.jpg"),
+        RecipeError([]),
+        AlignimationError("as it is"),
+    ],
+)
+def test_errors_travel(error):
+    error.add_note("a note")
+    there = pickle.loads(pickle.dumps(error))
+    assert (type(there), str(there), vars(there)) == (type(error), str(error), vars(error))
+
+
+def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
+    with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
+        answers = executor.map(works.Slow(0.3, tmp_path), batches(24))
+        seen = [next(answers)]
+        while len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) < 2:
+            seen.append(next(answers))  # until both work
+        nodes.remove_node(one_of(nodes), allow_graceful=True)
+        seen += answers
+    assert [item for batch in seen for item, _ in batch] == list(range(48))
+    assert {node for _, node in seen[-1]} == {one_of(nodes).node_id}
+    assert len(list(tmp_path.iterdir())) > 24  # what was interrupted was begun again
+
+
+def test_a_node_that_joins_is_used(nodes, works):
+    nodes.remove_node(one_of(nodes))
+    seen, end = [], time.monotonic() + 60
+
+    def until_both_work():
+        count = 0
+        while len({node for _, node in seen}) < 2 and time.monotonic() < end:
+            yield [count]
+            count += 1
+
+    with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
+        for (answer,) in executor.map(works.Slow(0.1), until_both_work()):
+            if not seen:
+                new = nodes.add_node(num_cpus=1)
+            seen.append(answer)
+    assert [item for item, _ in seen] == list(range(len(seen)))
+    assert new.node_id in {node for _, node in seen}
+
+
+def test_without_any_node_the_run_ends(nodes, works, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "PATIENCE", 1.0)
+    with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
+        answers = executor.map(works.Slow(0.1), batches(30))
+        next(answers)
+        for node in list(nodes.worker_nodes):
+            nodes.remove_node(node)
+        with pytest.raises(AlignimationError) as caught:
+            list(answers)
+    assert str(caught.value) == (
+        "executor: the Ray cluster has no node (left) with a CPU for a worker; add nodes and run "
+        "again: what is done is kept"
+    )
+
+
+def frames(recipe, folder, progress=None):
+    record = run(replace(recipe, output=folder), progress=progress)
+    assert record.summary["used"] == PHOTOS
+    return Path(record.folder, "frames.npy").read_bytes()
+
+
+@pytest.fixture
+def recipe(discs, discs_installed, discs_recipe, tmp_path):
+    warps = [
+        discs.placed(32 + i % 5, 24 - i % 3, math.radians(i % 7 - 3), 1 + 0.01 * (i % 4))
+        for i in range(PHOTOS)
+    ]
+    discs.series(tmp_path / "photos", warps)
+    return discs_recipe(executor=ExecutorOptions(use="local", workers=2))
+
+
+class Killing(Progress):
+    """Follows a run; removes a node in the middle of two of its stages, and adds another."""
+
+    def __init__(self, nodes):
+        self.nodes, self.gone = nodes, []
+
+    @contextmanager
+    def stage(self, name, total):
+        done = 0
+
+        def step():
+            nonlocal done
+            done += 1
+            if name in ("detecting", "rendering") and done == total // 3:
+                self.gone.append(name)
+                self.nodes.remove_node(one_of(self.nodes), allow_graceful=False)
+                self.nodes.add_node(num_cpus=1)
+
+        yield step
+
+
+def test_a_whole_run_while_nodes_die_gives_the_same_frames(nodes, recipe):
+    there = replace(recipe, executor=ExecutorOptions(use="ray", address=nodes.address))
+    follow = Killing(nodes)
+    assert frames(there, "cluster", follow) == frames(recipe, "local")
+    assert follow.gone == ["detecting", "rendering"]
+
+
+def unfit(nodes, work):
+    with (
+        Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor,
+        pytest.raises(AlignimationError) as caught,
+    ):
+        list(executor.map(work, [[0]]))
+    found = re.fullmatch(r"executor: Ray node [\d.]+ (.*)", str(caught.value))
+    assert found, caught.value
+    return found[1]
+
+
+def stage_of(name):
+    return registry().stages["detector"][name].stage()
+
+
+def test_a_node_without_the_plugin_is_named(nodes, works, install):
+    install("alignimation-stars", MOONS.replace('"moons"', '"stars"'))
+    assert unfit(nodes, works.Holding(stage_of("stars"))) == (
+        "lacks alignimation-stars, this machine has 1.0: install alignimation-stars==1.0 there"
+    )
+
+
+def test_a_node_with_another_version_of_the_plugin_is_named(nodes, works, install):
+    install("alignimation-moons", MOONS, version="2.0")
+    assert unfit(nodes, works.Holding(stage_of("moons"))) == (
+        "has alignimation-moons 1.0, this machine has 2.0: install alignimation-moons==2.0 there"
+    )
+
+
+def test_a_node_with_other_code_of_the_same_version_is_named(nodes, works, install):
+    install("alignimation-moons", MOONS + "# changed\n")
+    assert unfit(nodes, works.Holding(stage_of("moons"))) == (
+        "has other code of alignimation-moons 1.0 than this machine: install the same "
+        "alignimation-moons there"
+    )
+
+
+def test_a_node_that_cannot_load_the_package_is_named(nodes, works, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")  # Ray's workers look for modules where the driver was started, too
+    shutil.copy(works.__file__, tmp_path)
+    (tmp_path / "alignimation_core.py").write_text("raise ImportError('torn apart')\n")
+    for node in list(nodes.worker_nodes):
+        nodes.remove_node(node)
+    broken = nodes.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
+    assert unfit(nodes, works.Raising(0, "photo")) == (
+        "cannot load what the recipe uses: torn apart; install the same packages there"
+    )
+    nodes.remove_node(broken)
+
+
+def test_nothing_answers_at_the_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with (
+        pytest.raises(AlignimationError) as caught,
+        Cluster(ExecutorOptions(use="ray", address=address)),
+    ):
+        pass
+    assert re.fullmatch(
+        rf"executor\.address: no Ray cluster answers at {address}: ConnectionRefusedError: .*; "
+        "start one there with `ray start --head`, or leave the address out",
+        str(caught.value),
+    )
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "ray://10.0.0.1:10001"])
+def test_an_address_is_a_host_and_a_port(address):
+    with (
+        pytest.raises(AlignimationError, match=r"HOST:PORT, such as 10\.0\.0\.1:6379"),
+        Cluster(ExecutorOptions(use="ray", address=address)),
+    ):
+        pass
+
+
+def test_ray_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(AlignimationError, match=r"pip install 'alignimation\[ray\]'"),
+        Cluster(ExecutorOptions(use="ray")),
+    ):
+        pass
+
+
+def test_the_cluster_that_runs_on_this_machine_is_found(nodes, works, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with Cluster(ExecutorOptions(use="ray")) as executor:
+        ((_, node),) = [row for (row,) in executor.map(works.Slow(0), [[1]])]
+    assert node in {worker.node_id for worker in nodes.worker_nodes}
+
+
+def test_a_ray_that_runs_already_stays_as_it_is(nodes, works):
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        with Cluster(ExecutorOptions(use="ray")) as executor:
+            assert list(executor.map(works.Killing(set(), "exit"), [[1]])) == [[10]]
+        assert ray.is_initialized()
+        assert ray.cluster_resources()["CPU"] == 2
+    finally:
+        ray.shutdown()
+
+
+def test_the_handler_of_sigterm_stays(nodes):
+    before = signal.getsignal(signal.SIGTERM)
+    with Cluster(ExecutorOptions(use="ray", address=nodes.address)):
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+RECIPE = """
+photos: photos/
+output: {output}
+detector: {{use: blobs, least: 0.1}}
+subject_selector: first
+target_builder: points
+transform_model: closed-form
+renderers: [array]
+canvas: {{size: 64x48}}
+executor: {executor}
+"""
+
+
+def write_recipe(folder, name, executor):
+    path = folder / f"{name}.yaml"
+    path.write_text(RECIPE.format(output=name, executor=executor))
+    return path
+
+
+def test_the_command_starts_a_cluster_and_stops_it(
+    discs, discs_installed, command, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    discs.series(tmp_path / "photos", [*discs.WARPS] * 2)
+    done = {
+        name: command(write_recipe(tmp_path, name, executor))
+        for name, executor in {"ray": "{use: ray, workers: 1}", "local": "local"}.items()
+    }
+    assert done["ray"].returncode == done["local"].returncode == 0, done["ray"].stderr
+    assert done["ray"].stdout == f"{tmp_path / 'ray' / 'frames.npy'}\n"
+    said = [
+        re.sub(r"[\d.]+ s", "0 s", done[name].stderr.replace(str(tmp_path / name), ""))
+        for name in done
+    ]
+    assert said[0] == said[1]
+    written = [(tmp_path / name / "frames.npy").read_bytes() for name in done]
+    assert written[0] == written[1]
+
+
+def test_ctrl_c_ends_the_run_and_its_workers(discs, install, site, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    started = tmp_path / "started"
+    code = DISCS.replace(
+        "        found = []\n",
+        f"        import os, time\n        open({str(started)!r}, 'w').write(str(os.getpid()))\n"
+        "        time.sleep(60)\n        found = []\n",
+        1,
+    )
+    install("alignimation-discs", code, module="alignimation_discs")
+    discs.series(tmp_path / "photos", discs.WARPS)
+    recipe = write_recipe(tmp_path, "ray", "{use: ray, workers: 1}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, str(recipe)],
+        env=os.environ | {"PYTHONPATH": str(site)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        wait_until(lambda: process.poll() is not None or (started.exists() and started.read_text()))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the whole group
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "interrupted" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    worker = int(started.read_text())
+    wait_until(lambda: not alive(worker))
+
+
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

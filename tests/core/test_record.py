@@ -1,0 +1,82 @@
+import json
+import os
+
+import pytest
+
+from alignimation_core import Subject
+from alignimation_core.record import PhotoRecord, Record
+
+
+@pytest.fixture
+def record(tmp_path):
+    used = PhotoRecord(
+        'photos/Zoë "1".jpg',
+        "0" * 64,
+        640,
+        480,
+        "2020-01-01T12:00:00",
+        "exif",
+        canvas_from_photo=((1.0, 0.1, -3e-17), (0.0, 1 / 3, 2.0), (0.0, 0.0, 1.0)),
+        residual=0.25,
+        iterations=3,
+    )
+    used.show(Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3))
+    used.use()
+    failed = PhotoRecord(os.fsdecode(b"photos/caf\xe9.jpg"))
+    failed.fail("photos", "the file is\nempty")
+    return Record("0.1.0", {"seed": 0}, 0, "cpu", tmp_path, photos=[used, failed])
+
+
+def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record, tmp_path):
+    record.write()
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    photos = [line for line in text.splitlines() if line.lstrip().startswith('{"path"')]
+    assert [json.loads(line.rstrip(","))["path"] for line in photos] == [
+        'photos/Zoë "1".jpg',
+        os.fsdecode(b"photos/caf\xe9.jpg"),
+    ]
+    written = json.loads(text)
+    assert list(written) == [
+        "alignimation", "recipe", "seed", "device", "canvas", "reference", "photos", "outputs",
+        "kept", "seconds", "summary", "error",
+    ]  # fmt: skip
+    assert written["summary"] == {"used": 1, "rejected": 0, "failed": 1}
+    assert written["photos"][0] == {
+        "path": 'photos/Zoë "1".jpg',
+        "sha256": "0" * 64,
+        "width": 640,
+        "height": 480,
+        "taken": "2020-01-01T12:00:00",
+        "taken_from": "exif",
+        "status": "used",
+        "stage": None,
+        "reason": None,
+        "subject": {
+            "box": [0, 1, 2, 3.0],
+            "score": 0.5,
+            "similarity": 0.33333,
+            "keypoints": {"nose": [1.2346, 2]},
+        },
+        "canvas_from_photo": [[1.0, 0.1, -3e-17], [0.0, 1 / 3, 2.0], [0.0, 0.0, 1.0]],
+        "residual": 0.25,
+        "residual_before": None,
+        "iterations": 3,
+    }
+    assert written["photos"][1]["reason"] == "the file is\nempty"
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
+
+
+def test_a_record_without_photos_is_valid_too(record, tmp_path):
+    record.photos = []
+    record.write()
+    assert json.loads((tmp_path / "run.json").read_text())["photos"] == []
+
+
+def test_a_number_that_is_none_is_refused_and_the_old_record_stays(record, tmp_path):
+    record.write()
+    before = (tmp_path / "run.json").read_bytes()
+    record.photos[0].residual = float("nan")
+    with pytest.raises(ValueError, match="Out of range"):
+        record.write()
+    assert (tmp_path / "run.json").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]

@@ -1,0 +1,355 @@
+"""Outputs at an address: nothing of the user's is replaced, nothing rendered is lost."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+import yaml
+
+from alignimation_core import OutputError, Recipe, RecipeError
+from alignimation_core.cli import main
+from alignimation_core.record import Record
+from alignimation_core.remote import Remote, working_folder
+
+STORE = ".alignimation/store.sqlite3"
+
+
+@pytest.fixture(params=["memory", "s3"])
+def place(request):
+    """An output folder at an address; its file system and its address."""
+    if request.param == "memory":
+        return request.getfixturevalue("memory"), "/box/out", "memory://box/out"
+    root = f"{request.getfixturevalue('bucket')}/out"
+    return request.getfixturevalue("s3")(), root, f"s3://{root}"
+
+
+def standing(fs, root):
+    """Return the files of a remote folder: their content by name; of run.json, what it lists."""
+    fs.invalidate_cache()
+    files = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
+    if "run.json" in files:
+        record = json.loads(files["run.json"])
+        files["run.json"] = record["outputs"], record["kept"], record["error"]
+    return {name: data for name, data in files.items() if name != STORE}
+
+
+def rendered(remote, **outputs):
+    """Write outputs as a run does: a text, or a folder of texts; return its record."""
+    for name, content in outputs.items():
+        path = remote.folder / name
+        if isinstance(content, dict):
+            path.mkdir(parents=True)
+            for each, text in content.items():
+                (path / each).write_text(text)
+        else:
+            path.write_text(content)
+    return Record("1.0", {}, 0, "cpu", remote.folder, outputs=sorted(outputs))
+
+
+def store(path, value=None):
+    """Write a value into a store that stays open, or read it."""
+    if value is None:
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT value FROM answers").fetchone()[0]
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("CREATE TABLE IF NOT EXISTS answers (value)")
+    db.execute("DELETE FROM answers")
+    db.execute("INSERT INTO answers VALUES (?)", (value,))
+    return db
+
+
+def test_what_a_run_wrote_stands_at_the_address_and_no_longer_in_the_cache(place):
+    fs, root, address = place
+    remote = Remote(f"{address}/")
+    assert remote.obstacles(["a.gif", "frames"]) == []
+    assert remote.fetch() == []
+    remote.publish(rendered(remote, **{"a.gif": "GIF", "frames": {"1.png": "1", "2.png": "2"}}))
+    assert standing(fs, root) == {
+        "a.gif": b"GIF",
+        "frames/1.png": b"1",
+        "frames/2.png": b"2",
+        "run.json": (["a.gif", "frames"], [], None),
+    }
+    assert sorted(path.name for path in remote.folder.iterdir()) == [".alignimation", "run.json"]
+    assert Remote(address).fetch() == ["a.gif", "frames"]
+
+
+def test_a_shorter_animation_leaves_no_frame_of_the_longer_one(place):
+    fs, root, address = place
+    remote = Remote(address)
+    remote.fetch()
+    remote.publish(rendered(remote, frames={f"{i}.png": "old" for i in range(20)}))
+    fs.pipe_file(f"{root}/frames2/1.png", b"mine")
+    record = rendered(remote, frames={"0.png": "new"})
+    remote.publish(record)
+    assert standing(fs, root) == {
+        "frames/0.png": b"new",
+        "frames2/1.png": b"mine",
+        "run.json": (["frames"], [], None),
+    }
+
+
+def test_a_file_takes_the_place_of_a_folder_and_back(place):
+    fs, root, address = place
+    remote = Remote(address)
+    remote.fetch()
+    for content, names in (
+        ({"1.png": "1"}, "x/1.png"),
+        ("file", "x"),
+        ({"2.png": "2"}, "x/2.png"),
+    ):
+        remote.publish(rendered(remote, x=content))
+        assert set(standing(fs, root)) == {names, "run.json"}
+
+
+def test_outputs_of_earlier_runs_stay_known(place):
+    fs, root, address = place
+    remote = Remote(address)
+    remote.fetch()
+    remote.publish(rendered(remote, **{"a.gif": "1", "b.gif": "1"}))
+    record = rendered(remote, **{"a.gif": "2"})
+    remote.publish(record)
+    assert record.kept == ["b.gif"]
+    assert standing(fs, root)["run.json"] == (["a.gif"], ["b.gif"], None)
+    assert json.loads((remote.folder / "run.json").read_text())["kept"] == ["b.gif"]
+    fs.rm_file(f"{root}/b.gif")
+    remote.publish(rendered(remote, **{"a.gif": "3"}))
+    assert standing(fs, root)["run.json"] == (["a.gif"], [], None)
+
+
+def test_a_failed_run_keeps_the_outputs_of_earlier_ones(place):
+    fs, root, address = place
+    remote = Remote(address)
+    remote.fetch()
+    remote.publish(rendered(remote, **{"a.gif": "1"}))
+    failed = rendered(remote)
+    failed.error = "no photo shows the subject"
+    remote.publish(failed)
+    assert standing(fs, root) == {
+        "a.gif": b"1",
+        "run.json": ([], ["a.gif"], "no photo shows the subject"),
+    }
+
+
+def test_nothing_of_the_users_is_replaced(place):
+    fs, root, address = place
+    fs.pipe_file(f"{root}/a.gif", b"mine")
+    fs.pipe_file(f"{root}/frames/1.png", b"mine")
+    fs.pipe_file(f"{root}/sub", b"mine")
+    remote = Remote(address)
+    ours = "is no output of an earlier run; move it away, or choose another path"
+    assert remote.obstacles(["a.gif", "frames", "sub/b.gif", "c.gif"]) == [
+        (("renderers", 0, "path"), f"{address}/a.gif {ours}"),
+        (("renderers", 1, "path"), f"{address}/frames {ours}"),
+        (("renderers", 2, "path"), f"{address}/sub is a file; choose another path"),
+    ]
+
+
+@pytest.mark.parametrize("text", [b"{}", b"notes", b"[]", b"\xff"])
+def test_a_run_json_that_is_no_record_is_refused(memory, text):
+    memory.pipe_file("/box/out/run.json", text)
+    assert Remote("memory://box/out").obstacles([]) == [
+        (
+            ("output",),
+            ("memory://box/out/run.json is no run record; move it away, or choose another folder"),
+        )
+    ]
+
+
+def test_what_came_there_during_the_run_is_not_replaced_either(place):
+    fs, root, address = place
+    remote = Remote(address)
+    assert remote.obstacles(["a.gif"]) == []
+    remote.fetch()
+    fs.pipe_file(f"{root}/a.gif", b"mine")
+    with pytest.raises(OutputError) as error:
+        remote.publish(rendered(remote, **{"a.gif": "GIF"}))
+    assert str(error.value) == (
+        f"{address}/a.gif is no output of an earlier run; move it away, or choose another path; "
+        f"the outputs are kept in {remote.folder}"
+    )
+    assert standing(fs, root) == {"a.gif": b"mine"}
+    assert (remote.folder / "a.gif").read_text() == "GIF"
+
+
+def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again(
+    place, monkeypatch
+):
+    fs, root, address = place
+    remote = Remote(address)
+    remote.fetch()
+    put, sent = fs.put_file, []
+
+    def breaks(local, path, **options):
+        sent.append(path)
+        if len(sent) == 2:
+            raise OSError(5, "Input/output error")
+        return put(local, path, **options)
+
+    monkeypatch.setattr(fs, "put_file", breaks)
+    record = rendered(remote, **{"a.gif": "1", "b.gif": "1"})
+    with pytest.raises(OutputError) as error:
+        remote.publish(record)
+    assert str(error.value) == (
+        f"{address}: cannot be uploaded to: access failed (OSError: [Errno 5] Input/output error); "
+        "check the network and your credentials, and try again; the outputs are kept in "
+        f"{remote.folder}"
+    )
+    assert (remote.folder / "a.gif").read_text() == (remote.folder / "b.gif").read_text() == "1"
+    assert json.loads((remote.folder / "run.json").read_text())["outputs"] == ["a.gif", "b.gif"]
+    assert standing(fs, root) == {
+        "a.gif": b"1",
+        "run.json": ([], ["a.gif", "b.gif"], "the upload did not finish"),
+    }
+    again = Remote(address)
+    assert again.obstacles(["a.gif", "b.gif"]) == []
+    again.publish(record)
+    assert standing(fs, root)["run.json"] == (["a.gif", "b.gif"], [], None)
+
+
+def test_the_store_travels_whole_and_consistent(place, tmp_path, monkeypatch):
+    _, _, address = place
+    remote = Remote(address)
+    remote.fetch()
+    open_store = store(remote.folder / STORE, "computed")
+    assert (remote.folder / f"{STORE}-wal").stat().st_size > 0
+    remote.publish(rendered(remote))
+    open_store.close()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    elsewhere = Remote(address)
+    assert elsewhere.folder != remote.folder
+    elsewhere.fetch()
+    assert store(elsewhere.folder / STORE) == "computed"
+    store(elsewhere.folder / STORE, "newer").close()
+    elsewhere.fetch()
+    assert store(elsewhere.folder / STORE) == "newer"
+    assert {path.name for path in (elsewhere.folder / ".alignimation").iterdir()} <= {
+        "store.sqlite3",
+        "store.lock",
+    }
+
+
+def test_an_address_that_cannot_be_written_is_told_before_the_run(s3, memory, monkeypatch):
+    s3()
+    why = "there is no bucket no-such-bucket; make it, or correct the address"
+    assert Remote("s3://no-such-bucket/out").obstacles(["a.gif"]) == [
+        (("output",), f"s3://no-such-bucket/out: {why}")
+    ]
+
+    def denied(*_, **__):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(memory), "pipe_file", denied)
+    with pytest.raises(OutputError) as error:
+        Remote("memory://box/out").fetch()
+    assert str(error.value) == (
+        "memory://box/out: cannot be used for outputs: access is denied (Access Denied); check "
+        "your credentials and what they allow"
+    )
+
+
+def test_a_working_folder_that_cannot_be_made_is_told(memory, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        OutputError, match=r"cannot be made .* set XDG_CACHE_HOME to another folder"
+    ):
+        Remote("memory://box/out").fetch()
+
+
+def test_every_address_has_a_working_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert working_folder("s3://a/b") == working_folder("s3://a/b/") != working_folder("s3://a/c")
+    assert working_folder("s3://a/b").parent == tmp_path / "alignimation" / "outputs"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert working_folder("s3://a/b").parent.parent == (
+        tmp_path / "home" / ".cache" / "alignimation"
+    )
+
+
+def test_the_check_names_what_stands_at_the_address_at_its_line(memory, tmp_path):
+    memory.pipe_file("/box/out/a.gif", b"mine")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "photos: a/\noutput: memory://box/out/\ndetector: mtcnn\n"
+        "renderers:\n  - {use: gif, path: a.gif}\n"
+    )
+    recipe = Recipe.load(path)
+    with pytest.raises(RecipeError) as error:
+        recipe.check_outputs()
+    assert str(error.value) == (
+        f"{path}:5: renderers[0].path: memory://box/out/a.gif is no output of an earlier run; move "
+        "it away, or choose another path"
+    )
+    assert recipe.dump()["output"] == "memory://box/out/"
+    assert recipe.output_folder() == recipe.remote().folder == working_folder("memory://box/out")
+
+
+@pytest.fixture
+def go(bucket, s3, tmp_path, discs, discs_installed, capsys):
+    """Run a recipe with photos and output in a bucket; return status, stdout and stderr."""
+    for name in discs.series(tmp_path / "photos", discs.WARPS):
+        s3().put_file(str(tmp_path / "photos" / name), f"{bucket}/photos/{name}")
+    recipe = {
+        "photos": f"s3://{bucket}/photos/",
+        "output": f"s3://{bucket}/out/",
+        "detector": "blobs",
+        "subject_selector": "first",
+        "target_builder": "points",
+        "transform_model": "closed-form",
+        "canvas": {"size": "64x48"},
+        "renderers": [{"use": "array", "path": "frames.npy"}, {"use": "frames"}],
+    }
+
+    def go(*arguments, **changes):
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | changes))
+        status = main([str(tmp_path / "recipe.yaml"), *arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+
+    return go
+
+
+def test_a_run_goes_from_bucket_to_bucket_and_on_from_another_machine(
+    go, bucket, s3, tmp_path, monkeypatch
+):
+    status, out, err = go()
+    assert (status, out) == (0, [f"s3://{bucket}/out/frames.npy", f"s3://{bucket}/out/frames"])
+    assert f"every photo's reason is in s3://{bucket}/out/run.json" in err
+    assert go(photos="photos/", output="out/")[0] == 0
+    frames = (tmp_path / "out" / "frames.npy").read_bytes()
+    assert s3().cat_file(f"{bucket}/out/frames.npy") == frames
+    local, there = tmp_path / "out" / "frames", f"{bucket}/out/frames"
+    assert {path.rpartition("/")[2]: s3().cat_file(path) for path in s3().find(there)} == {
+        path.name: path.read_bytes() for path in local.iterdir()
+    }
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    status, out, err = go(renderers=[{"use": "array", "path": "frames.npy"}])
+    assert (status, out) == (0, [f"s3://{bucket}/out/frames.npy"])
+    assert "detecting: 4 of 4 from the store" in err
+    assert s3().cat_file(f"{bucket}/out/frames.npy") == frames
+    record = json.loads(s3().cat_file(f"{bucket}/out/run.json"))
+    assert (record["outputs"], record["kept"]) == (["frames.npy"], ["frames"])
+    assert record["photos"][0]["path"] == f"s3://{bucket}/photos/2020-01-01.png"
+
+
+def test_a_run_that_fails_says_so_at_the_address(go, bucket, s3):
+    assert go()[0] == 0
+    status, out, _ = go(detector={"use": "blobs", "least": 1})
+    assert (status, out) == (1, [])
+    record = json.loads(s3().cat_file(f"{bucket}/out/run.json"))
+    assert record["error"].startswith("no photo shows the subject")
+    assert (record["outputs"], record["kept"]) == ([], ["frames", "frames.npy"])
+    assert len(s3().find(f"{bucket}/out/frames")) == 4
+
+
+def test_the_users_files_in_a_bucket_are_refused_before_any_photo_is_opened(go, bucket, s3):
+    s3().pipe_file(f"{bucket}/out/frames/1.png", b"mine")
+    status, out, err = go()
+    assert (status, out) == (2, [])
+    assert f"renderers[1].path: s3://{bucket}/out/frames is no output of an earlier run" in err
+    assert s3().find(f"{bucket}/out") == [f"{bucket}/out/frames/1.png"]
+    assert go("--check")[0] == 2
