@@ -57,6 +57,7 @@ class Photo:
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
         taken_from: where that time comes from: ``exif``, ``name`` or ``file``.
+        stamp: which version of a local file these are the facts of; empty where that is not known.
     """
 
     path: File
@@ -66,6 +67,7 @@ class Photo:
     width: int
     taken: datetime
     taken_from: str
+    stamp: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import filelock
 
+from alignimation_core.disk import Anchor
 from alignimation_core.errors import OutputError
 
 WAIT = 60.0
@@ -119,7 +120,7 @@ class Database:
     Several processes may use it at once; for one that writes, others wait up to a minute.
 
     Args:
-        path: the file; its folder is made.
+        path: the file, in a folder of its own in the output folder; that folder is made.
         note: takes one line for the user.
 
     Raises:
@@ -131,6 +132,7 @@ class Database:
         self._used: dict[str, set[int]] = {table: set() for table in CLEANED}
         try:
             path.parent.mkdir(exist_ok=True)
+            self._anchor = Anchor(path.parents[1])
             with self._alone():
                 self._db = self._connect()
         except OSError as error:
@@ -196,7 +198,12 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do all of it or, after any exception, nothing."""
+        """Do all of it or, after any exception, nothing.
+
+        Raises:
+            OutputError: the output folder went away.
+        """
+        self._anchor.check()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -151,7 +151,7 @@ class Drawing:
         if not self._sees_pixels:
             return None
         photo, frame = item.entry.photo, item.working_from_photo
-        full = photos.load(photo.path, round(max(photo.height, photo.width) * frame[0, 0].item()))
+        full = photos.load(photo, round(max(photo.height, photo.width) * frame[0, 0].item()))
         reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
         return geometry.warp_photo(full, frame @ reduced, (self.side, self.side))
 

@@ -78,12 +78,11 @@ class Threads(Executor):
         self, work: Work[Item, Answer], batches: Iterable[Sequence[Item]]
     ) -> Iterator[list[Answer | Lost]]:
         """Do work on batches of items; see ``Executor.map``."""
-        # torch.set_num_threads is for the thread that calls it, and for those that begin later
-        before = torch.get_num_threads()
+        waiting: deque[Future[list[Answer | Lost]]] = deque()
         pool = ThreadPoolExecutor(
             self.cores, "photos", initializer=torch.set_num_threads, initargs=(1,)
         )
-        waiting: deque[Future[list[Answer | Lost]]] = deque()
+        before = torch.get_num_threads()
         try:
             for batch in batches:
                 waiting.append(pool.submit(work, list(batch)))  # type: ignore[arg-type]
@@ -95,6 +94,17 @@ class Threads(Executor):
             # what is interrupted in the middle of a batch is not waited for
             pool.shutdown(wait=False, cancel_futures=True)
             torch.set_num_threads(before)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch's operations on this thread, and on those that begin later, use so many cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -19,6 +19,12 @@ from alignimation_core.mask import Mask
 from alignimation_core.observations import Entry
 from alignimation_core.settings import CanvasOptions
 
+ENOUGH = 0.9
+"""Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""
+
+COARSE = 16
+"""Pixels of the canvas for one of the reduced picture that fills the border when enlarged."""
+
 Placed = tuple[Entry, Subject]
 """A photo, of which the record has ``canvas_from_photo``, and its subject in full-size pixels."""
 
@@ -92,7 +98,7 @@ class Warp:
     def _frame(self, placement: Placement) -> Tensor | PhotoError:
         photo, canvas_from_photo = placement.photo, placement.canvas_from_photo
         try:
-            picture = photos.load(photo.path, _long_side(photo, canvas_from_photo))
+            picture = photos.load(photo, _long_side(photo, canvas_from_photo))
         except PhotoError as error:
             return error
         photo_from_picture = geometry.scaling(
@@ -111,7 +117,7 @@ class Warp:
 
 
 def _long_side(photo: Photo, canvas_from_photo: Tensor) -> int:
-    scale = float(geometry.scale_of(canvas_from_photo))
+    scale = ENOUGH * float(geometry.scale_of(canvas_from_photo))
     return round(max(photo.height, photo.width) * min(1.0, scale))
 
 
@@ -138,22 +144,25 @@ def fill(
     if float(cover.min()) == 1:
         return colour
     if border == "blur":
-        beyond = _blurred(picture, canvas_from_picture, size)
+        beyond = _blurred(colour)
     else:
         rgb = ImageColor.getrgb(border)[:3]
         beyond = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
-    return colour.mul_(cover).add_(beyond * (1 - cover))
+    return torch.lerp(beyond, colour, cover)
 
 
-def _blurred(picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the picture continued beyond its border and blurred, (3, height, width) float32."""
-    small = (max(8, size[0] // 16), max(8, size[1] // 16))
-    shrink = geometry.scaling(small[1] / size[1], small[0] / size[0])
-    beyond = geometry.warp_photo(picture, shrink @ canvas_from_picture, small)
-    for _ in range(3):
-        beyond = functional.avg_pool2d(
-            functional.pad(beyond[None], (2, 2, 2, 2), mode="replicate"), 5, stride=1
-        )[0]
-    return functional.interpolate(beyond[None], size, mode="bicubic", align_corners=False)[0].clamp(
-        0, 1
+def _blurred(colour: Tensor) -> Tensor:
+    """Return a picture that goes on beyond its border, blurred, (3, h, w) float32."""
+    height, width = colour.shape[-2:]
+    coarse, middle = (
+        (max(8, height // step), max(8, width // step)) for step in (COARSE, COARSE // 4)
     )
+    beyond = functional.adaptive_avg_pool2d(colour[None], coarse)
+    for _ in range(3):
+        beyond = functional.pad(beyond, (2, 2, 2, 2), mode="replicate")
+        beyond = functional.avg_pool2d(beyond, 5, stride=1)
+    beyond = functional.interpolate(beyond, middle, mode="bicubic", align_corners=False)
+    size = (height, width)
+    return functional.interpolate(beyond.clamp_(0, 1), size, mode="bilinear", align_corners=False)[
+        0
+    ]

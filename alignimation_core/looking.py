@@ -18,6 +18,7 @@ from alignimation_core import photos
 from alignimation_core.answers import check_detections, check_finite, expect_list, in_float32
 from alignimation_core.data import Detections, Photo
 from alignimation_core.errors import AlignimationError, PhotoError, StageError, in_one_line
+from alignimation_core.executor import torch_threads
 from alignimation_core.stages import Detector, Embedder, Stage
 
 LOG = logging.getLogger(__name__)
@@ -63,20 +64,9 @@ class Turns:
             return
         with self._lock:
             torch.manual_seed(self._seed)
-            with _threads(1 if self._at_once else self._cores):
+            with torch_threads(1 if self._at_once else self._cores):
                 yield
             self._called = True
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch's operations on this thread use so many cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +166,7 @@ class Look:
     @staticmethod
     def _load(look: _Look, side: int | None) -> Tensor | None:
         try:
-            return photos.load(look.photo.path, side)
+            return photos.load(look.photo, side)
         except PhotoError as error:
             look.fail("photos", error.reason)
             return None
@@ -242,7 +232,7 @@ def _sharp_enough(
         need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
     if image is not None and max(image.shape[-2:]) >= need:
         return image
-    return photos.load(photo.path, need)
+    return photos.load(photo, need)
 
 
 Item = TypeVar("Item")

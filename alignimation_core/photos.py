@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,6 +160,7 @@ def facts(path: File, folder: Path) -> Photo:
         PhotoError: the file cannot be read, or is no picture.
     """
     with opened(path) as (image, stream):
+        version = _version(stream)
         width, height = image.size
         exif = image.getexif()
         if exif.get(0x0112) in (5, 6, 7, 8):
@@ -168,9 +170,12 @@ def facts(path: File, folder: Path) -> Photo:
             taken, source = dates.in_name(path.name), "name"
         stream.seek(0)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _version(stream) != version:
+            raise PhotoError(path, "the file changed while it was read; run again")
     if taken is None:
         taken, source = _written(path), "file"
-    return Photo(path, relative_name(path, folder), digest, height, width, taken, source)
+    name = relative_name(path, folder)
+    return Photo(path, name, digest, height, width, taken, source, version)
 
 
 def _written(path: File) -> datetime:
@@ -204,7 +209,16 @@ def stamp(path: File) -> str | None:
         known = path.stat()
     except OSError:
         return None
+    return _stamp(known)
+
+
+def _stamp(known: os.stat_result) -> str:
     return f"{known.st_size} {known.st_mtime_ns} {known.st_ctime_ns} {known.st_ino}"
+
+
+def _version(stream: BufferedReader | BytesIO) -> str:
+    """Return the stamp of a local file that is open; nothing for a remote one, which is a copy."""
+    return "" if isinstance(stream, BytesIO) else _stamp(os.fstat(stream.fileno()))
 
 
 def relative_name(path: File, folder: Path) -> str:
@@ -215,11 +229,12 @@ def relative_name(path: File, folder: Path) -> str:
     return inside if inside[:1] != "/" else Path(os.path.relpath(path, folder)).as_posix()
 
 
-def load(path: str | File, min_side: int | None = None) -> Tensor:
+def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:
     """Decode one photo, upright.
 
     Args:
-        path: the file; a text is a local path.
+        photo: the file; a text is a local path. Of a photo whose facts are given, the file must
+            still have the content that they tell of.
         min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8, as long as its long side stays at
             least this many pixels; None for full size.
 
@@ -228,18 +243,19 @@ def load(path: str | File, min_side: int | None = None) -> Tensor:
         over white, 16-bit grey is scaled to 8.
 
     Raises:
-        PhotoError: the file cannot be read, or is damaged.
+        PhotoError: the file cannot be read, is damaged, or is not what the facts tell of.
     """
     import numpy as np
     import torch
 
-    with opened(Path(path) if isinstance(path, str) else path) as (file, _):
+    path = photo.path if isinstance(photo, Photo) else photo
+    with opened(Path(path) if isinstance(path, str) else path) as (file, stream):
         image: Image.Image = file
         if min_side is not None:
             ratio = min_side / max(image.size)
             wanted = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
             image.draft(None, wanted)
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I;16"):
             grey = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
             image = Image.fromarray(grey.astype(np.uint8))
@@ -247,5 +263,16 @@ def load(path: str | File, min_side: int | None = None) -> Tensor:
             clear = image.convert("RGBA")
             image = Image.new("RGBA", clear.size, "white")
             image.alpha_composite(clear)
-        pixels = np.array(image.convert("RGB"))
+        pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        if isinstance(photo, Photo):
+            _check_unchanged(photo, stream)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:
+    """Refuse a file that has changed since its facts were read; one merely touched is the same."""
+    if photo.stamp and _version(stream) == photo.stamp:
+        return
+    stream.seek(0)
+    if hashlib.file_digest(stream, "sha256").hexdigest() != photo.sha256:
+        raise PhotoError(photo.path, "the file has changed since the run began; run again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +17,9 @@ from alignimation_core import background, framing, outputs, photos, rendering, w
 from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.data import Canvas, Choice, Observation, Photo, Subject
+from alignimation_core.disk import Anchor
 from alignimation_core.errors import AlignimationError, OutputError, PhotoError
-from alignimation_core.executor import Executor, Lost, executor_of
+from alignimation_core.executor import Executor, Lost, executor_of, torch_threads
 from alignimation_core.looking import ask
 from alignimation_core.observations import Entry, count_known, observe
 from alignimation_core.placing import place
@@ -93,6 +94,7 @@ class Run:
     """One run of a recipe, and the record that grows with it."""
 
     executor: Executor
+    anchor: Anchor | None = None
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         self.recipe, self.progress = recipe, progress
@@ -119,15 +121,16 @@ class Run:
             self.record.kept = self.remote.fetch()
         try:
             self._fetch_weights()
-            with executor_of(self.recipe.executor) as self.executor:
+            # cores are for photos; so numbers do not depend on how many there are, either
+            with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
                 self._do(files, limit, fresh=fresh)
         except KeyboardInterrupt:
             self.record.error = "interrupted"
-            self._tell(self.record.write)
+            self._tell(self._write_record)
             raise
         except BaseException as error:
             self.record.error = str(error) or type(error).__name__
-            self._tell(self._finish)
+            self._tell(self._finish, after=error)
             raise
         self._finish()
         return self.record
@@ -173,24 +176,33 @@ class Run:
     def _finish(self) -> None:
         """Write the record; where the output is at an address, upload everything."""
         if self.remote is None:
-            self.record.write()
+            self._write_record()
         else:
             self.progress.note(f"uploading to {self.remote.address}")
             self.remote.publish(self.record)
 
-    def _tell(self, verb: Callable[[], object]) -> None:
-        """Write what is known of a run that failed, whose own error is the one to be raised."""
+    def _write_record(self) -> None:
+        if self.anchor is not None:
+            self.anchor.check()
+        self.record.write()
+
+    def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
+        """Write what is known of a run that failed, whose own error is the one to be raised.
+
+        Where that error says already that the output cannot be written, it is not said twice.
+        """
         try:
             verb()
         except OutputError as error:
-            self.progress.note(str(error))
+            if not isinstance(after, OutputError):
+                self.progress.note(str(error))
 
     def _make_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass  # whether it can be written shows now, not after an hour
+            self.anchor = Anchor(self.folder)
         except OSError as error:
             what = error.strerror or type(error).__name__
             raise OutputError(
@@ -236,7 +248,7 @@ class Run:
             if facts is None:
                 yield next(read)
             else:
-                yield Photo(path, photos.relative_name(path, folder), *facts)
+                yield Photo(path, photos.relative_name(path, folder), *facts, stamps[str(path)])
 
     def _read_facts(
         self,
@@ -377,7 +389,7 @@ class Run:
         record = self.record
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"
-        record.write()  # whose the outputs are, should it be killed once they are there
+        self._write_record()  # whose the outputs are, should it be killed once they are there
         record.error = None
         with self._timed("renderer", len(placed)) as step:
             done, failures = rendering.render(
@@ -393,7 +405,9 @@ class Run:
         earlier = set(record.kept) - set(record.outputs)
         record.kept = sorted(name for name in earlier if (self.folder / name).exists())
         if failures:
-            raise AlignimationError("; ".join(str(failure) for failure in failures))
+            unwritable = any(isinstance(failure, OutputError) for failure in failures)
+            kind = OutputError if unwritable else AlignimationError
+            raise kind("; ".join(str(failure) for failure in failures))
 
     @contextmanager
     def _timed(self, name: str, total: int) -> Iterator[Step]:

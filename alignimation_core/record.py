@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from alignimation_core import disk
 from alignimation_core.data import Photo, Subject
 from alignimation_core.errors import OutputError
 from alignimation_core.mask import Matrix
@@ -179,16 +179,19 @@ class Record:
             OutputError: it cannot be written.
         """
         path = self.folder / RECORD_NAME
-        part = self.folder / f".run.json.part-{os.getpid()}"
+        part: Path | None = None
         try:
+            part = disk.part_of(path)
             # a file name that is no UTF-8 becomes a JSON escape
             part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
-            part.replace(path)
+            disk.put(part, path)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+            what = disk.reason(error, "set `output` to another place")
+            raise OutputError(f"{path}: {what}") from error
         finally:
-            with suppress(OSError):
-                part.unlink()
+            if part is not None:
+                with suppress(OSError):
+                    disk.remove(part)
         return path
 
     def _text(self) -> str:

@@ -132,7 +132,7 @@ def _picture(place: Place) -> Tensor:
     photo, frame_from_photo = place.photo, place.frame_from_photo
     scale = min(1.0, float(geometry.scale_of(frame_from_photo)))
     try:
-        full = photos.load(photo.path, round(max(photo.height, photo.width) * scale))
+        full = photos.load(photo, round(max(photo.height, photo.width) * scale))
     except PhotoError:
         return torch.full((3, SIDE, SIDE), 128, dtype=torch.uint8)
     reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])

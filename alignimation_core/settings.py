@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Iterable
 from datetime import date
@@ -174,6 +175,20 @@ class ExecutorOptions(BaseModel):
     gpus: Annotated[
         float, Field(description="GPUs that each Ray worker takes; 0.5: two share one", ge=0)
     ] = 0.0
+
+    @field_validator("use")
+    @classmethod
+    def _installed(cls, use: str) -> str:
+        if use == "ray" and importlib.util.find_spec("ray") is None:
+            raise ValueError("ray is not installed: pip install 'alignimation[ray]'")
+        return use
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_beyond_one(cls, gpus: float) -> float:
+        if gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"{gpus:g} is neither a share of one GPU nor a whole number of them")
+        return gpus
 
     @model_validator(mode="after")
     def _for_ray(self) -> Self:

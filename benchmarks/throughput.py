@@ -172,7 +172,7 @@ def kernels(photos: Path, result: dict[str, Any]) -> dict[str, float]:
 
     from alignimation_core import Canvas, Frame, geometry
     from alignimation_core import photos as files
-    from alignimation_core.frames import fill
+    from alignimation_core.frames import ENOUGH, fill
     from alignimation_facenet import MTCNN
     from alignimation_imageio import Video
 
@@ -185,8 +185,8 @@ def kernels(photos: Path, result: dict[str, Any]) -> dict[str, float]:
     for row in used:
         paths.append(photos.parent / row["path"])
         matrices.append(torch.tensor(row["canvas_from_photo"], dtype=torch.float64))
-        long = max(row["width"], row["height"])
-        sides.append(round(long * min(1.0, float(geometry.scale_of(matrices[-1])))))
+        scale = ENOUGH * float(geometry.scale_of(matrices[-1]))
+        sides.append(round(max(row["width"], row["height"]) * min(1.0, scale)))
 
     def small_pictures() -> Iterator[torch.Tensor]:
         return (files.load(path, detector.input_side()) for path in paths)

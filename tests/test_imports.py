@@ -7,7 +7,7 @@ import pytest
 import alignimation_core
 from alignimation_core.registry import registry
 
-HEAVY = ("torch", "torchvision", "kornia", "facenet_pytorch", "av", "imageio", "pycocotools")
+HEAVY = ("torch", "torchvision", "kornia", "facenet_pytorch", "av", "imageio", "pycocotools", "ray")
 
 
 def modules_after(code):

@@ -1,11 +1,23 @@
-"""An object store on this very machine, and fsspec's memory."""
+"""An object store on this very machine, fsspec's memory, and runs that are disturbed."""
 
 import itertools
+import json
 import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 NUMBERS = itertools.count()
+STAGES = Path(__file__).parents[1] / "stages"
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +80,158 @@ def memory(monkeypatch, tmp_path):
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
     return fs
+
+
+class Nursery:
+    """Forks runs of the command from a process that has imported everything; see its own file.
+
+    Where that is allowed, it lives in a name space of its own for mounts, which go with it.
+
+    Attributes:
+        can_mount: whether it does; otherwise, a text that says why not.
+    """
+
+    def __init__(self, site, folder):
+        self.site, self.folder = site, folder
+        apart = ["unshare", *(["--user", "--map-root-user"] if os.getuid() else []), "--mount"]
+        try:
+            trial = "mount -t tmpfs none /mnt"
+            done = subprocess.run(
+                [*apart, "sh", "-c", trial], capture_output=True, text=True, check=False
+            )
+            self.can_mount = True if done.returncode == 0 else done.stderr.strip()
+        except FileNotFoundError as error:
+            self.can_mount = str(error)
+        self._process = subprocess.Popen(
+            [*(apart if self.can_mount is True else ()), sys.executable, STAGES / "nursery.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def close(self):
+        self._process.communicate(timeout=30)
+
+    def shell(self, command):
+        """Run a shell command where the mounts are."""
+        self._ask({"shell": command})
+        assert self._answer() == 0, command
+
+    def start(self, *arguments, **environment):
+        return Disturbed(self, [str(each) for each in arguments], environment)
+
+    def _ask(self, request):
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def _answer(self):
+        return int(self._process.stdout.readline())
+
+
+class Disturbed:
+    """One run of the command, in a process of its own.
+
+    Attributes:
+        status: its exit status, negative for a signal; once ``wait`` has returned.
+    """
+
+    def __init__(self, nursery, arguments, environment):
+        self._nursery, self.status = nursery, None
+        said = nursery.folder / f"run-{next(NUMBERS)}"
+        self._out, self._err, self._events = (
+            said.with_name(f"{said.name}.{end}") for end in ("out", "err", "events")
+        )
+        self._events.touch()
+        settings = {"EVENTS": str(self._events), "COLUMNS": "100", **environment}
+        nursery._ask(
+            {
+                "arguments": arguments,
+                "site": str(nursery.site),
+                "said": str(said),
+                "environment": settings,
+            }
+        )
+        self._pid = nursery._answer()
+
+    @property
+    def events(self):
+        """What the stages said so far: lines ``word item``."""
+        return self._events.read_text().splitlines()
+
+    def stop(self, count, after, how=signal.SIGKILL):
+        """Send a signal some seconds after so many events; nothing where the run ends before."""
+        deadline = time.monotonic() + 60
+        while len(self.events) < count:
+            if not self._running() or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        time.sleep(after)
+        if self._running():
+            os.kill(self._pid, how)
+        return self.wait()
+
+    def _running(self):
+        """Return whether it still runs: one that has ended, and was waited for, has no folder."""
+        return Path(f"/proc/{self._pid}").exists()
+
+    def wait(self):
+        self.status = self._nursery._answer()
+        return self
+
+    @property
+    def lines(self):
+        """What it said on stderr."""
+        return self._err.read_text().splitlines()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory):
+    """Where runs of slow stages are started, whose processes may be killed at any moment."""
+    if not Path("/proc/self").exists():
+        pytest.skip("runs are forked and watched by the means of Linux")
+    folder = tmp_path_factory.mktemp("nursery")
+    site = folder / "site"
+    site.mkdir()
+    for name in ("discs", "slow"):
+        module = f"alignimation_{name}"
+        shutil.copy(STAGES / f"{name}.py", site / f"{module}.py")
+        info = site / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: alignimation-{name}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(f"[alignimation]\n{module} = {module}\n")
+    nursery = Nursery(site, folder)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="session")
+def slow_recipe(tmp_path_factory, discs):
+    """A recipe of slow stages over 40 photos; its outputs are a.mp4, f/ and frames.npy."""
+    folder = tmp_path_factory.mktemp("slow")
+    generator = np.random.default_rng(1)
+    warps = [
+        discs.placed(32 + x, 24 + y, math.radians(turn), 1 + size / 20)
+        for x, y, turn, size in generator.uniform(-2, 2, (40, 4))
+    ]
+    discs.series(folder / "photos", warps)
+    data = {
+        "photos": "photos/",
+        "detector": "slow-blobs",
+        "embedder": "slow-colours",
+        "subject_selector": "first",
+        "target_builder": "slow-points",
+        "transform_model": "slow-closed-form",
+        "canvas": {"size": "64x48"},
+        "executor": {"workers": 2},
+        "renderers": [
+            {"use": "video", "path": "a.mp4"},
+            {"use": "frames", "path": "f"},
+            "slow-array",
+        ],
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path

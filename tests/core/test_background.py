@@ -1,5 +1,6 @@
 """What is behind the subject: the edge against a known matte, and what is left of the old."""
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 
@@ -291,7 +292,8 @@ def entry(tmp_path):
     path = tmp_path / "photo.png"
     pixels = (over(star(), BLUE, RED) * 255).round().byte()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-    photo = Photo(path, "photo.png", "", *SIZE, datetime(2020, 1, 1), "file")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    photo = Photo(path, "photo.png", digest, *SIZE, datetime(2020, 1, 1), "file")
     return Entry(photo, PhotoRecord("photo.png"))
 
 

@@ -1,10 +1,12 @@
+import importlib.util
 import threading
 import time
 
 import pytest
 import torch
 
-from alignimation_core.errors import AlignimationError
+from alignimation_core import Recipe
+from alignimation_core.errors import AlignimationError, RecipeError
 from alignimation_core.executor import AHEAD, Threads, executor_of
 from alignimation_core.settings import ExecutorOptions
 
@@ -70,6 +72,32 @@ def test_the_recipe_says_how_many_workers():
         assert executor.cores == torch.get_num_threads()
 
 
-def test_options_of_ray_are_refused_without_it():
-    with pytest.raises(ValueError, match="address and gpus are for `use: ray`; leave them out"):
-        ExecutorOptions(gpus=1)
+@pytest.mark.parametrize(
+    ("executor", "field", "why"),
+    [
+        (
+            {"gpus": 1},
+            "executor",
+            "address and gpus are for `use: ray`; leave them out",
+        ),
+        (
+            {"use": "ray", "gpus": 1.5},
+            "executor.gpus",
+            "1.5 is neither a share of one GPU nor a whole number of them",
+        ),
+    ],
+)
+def test_options_that_cannot_be_are_faults_of_the_recipe(tmp_path, executor, field, why):
+    data = {"photos": "photos", "detector": "mtcnn", "executor": executor}
+    with pytest.raises(RecipeError) as error:
+        Recipe.of(data, folder=tmp_path)
+    assert str(error.value) == f"recipe: {field}: {why}"
+
+
+def test_ray_is_missed_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RecipeError) as error:
+        Recipe.of({"photos": "a", "detector": "mtcnn", "executor": "ray"}, folder=tmp_path)
+    assert str(error.value) == (
+        "recipe: executor.use: ray is not installed: pip install 'alignimation[ray]'"
+    )

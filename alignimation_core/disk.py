@@ -1,0 +1,147 @@
+"""Files and folders that take their name only when the disk holds the whole of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from alignimation_core.errors import OutputError
+
+_ADVICE = {
+    errno.ENOENT: "its folder is gone; bring it back, or choose another output folder",
+    errno.ENOSPC: "the disk is full; make room and run again",
+    errno.EDQUOT: "the disk quota is used up; make room and run again",
+    errno.EFBIG: "the file grew larger than this disk or user may write; make it smaller",
+    errno.EROFS: "the disk is read-only; choose another output folder",
+    errno.EACCES: "no permission to write there; choose another output folder",
+    errno.EPERM: "no permission to write there; choose another output folder",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter path",
+}
+
+
+def reason(error: Exception, otherwise: str) -> str:
+    """Return why a file cannot be written, and what to do.
+
+    Args:
+        error: what the operating system said, or one of PyAV, which carries the same.
+        otherwise: what to do about an error that is not among the usual ones.
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _ADVICE.get(getattr(error, "errno", None) or 0, f"{text}; {otherwise}")
+
+
+class Anchor:
+    """Remembers on which disk a folder lies, so that nothing is written to another in its place.
+
+    Where a disk is unmounted, the empty folder below it takes all that is written from then on.
+
+    Args:
+        folder: it exists.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._device = folder, folder.stat().st_dev
+
+    def check(self) -> None:
+        """Make sure that the folder is still there.
+
+        Raises:
+            OutputError: it is gone, or lies on another disk now.
+        """
+        try:
+            if self._folder.stat().st_dev == self._device:
+                return
+        except OSError:
+            pass
+        raise OutputError(
+            f"{self._folder}: the folder went away while the run was going on; bring it back, "
+            "or choose another output folder, and run again"
+        )
+
+
+def part_of(final: Path) -> Path:
+    """Return a hidden path beside ``final`` for this process to write to; nothing is there yet.
+
+    What processes that have ended left there is removed.
+
+    Raises:
+        OSError: the folder cannot be read, or what is left cannot be removed.
+    """
+    hidden = f".{final.name}.part-"
+    part = final.with_name(f"{hidden}{os.getpid()}")
+    for left in final.parent.iterdir():
+        process = left.name.removeprefix(hidden)
+        if process != left.name and (left == part or not _running(process.removesuffix("-old"))):
+            remove(left)
+    return part
+
+
+def put(part: Path, final: Path) -> None:
+    """Put a file or a folder under its final name, in place of what stands there.
+
+    It is written through to the disk first, so that after a power cut there is either the old or
+    the new one, and never a half. A folder is replaced by a folder in two steps; if the process is
+    killed between them, no folder stands there.
+
+    Raises:
+        OSError: it cannot be put there; then what stood there still does.
+    """
+    _write_through(part)
+    if part.is_dir() and final.is_dir():
+        old = part.with_name(f"{part.name}-old")
+        final.rename(old)
+        try:
+            part.rename(final)
+        except BaseException:
+            old.rename(final)
+            raise
+        remove(old)
+    else:
+        part.replace(final)
+    _sync(final.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; it need not exist."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    if path.is_dir():
+        for inside in path.iterdir():
+            _write_through(inside)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk holds a file's bytes, or a folder's names."""
+    if os.name == "nt":
+        return  # a file that is only open for reading, or a folder, cannot be synchronised there
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _running(process: str) -> bool:
+    if os.name == "nt":
+        return False  # an open file cannot be removed there, and signal 0 is Ctrl-C
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
