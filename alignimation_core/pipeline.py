@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -306,7 +307,7 @@ class Run:
                     subject = observation.detections.subject(
                         choice.index, similarity=choice.similarity
                     )
-                    entry.record.show(subject)
+                    entry.record.seen = subject
                     replaced = self.recipe.canvas.background != "keep"
                     if replaced and (reason := background.unusable(subject)):
                         entry.record.fail("detector", reason)
@@ -338,7 +339,7 @@ class Run:
                     step,
                 )
             for entry, subject in subjects:
-                entry.record.show(subject)
+                entry.record.seen = subject
             aligned, reference = self._align_once(subjects, store)
         mean = self.recipe.reference == "mean"
         self.record.reference = "mean" if mean else reference.entry.record.path
@@ -389,9 +390,12 @@ class Run:
         record = self.record
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"
-        self._write_record()  # whose the outputs are, should it be killed once they are there
-        record.error = None
-        with self._timed("renderer", len(placed)) as step:
+        with (
+            self._timed("renderer", len(placed)) as step,
+            ThreadPoolExecutor(1, "record") as beside,
+        ):
+            # whose the outputs are, should it be killed once they are there
+            written = beside.submit(self._write_record)
             done, failures = rendering.render(
                 placed,
                 canvas,
@@ -400,7 +404,9 @@ class Run:
                 self.folder,
                 self.executor,
                 step,
+                written.result,
             )
+        record.error = None
         record.outputs = [photos.relative_name(path, self.folder) for path in done]
         earlier = set(record.kept) - set(record.outputs)
         record.kept = sorted(name for name in earlier if (self.folder / name).exists())

@@ -36,7 +36,7 @@ class PhotoRecord:
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
         stage: what rejected it or failed: ``photos`` or a kind of stage.
         reason: why, for a person to read.
-        subject: box, score, similarity and keypoints in the photo's full-size upright pixels.
+        seen: the subject, in the photo's full-size upright pixels; ``subject`` in the file.
         canvas_from_photo: the transform, continuous pixels.
         residual: RMS distance of the subject's keypoints from the reference's on the canvas, in
             percent of the canvas height; null without keypoints.
@@ -53,25 +53,19 @@ class PhotoRecord:
     status: Status = "failed"
     stage: str | None = None
     reason: str | None = "the run ended before this photo was done"
-    subject: dict[str, Any] | None = None
+    seen: Subject | None = None
     canvas_from_photo: Matrix | None = None
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what the file holds of this photo."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def know(self, photo: Photo) -> None:
-        """Note the photo's facts."""
-        self.sha256, self.width, self.height = photo.sha256, photo.width, photo.height
-        self.taken = photo.taken.isoformat()
-        self.taken_from = photo.taken_from
-
-    def show(self, subject: Subject) -> None:
-        """Note who the subject is."""
-        self.subject = {
+    @property
+    def subject(self) -> dict[str, Any] | None:
+        """Return box, score, similarity and keypoints of the subject, as the file holds them."""
+        subject = self.seen
+        if subject is None:
+            return None
+        return {
             "box": [round(side, 3) for side in subject.box],
             "score": round(subject.score, 5),
             "similarity": None if subject.similarity is None else round(subject.similarity, 5),
@@ -79,6 +73,17 @@ class PhotoRecord:
                 name: [round(x, 4), round(y, 4)] for name, (x, y) in subject.keypoints.items()
             },
         }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the file holds of this photo."""
+        names = ("subject" if name == "seen" else name for name in self.__slots__)
+        return {name: getattr(self, name) for name in names}
+
+    def know(self, photo: Photo) -> None:
+        """Note the photo's facts."""
+        self.sha256, self.width, self.height = photo.sha256, photo.width, photo.height
+        self.taken = photo.taken.isoformat()
+        self.taken_from = photo.taken_from
 
     def use(self) -> None:
         """Note that the photo is in the animation."""

@@ -30,6 +30,7 @@ def render(
     folder: Path,
     executor: Executor,
     step: Callable[[], None],
+    ready: Callable[[], object],
 ) -> tuple[list[Path], list[AlignimationError]]:
     """Write every output in one pass over the photos.
 
@@ -45,6 +46,7 @@ def render(
         folder: the output folder; it exists.
         executor: where photos are decoded and warped.
         step: called after each photo.
+        ready: called before the first output takes its name.
 
     Returns:
         The finished outputs, and what failed.
@@ -70,6 +72,7 @@ def render(
                 raise AlignimationError("no photo could be read again to render it")
         for output in outputs:
             output.wait()
+        ready()
         done = [path for output in outputs if (path := output.close()) is not None]
     finally:
         for output in outputs:

@@ -20,7 +20,7 @@ def record(tmp_path):
         residual=0.25,
         iterations=3,
     )
-    used.show(Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3))
+    used.seen = Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3)
     used.use()
     failed = PhotoRecord(os.fsdecode(b"photos/caf\xe9.jpg"))
     failed.fail("photos", "the file is\nempty")

@@ -10,6 +10,7 @@ It reads requests from its standard input, one JSON object a line, and answers a
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -21,9 +22,6 @@ def prepare():
     import torch
     from PIL import Image
 
-    import alignimation_core.pipeline
-    import alignimation_imageio._movie
-    import alignimation_imageio._pictures
     from alignimation_core.cli import main  # noqa: F401
 
     Image.init()
@@ -33,6 +31,7 @@ def prepare():
 def be_a_run(request):
     status = 1
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         for number, name in ((1, "out"), (2, "err")):

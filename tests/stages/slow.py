@@ -14,9 +14,9 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
+import alignimation_discs as discs
 import torch
 
-import alignimation_discs as discs
 from alignimation_core import Embedder, hookimpl, photos
 
 PAUSE = float(os.environ.get("PAUSE", "0.008"))
