@@ -113,7 +113,8 @@ class Warp:
                 canvas_from_photo,
                 self.background,
             )
-        return image.mul_(255).round_().byte()
+        pixels = image.mul_(255).round_()[None]
+        return pixels.to(torch.uint8, memory_format=torch.channels_last)[0]
 
 
 def _long_side(photo: Photo, canvas_from_photo: Tensor) -> int:

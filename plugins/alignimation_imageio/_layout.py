@@ -62,7 +62,11 @@ class Layout:
         if tuple(frame.image.shape) != wanted or frame.image.dtype != torch.uint8:
             found = f"{tuple(frame.image.shape)} {str(frame.image.dtype).removeprefix('torch.')}"
             raise ValueError(f"frame {frame.index}: expected {wanted} uint8, got {found}")
-        image: Any = Image.fromarray(frame.image.cpu().permute(1, 2, 0).contiguous().numpy())
+        pixels: Pixels = frame.image.cpu().permute(1, 2, 0).contiguous().numpy()
+        whole = (self.width, self.height) == (self.canvas.width, self.canvas.height)
+        if whole and self.matte is None:
+            return pixels
+        image: Any = Image.fromarray(pixels)
         # Pillow weighs colours by their opacity when it resizes RGBA
         if (self.width, self.height) != self.box[2:]:
             size = (self.width, self.height)
