@@ -182,9 +182,12 @@ class Run:
             self.progress.note(f"uploading to {self.remote.address}")
             self.remote.publish(self.record)
 
-    def _write_record(self) -> None:
+    def _check_anchor(self) -> None:
         if self.anchor is not None:
             self.anchor.check()
+
+    def _write_record(self) -> None:
+        self._check_anchor()
         self.record.write()
 
     def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
@@ -390,6 +393,7 @@ class Run:
         record = self.record
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"
+        self._check_anchor()
         with (
             self._timed("renderer", len(placed)) as step,
             ThreadPoolExecutor(1, "record") as beside,

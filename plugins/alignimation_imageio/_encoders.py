@@ -54,9 +54,9 @@ def video(suffix: str, crf: int, *, alpha: bool) -> Encoder:
         if alpha:
             options["auto-alt-ref"] = "0"
         return Encoder("webm", "libvpx-vp9", pixel_format, alpha, 2, options)
-    # Every frame is another photo: nothing can be predicted from two sides. Measured on photos of 12
-    # megapixels at 1080x810: 7 % larger and 0.4 dB less than x264's defaults, in a quarter of the
-    # time.
+    # Every frame is another photo: nothing can be predicted from two sides. Measured on photos of
+    # 12 megapixels at 1080x810: 7 % larger and 0.4 dB less than x264's defaults, in a quarter of
+    # the time.
     options |= {"preset": "veryfast", "bf": "0"}
     container = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}[suffix]
     index_first = {} if suffix == ".mkv" else {"movflags": "+faststart"}

@@ -1,5 +1,6 @@
 """An object store on this very machine, fsspec's memory, and runs that are disturbed."""
 
+import contextlib
 import itertools
 import json
 import logging
@@ -167,7 +168,7 @@ class Disturbed:
                 break
             time.sleep(0.001)
         time.sleep(after)
-        if self._running():
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, how)
         return self.wait()
 

@@ -8,6 +8,7 @@ It reads requests from its standard input, one JSON object a line, and answers a
   finds plugins in ``site``; its output goes to ``said``.out and ``said``.err.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -15,15 +16,21 @@ import subprocess
 import sys
 import traceback
 
+import torch
+from PIL import Image
+
+from alignimation_core.cli import command
+
+HEAVY = (
+    "alignimation_core.pipeline",
+    "alignimation_imageio._movie",
+    "alignimation_imageio._pictures",
+)
+
 
 def prepare():
-    import av  # noqa: F401
-    import imageio.v3  # noqa: F401
-    import torch
-    from PIL import Image
-
-    from alignimation_core.cli import main  # noqa: F401
-
+    for name in HEAVY:
+        importlib.import_module(name)
     Image.init()
     torch.set_num_threads(1)
 
@@ -40,8 +47,6 @@ def be_a_run(request):
         os.environ.update(request["environment"])
         sys.path.insert(0, request["site"])
         sys.argv = ["alignimation-run", *request["arguments"]]
-        from alignimation_core.cli import command
-
         command()
     except SystemExit as end:
         status = end.code or 0
