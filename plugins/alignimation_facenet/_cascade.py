@@ -10,10 +10,10 @@ sums over the image (Crow, *Summed-Area Tables for Texture Mapping*, SIGGRAPH 19
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from alignimation_facenet._networks import Answers, Network
 
@@ -31,6 +31,9 @@ _PROPOSED = math.log(0.6 / 0.4)
 
 _REFINED = 0.7
 """Least score of R-Net."""
+
+_BLOCK = 256
+"""Boxes compared with each other at once, which bounds the memory that it takes."""
 
 
 def find(
@@ -57,14 +60,14 @@ def find(
     boxes = _squares(_proposals(sums, p_net, min_face))
 
     boxes, scores, answers = _ask(r_net, sums, boxes, 24, _REFINED)
-    best = nms(boxes, scores, 0.7)
+    best = _apart(boxes, scores, 0.7)
     boxes = _squares(_shifted(boxes[best], answers.shifts[best]))
 
     boxes, scores, answers = _ask(o_net, sums, boxes, 48, score_threshold)
     sides = boxes[:, 2:] - boxes[:, :2] + 1
     points = answers.points.reshape(-1, 2, 5).mT * sides[:, None] + boxes[:, None, :2] - 1
     boxes = _shifted(boxes, answers.shifts)
-    best = _apart(boxes, scores, 0.7)
+    best = _apart(boxes, scores, 0.7, of_smaller=True)
     return boxes[best], scores[best], points[best]
 
 
@@ -75,10 +78,11 @@ def _summed(image: Tensor) -> Tensor:
     sums = image.new_empty(height + 1, width + 1, 3, dtype=exact)
     sums[0] = 0
     sums[:, 0] = 0
-    # Only along rows does torch add up fast; a channel at a time needs less new memory.
     for colour, table in zip(image, sums.unbind(-1), strict=True):
-        down = colour.mT.contiguous().cumsum(-1, dtype=exact).mT.contiguous()
-        table[1:, 1:] = down.cumsum(-1, dtype=exact)
+        table[1:, 1:] = colour.cumsum(-1, dtype=exact)
+    # torch's own sums down columns take several times as long.
+    for above, row in pairwise(sums.unbind()):
+        row.add_(above)
     return sums
 
 
@@ -120,22 +124,24 @@ def _proposals(sums: Tensor, p_net: Network, min_face: int) -> Tensor:
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     scale = _WINDOW / min_face
     shortest = min(height, width) * scale
-    found, scores = [], []
+    found: list[Tensor] = []
     while shortest >= _WINDOW:
-        answers = p_net(_level(sums, int(height * scale + 1), int(width * scale + 1)))
+        answers = p_net.everywhere(_level(sums, int(height * scale + 1), int(width * scale + 1)))
         passed = (answers.odds[0] >= _PROPOSED).nonzero()
-        windows = passed.flip(1).float() * _STRIDE + 1
-        boxes = torch.cat([windows / scale, (windows + _WINDOW - 1) / scale], 1).floor()
         rows, columns = passed.unbind(1)
-        score = answers.odds[0, rows, columns].sigmoid()
-        shifts = answers.shifts[0, :, rows, columns].mT
-        best = nms(boxes, score, 0.5)
-        found.append(torch.cat([boxes, shifts], 1)[best])
-        scores.append(score[best])
+        windows = passed.flip(1).float() * _STRIDE + 1
+        corners = torch.cat([windows / scale, (windows + _WINDOW - 1) / scale], 1).floor()
+        odds, shifts = answers.odds[0, rows, columns], answers.shifts[0, :, rows, columns].mT
+        level = odds.new_full((len(odds), 1), len(found))
+        found.append(torch.cat([corners, shifts, odds[:, None], level], 1))
         scale, shortest = scale * _FACTOR, shortest * _FACTOR
     proposed = torch.cat(found)
-    proposed = proposed[nms(proposed[:, :4], torch.cat(scores), 0.7)]
-    boxes, shifts = proposed[:, :4], proposed[:, 4:]
+    scores = proposed[:, 8].sigmoid()
+    # So far from each other, boxes of different levels do not overlap; they are whole numbers.
+    aside = proposed[:, 9:] * (2 * max(height, width))
+    best = _apart(proposed[:, :4] + aside, scores, 0.5)
+    proposed = proposed[best][_apart(proposed[best, :4], scores[best], 0.7)]
+    boxes, shifts = proposed[:, :4], proposed[:, 4:8]
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
 
 
@@ -167,17 +173,35 @@ def _squares(boxes: Tensor) -> Tensor:
     return torch.cat([corners, corners + longer], 1)
 
 
-def _apart(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
-    """Return which boxes to keep, best first: none covers more than `overlap` of a smaller one."""
+def _apart(boxes: Tensor, scores: Tensor, overlap: float, *, of_smaller: bool = False) -> Tensor:
+    """Return which boxes to keep, best first: none overlaps a better one by more than `overlap`.
+
+    That is the share of what both cover in what either covers, or with `of_smaller` in the smaller
+    of the two, whose sides then count a pixel more. Of equal scores the first box is the better.
+    """
     order = scores.argsort(descending=True, stable=True)
-    corners = boxes[order]
-    low = torch.maximum(corners[:, None, :2], corners[None, :, :2])
-    high = torch.minimum(corners[:, None, 2:], corners[None, :, 2:])
-    shared = (high - low + 1).clamp(0).prod(-1)
-    areas = (corners[:, 2:] - corners[:, :2] + 1).prod(-1)
-    covers = (shared / torch.minimum(areas[:, None], areas) > overlap).tolist()
-    kept: list[int] = []
-    for i, row in enumerate(covers):
-        if not any(row[j] for j in kept):
-            kept.append(i)
+    ranked = boxes[order]
+    if of_smaller:
+        ranked = torch.cat([ranked[:, :2], ranked[:, 2:] + 1], 1)
+    kept = order[:0]
+    for block in torch.split(torch.arange(len(order), device=order.device), _BLOCK):
+        free = block[~_overlap(ranked[block], ranked[kept], overlap, of_smaller).any(1)]
+        covered = _overlap(ranked[free], ranked[free], overlap, of_smaller).tril_(-1)
+        # Every round settles at least one more box, and all of them after a few.
+        keep, before = ~covered.any(1), torch.ones_like(free, dtype=torch.bool)
+        while not torch.equal(keep, before):
+            keep, before = ~(covered & keep).any(1), keep
+        kept = torch.cat([kept, free[keep]])
     return order[kept]
+
+
+def _overlap(boxes: Tensor, others: Tensor, threshold: float, of_smaller: bool) -> Tensor:
+    """Return (N, M): whether (N, 4) boxes and (M, 4) others overlap by more than a threshold."""
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    u0, v0, u1, v1 = others.unbind(1)
+    across = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(0)
+    down = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp_(0)
+    shared = across.mul_(down)
+    areas, sizes = (x1 - x0) * (y1 - y0), (u1 - u0) * (v1 - v0)
+    whole = torch.minimum(areas, sizes) if of_smaller else areas + sizes - shared
+    return shared.div_(whole) > threshold

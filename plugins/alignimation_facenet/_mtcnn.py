@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from alignimation_core import geometry
 from alignimation_facenet._cascade import find
-from alignimation_facenet._networks import Network
+from alignimation_facenet._networks import load
 
 _INPUT = 48
 """Side of the last network's input."""
@@ -59,16 +59,16 @@ class Cascade:
         score_threshold: of the last network, in [0, 1).
         device: where to compute; Apple's MPS lacks operators that the cascade needs and has
             crashed on it, so that the CPU takes its place.
+
+    Raises:
+        ImportError: facenet-pytorch is not installed.
     """
 
     def __init__(self, min_face: int, score_threshold: float, device: torch.device) -> None:
-        from facenet_pytorch import ONet, PNet, RNet
-
         self.min_face = min_face
         self.score_threshold = score_threshold
         self.device = torch.device("cpu") if device.type == "mps" else device
-        p_net, r_net, o_net = (Network(kind(), self.device) for kind in (PNet, RNet, ONet))
-        self.networks = (p_net, r_net, o_net)
+        self.networks = load(self.device)
 
     @torch.no_grad()
     def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -4,20 +4,34 @@ They are so small that on a CPU the layout decides: with the channels of a pixel
 torch's pooling takes a tenth of the time, and its convolutions half. The first dense layer is a
 convolution as large as what it looks at, since oneDNN adds up in one order whatever the number of
 threads, which a BLAS does not do for sums of that length.
+
+The wheel's files are read without importing it: it would bring in torchvision, and that takes
+longer to load than these networks take for twenty photos.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 _BATCH = 16
-"""Images at once: what a network makes of so many stays in the cache of a core."""
+"""Crops at once: what a network makes of so many stays in the cache of a core."""
+
+_POOLS = {
+    "pnet": ((2, 2),),
+    "rnet": ((3, 2), (3, 2)),
+    "onet": ((3, 2), (3, 2), (2, 2)),
+}
+"""Side and stride of the pooling after the first layers, which the wheel's files do not tell."""
 
 
 class Answers(NamedTuple):
@@ -57,56 +71,84 @@ class Network:
     """One of the three networks; it does not change once it is made.
 
     Args:
-        module: facenet-pytorch's, of which the layers are taken in their order.
+        state: tensors by name in the order of the layers, as in facenet-pytorch's files.
+        pools: side and stride of the pooling after each of the first layers.
         device: where to compute.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self._device = device
+    def __init__(
+        self, state: Mapping[str, Tensor], pools: tuple[tuple[int, int], ...], device: torch.device
+    ) -> None:
         self._layers: list[_Layer] = []
-        heads = []
-        for name, part in module.named_children():
-            match part:
-                case nn.Conv2d() | nn.Linear() if "_" in name:
-                    heads.append(part)
-                case nn.Conv2d() | nn.Linear():
-                    self._append([part])
-                case nn.PReLU():
-                    self._layers[-1].slopes = part.weight.detach().to(device)
-                case nn.MaxPool2d():
-                    self._layers[-1].pool = (
-                        cast("int", part.kernel_size),
-                        cast("int", part.stride),
-                    )
-        self._append(heads)
+        # conv4_1 and conv4_2 are both heads of P-Net, and computed at once.
+        for part, names in groupby(state, lambda name: name.split(".")[0].split("_")[0]):
+            tensors = [state[name].to(device) for name in names]
+            if part.startswith("prelu"):
+                self._layers[-1].slopes = tensors[0]
+            else:
+                self._append(tensors[::2], tensors[1::2])
+        for layer, pool in zip(self._layers, pools, strict=False):
+            layer.pool = pool
 
-    def _append(self, parts: list[nn.Conv2d | nn.Linear]) -> None:
-        """Append one layer that gives what all the parts give."""
+    def _append(self, weights: list[Tensor], biases: list[Tensor]) -> None:
+        """Append one layer that gives what all the heads give."""
         channels = len(self._layers[-1].bias) if self._layers else 3
-        weight = torch.cat([_reshaped(part.weight.detach(), channels) for part in parts])
+        weight = torch.cat([_reshaped(part, channels) for part in weights])
         if weight.ndim == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
-        bias = torch.cat([part.bias.detach() for part in parts if part.bias is not None])
-        self._layers.append(_Layer(weight.to(self._device), bias.to(self._device)))
+        self._layers.append(_Layer(weight, torch.cat(biases)))
 
-    def __call__(self, images: Tensor) -> Answers:
-        """Look at images.
+    def everywhere(self, image: Tensor) -> Answers:
+        """Look at an image through windows of 12 x 12 two pixels apart, as P-Net does.
 
         Args:
-            images: (N, 3, h, w) float32 in [0, 255]. R-Net wants 24 x 24, O-Net 48 x 48; P-Net
-                takes any from 12 x 12 on, and answers for windows of 12 x 12 two pixels apart.
+            image: (1, 3, h, w) float32 in [0, 255], of 12 x 12 or more.
         """
-        answers = torch.cat([self._seen(some) for some in torch.split(images, _BATCH)])
-        return Answers(answers[:, 1] - answers[:, 0], answers[:, 2:6], answers[:, 6:])
+        return _answers(self._seen(image))
+
+    def __call__(self, crops: Tensor) -> Answers:
+        """Look at crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
+
+        Args:
+            crops: (N, 3, side, side) float32 in [0, 255].
+        """
+        seen = []
+        for batch in torch.split(crops, _BATCH):
+            # Of a single crop torch would let a BLAS compute the convolutions.
+            several = batch.repeat(2, 1, 1, 1) if len(batch) == 1 else batch
+            seen.append(self._seen(several)[: len(batch)])
+        return _answers(torch.cat(seen))
 
     def _seen(self, images: Tensor) -> Tensor:
         maps = (images.contiguous(memory_format=torch.channels_last) - 127.5) / 128
-        # Of a single crop torch would let a BLAS compute the convolutions.
-        alone = len(images) == 1 and self._layers[-1].weight.ndim == 2
-        maps = maps.repeat(2, 1, 1, 1) if alone else maps
         for layer in self._layers:
             maps = layer(maps)
-        return maps[:1] if alone else maps
+        return maps
+
+
+def load(device: torch.device) -> tuple[Network, Network, Network]:
+    """Return P-, R- and O-Net.
+
+    Raises:
+        ImportError: facenet-pytorch is not installed.
+    """
+    found = importlib.util.find_spec("facenet_pytorch")
+    if found is None or found.origin is None:
+        raise ImportError(
+            "mtcnn reads its weights from facenet-pytorch, which is not installed; run "
+            "pip install facenet-pytorch",
+            name="facenet_pytorch",
+        )
+    folder = Path(found.origin).with_name("data")
+    p_net, r_net, o_net = (
+        Network(torch.load(folder / f"{name}.pt", weights_only=True), pools, device)
+        for name, pools in _POOLS.items()
+    )
+    return p_net, r_net, o_net
+
+
+def _answers(maps: Tensor) -> Answers:
+    return Answers(maps[:, 1] - maps[:, 0], maps[:, 2:6], maps[:, 6:])
 
 
 def _reshaped(weight: Tensor, channels: int) -> Tensor:

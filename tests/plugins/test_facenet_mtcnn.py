@@ -1,5 +1,7 @@
 """The detector ``mtcnn`` on two real portraits, with its bundled weights."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,10 +11,13 @@ import matplotlib.cbook
 import pytest
 import skimage.data
 import torch
+from facenet_pytorch.models.utils.detect_face import nms_numpy
 from pydantic import ValidationError
 from torch.nn import functional
+from torchvision.ops import nms
 
 from alignimation_facenet import MTCNN
+from alignimation_facenet._cascade import _apart
 
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -48,6 +53,15 @@ def error(points: torch.Tensor, truth: torch.Tensor) -> float:
 def assert_same_to_the_bit(found, wanted):
     for name in ("boxes", "scores", "keypoints"):
         assert torch.equal(getattr(found, name), getattr(wanted, name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Let torch compute in one thread; on a busy machine more of them only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +162,63 @@ def test_boxes_and_scores_are_those_of_facenet_pytorch(portrait, factor):
     assert torch.allclose(found.scores, scores, atol=1e-4)
 
 
+def crowd(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return boxes of whole pixels, many of them much alike, and scores, many of them equal."""
+    dice = torch.Generator().manual_seed(count)
+    corners = torch.randint(0, 150, (count, 2), generator=dice)
+    sides = torch.randint(0, 60, (count, 2), generator=dice)
+    scores = torch.randint(0, 99, (count,), generator=dice) / 99
+    return torch.cat([corners, corners + sides], 1).float(), scores
+
+
+@pytest.mark.parametrize("overlap", [0.5, 0.7])
+@pytest.mark.parametrize("count", [0, 1, 100, 1700])
+def test_the_boxes_kept_are_those_that_torchvision_keeps_in_its_order(count, overlap):
+    boxes, scores = crowd(count)
+    kept = _apart(boxes, scores, overlap)
+    assert torch.equal(kept, nms(boxes, scores, overlap))
+    assert len(kept) < count or count < 2
+
+
+def test_the_last_boxes_kept_are_those_that_facenet_pytorch_keeps():
+    boxes, _ = crowd(1100)
+    scores = torch.linspace(0.3, 0.9, len(boxes))
+    kept = _apart(boxes, scores, 0.7, of_smaller=True)
+    wanted = nms_numpy(boxes.numpy(), scores.numpy(), 0.7, "Min")
+    assert kept.tolist() == wanted.tolist()
+    assert len(kept) < len(boxes)
+
+
+def test_detecting_imports_neither_torchvision_nor_facenet_pytorch():
+    code = """
+import sys, torch
+from alignimation_facenet import MTCNN
+(found,) = MTCNN().detect([torch.full((3, 90, 120), 90, dtype=torch.uint8)])
+print(len(found), sorted({"torchvision", "facenet_pytorch", "torch._dynamo"} & set(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "0 []\n"
+
+
+def test_without_facenet_pytorch_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
+    with pytest.raises(ImportError) as error:
+        MTCNN().detect([hopper()])
+    assert str(error.value) == (
+        "mtcnn reads its weights from facenet-pytorch, which is not installed; run "
+        "pip install facenet-pytorch"
+    )
+
+
 def test_the_number_of_threads_changes_no_bit(detector):
     images = [astronaut(), hopper(), resized(hopper(), 0.4)]
-    before, answers = torch.get_num_threads(), []
+    answers = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             answers.append(detector.detect(images))
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(1)
     for others in answers[1:]:
         for found, wanted in zip(others, answers[0], strict=True):
             assert_same_to_the_bit(found, wanted)
