@@ -47,14 +47,17 @@ class Turns:
 
     Args:
         stage: the stage.
-        seed: of whatever it draws at random, set anew for every call.
+        seed: of whatever it draws at random, set anew for every call but those at once.
         cores: that it may use while it is called by one thread only.
+        lock: held by the one that calls; stages that draw from torch's one generator share it.
     """
 
-    def __init__(self, stage: Detector | Embedder, seed: int, cores: int) -> None:
+    def __init__(
+        self, stage: Detector | Embedder, seed: int, cores: int, lock: threading.Lock
+    ) -> None:
         self._at_once = stage.parallel and stage.torch_device().type == "cpu"
         self._seed, self._cores, self._called = seed, cores, False
-        self._lock = threading.Lock()
+        self._lock = lock
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -130,8 +133,9 @@ class Look:
     ) -> None:
         self._detector, self._embedder = detector, embedder
         self._seed, self._cores = seed, cores
-        self._detecting = None if detector is None else Turns(detector, seed, cores)
-        self._embedding = None if embedder is None else Turns(embedder, seed, cores)
+        lock = threading.Lock()
+        self._detecting = None if detector is None else Turns(detector, seed, cores, lock)
+        self._embedding = None if embedder is None else Turns(embedder, seed, cores, lock)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process."""

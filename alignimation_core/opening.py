@@ -83,6 +83,9 @@ def opened(path: File) -> Iterator[tuple[Image.Image, BufferedReader | BytesIO]]
             size = stream.seek(0, os.SEEK_END)
             reason = "the file is empty" if size == 0 else "this is no picture that Pillow knows"
             raise PhotoError(path, f"{reason}; replace or remove it") from None
+        except MemoryError:
+            reason = "there is too little memory to decode it; set `executor.workers` to fewer"
+            raise PhotoError(path, reason) from None
         except Exception as error:  # Pillow raises nearly anything on broken files
             text = " ".join(str(error).split()) or type(error).__name__
             reason = f"the picture is damaged: {text}; replace or remove it"

@@ -197,7 +197,7 @@ class Run:
         """
         try:
             verb()
-        except OutputError as error:
+        except Exception as error:  # whatever it is, it must not take the place of the run's own
             if not isinstance(after, OutputError):
                 self.progress.note(str(error))
 
@@ -381,6 +381,7 @@ class Run:
                     f"it fits badly: residual {record.residual:.2f} % of the canvas height, "
                     f"max_residual is {most:g}",
                 )
+                record.canvas_from_photo = None  # the canvas is made anew without it
         if not good:
             raise AlignimationError(
                 f"no photo fits within max_residual: {most:g}; the best has "
@@ -400,20 +401,28 @@ class Run:
         ):
             # whose the outputs are, should it be killed once they are there
             written = beside.submit(self._write_record)
-            done, failures = rendering.render(
-                placed,
-                canvas,
-                self.recipe.canvas,
-                self.recipe.renderers,
-                self.folder,
-                self.executor,
-                step,
-                written.result,
-            )
+
+            def counted() -> None:
+                step()
+                if written.done():
+                    written.result()  # raises what went wrong, now and not after the last frame
+
+            try:
+                done, failures = rendering.render(
+                    placed,
+                    canvas,
+                    self.recipe.canvas,
+                    self.recipe.renderers,
+                    self.folder,
+                    self.executor,
+                    counted,
+                    written.result,
+                )
+            finally:
+                record.kept = [name for name in record.kept if (self.folder / name).exists()]
         record.error = None
         record.outputs = [photos.relative_name(path, self.folder) for path in done]
-        earlier = set(record.kept) - set(record.outputs)
-        record.kept = sorted(name for name in earlier if (self.folder / name).exists())
+        record.kept = sorted(set(record.kept) - set(record.outputs))
         if failures:
             unwritable = any(isinstance(failure, OutputError) for failure in failures)
             kind = OutputError if unwritable else AlignimationError

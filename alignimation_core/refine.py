@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -106,7 +107,7 @@ class LookAgain:
 
     def __init__(self, detector: Detector, seed: int, cores: int) -> None:
         self._detector, self._seed, self._cores = detector, seed, cores
-        self._turns = Turns(detector, seed, cores)
+        self._turns = Turns(detector, seed, cores, threading.Lock())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process."""
@@ -114,27 +115,31 @@ class LookAgain:
 
     def __call__(self, places: list[Place]) -> list[Detections | None]:
         """Return what is found in each frame, in its pixels; None where that fails."""
-        return self._detect([_picture(place) for place in places])
+        pictures = [_picture(place) for place in places]
+        found = iter(self._detect([picture for picture in pictures if picture is not None]))
+        return [None if picture is None else next(found) for picture in pictures]
 
     def _detect(self, frames: list[Tensor]) -> list[Detections | None]:
         detector = self._detector
+        if not frames:
+            return []
         try:
             with self._turns.turn():
                 return list(ask("detector", detector, None, lambda: detect(detector, frames)))
-        except StageError:
+        except (StageError, PhotoError):
             if len(frames) == 1:
                 return [None]
         return [answer for frame in frames for answer in self._detect([frame])]
 
 
-def _picture(place: Place) -> Tensor:
-    """Return the (3, SIDE, SIDE) uint8 frame; a grey one when the photo can no longer be read."""
+def _picture(place: Place) -> Tensor | None:
+    """Return the (3, SIDE, SIDE) uint8 frame; None when the photo can no longer be read."""
     photo, frame_from_photo = place.photo, place.frame_from_photo
     scale = min(1.0, float(geometry.scale_of(frame_from_photo)))
     try:
         full = photos.load(photo, round(max(photo.height, photo.width) * scale))
     except PhotoError:
-        return torch.full((3, SIDE, SIDE), 128, dtype=torch.uint8)
+        return None
     reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
     frame = geometry.warp_photo(full, frame_from_photo @ reduced, (SIDE, SIDE))
     return (frame * 255).round().byte()

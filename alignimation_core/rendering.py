@@ -97,11 +97,13 @@ class _Output:
     def open(self, canvas: Canvas, count: int, folder: Path) -> None:
         """Begin the output."""
 
-        def verb() -> Writer:
+        def verb() -> None:
             writer = self._renderer.open(canvas, count, folder)
-            return self._expect(writer, isinstance(writer, Writer), "open: expected a Writer")
+            self._writer = self._expect(
+                writer, isinstance(writer, Writer), "open: expected a Writer"
+            )
 
-        self._writer = self._thread.submit(self._attempt, verb).result()
+        self._thread.submit(self._attempt, verb).result()
 
     def write(self, frame: Frame) -> None:
         """Hand over the next frame; wait while too many are in line."""

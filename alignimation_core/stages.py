@@ -132,7 +132,8 @@ class Detector(ComputeStage):
     parallel: ClassVar[bool] = False
     """Whether several threads may call ``detect`` at once, each on one core of the CPU.
 
-    Otherwise one call is made at a time, with all cores for it.
+    It must draw nothing at random then. Otherwise one call is made at a time, with all cores for
+    it, and with random numbers seeded anew.
     """
 
     def input_side(self) -> int | None:

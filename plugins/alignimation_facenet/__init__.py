@@ -186,7 +186,9 @@ class FaceNet(Embedder):
 
     def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
         """Embed every box of every image; the base class tells of shapes and coordinates."""
-        return self.network.embed(images, [found.boxes for found in detections])
+        with _BUILDING:
+            network = self.network
+        return network.embed(images, [found.boxes for found in detections])
 
 
 @hookimpl
