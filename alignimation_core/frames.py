@@ -163,7 +163,8 @@ def _blurred(colour: Tensor) -> Tensor:
         beyond = functional.pad(beyond, (2, 2, 2, 2), mode="replicate")
         beyond = functional.avg_pool2d(beyond, 5, stride=1)
     beyond = functional.interpolate(beyond, middle, mode="bicubic", align_corners=False)
-    size = (height, width)
-    return functional.interpolate(beyond.clamp_(0, 1), size, mode="bilinear", align_corners=False)[
-        0
-    ]
+    # as bytes, with the channels of a pixel side by side, torch enlarges several times faster
+    pixels = (beyond * 255).round_().clamp_(0, 255)
+    pixels = pixels.to(torch.uint8, memory_format=torch.channels_last)
+    wide = functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)[0]
+    return wide.contiguous().float().div_(255)

@@ -160,8 +160,10 @@ def warp_photo(
     if scale < 1:
         small = (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale)))
         canvas_from_part = canvas_from_part @ scaling((x1 - x0) / small[1], (y1 - y0) / small[0])
+        # torch reduces bytes several times faster with the channels of a pixel side by side
+        side_by_side = part[None].contiguous(memory_format=torch.channels_last)
         part = functional.interpolate(
-            part[None], small, mode="bilinear", antialias=True, align_corners=False
+            side_by_side, small, mode="bilinear", antialias=True, align_corners=False
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
     return _sample(part.float(), canvas_from_part, size, padding, mode).div_(255).clamp_(0, 1)
@@ -178,11 +180,14 @@ def _sample(
     if dst_from_src[2].tolist() != [0.0, 0.0, 1.0]:
         return warp(image, dst_from_src, size, padding=padding, mode=mode)
     to_src = normalised_from_pixels((image.shape[-2], image.shape[-1]))
-    from_dst = normalised_from_pixels(size).inverse()
-    src_from_dst = (to_src @ torch.linalg.inv(dst_from_src) @ from_dst)[None, :2].float()
-    grid = functional.affine_grid(src_from_dst, [1, 1, *size], align_corners=False)
+    (a, b, c), (d, e, f), _ = (to_src @ torch.linalg.inv(dst_from_src)).tolist()
+    x = torch.arange(size[1], dtype=torch.float64) + 0.5
+    y = torch.arange(size[0], dtype=torch.float64)[:, None] + 0.5
+    grid = torch.empty(1, *size, 2)
+    torch.add((a * x).float(), (b * y + c).float(), out=grid[0, ..., 0])
+    torch.add((d * x).float(), (e * y + f).float(), out=grid[0, ..., 1])
     return functional.grid_sample(
-        image[None], grid, mode=mode, padding_mode=padding, align_corners=False
+        image[None].contiguous(), grid, mode=mode, padding_mode=padding, align_corners=False
     )[0]
 
 
