@@ -12,7 +12,7 @@ from alignimation_core import geometry
 from alignimation_core.data import Subject
 from alignimation_core.drawing import Drawing
 from alignimation_core.errors import AlignimationError
-from alignimation_core.fitting import fit
+from alignimation_core.fitting import fit, lost
 from alignimation_core.observations import Entry
 from alignimation_core.reference import typical
 from alignimation_core.registration import Target
@@ -92,24 +92,22 @@ def align(
         the most typical one with the mean shape for its keypoints.
 
     Raises:
-        AlignimationError: no photo is left, or the reference named is not among them.
+        AlignimationError: no photo is left, or the reference named is not among them or cannot be
+            aligned with itself.
     """
     kept = kept or NoFits()
     drawing = Drawing(builder, model.working_side)
     drawn, sketches = drawing.sketch(chosen, kept)
-    if not drawn:
-        raise AlignimationError("no photo is left to align; see the reasons in run.json")
+    _check_any(drawn)
     fixed = drawn[_reference(drawn, sketches, reference)]
     aligned = fit(drawn, fixed, drawing, model, kept, step)
     if fixed not in aligned:
-        raise AlignimationError(
-            f"{fixed.entry.photo.name}: the reference could not be aligned with itself: "
-            f"{fixed.entry.record.reason}; set `reference` to another photo"
-        )
+        raise lost(fixed, fixed.entry.record.reason)
     if reference == "mean":
         for _ in range(MEAN_PASSES):
             fixed = replace(fixed, subject=mean_subject(aligned, fixed.subject))
             aligned = fit(aligned, fixed, drawing, model, kept, lambda: None)
+            _check_any(aligned)
     return aligned, fixed
 
 
@@ -137,6 +135,11 @@ def mean_subject(aligned: Sequence[Chosen], reference: Subject) -> Subject:
     mean = torch.where(trusted.isnan().all(0), middle, trusted.nanmean(0))
     keypoints = {name: (x, y) for name, (x, y) in zip(names, mean.tolist(), strict=True)}
     return replace(reference, keypoints=keypoints)
+
+
+def _check_any(left: Sequence[Chosen]) -> None:
+    if not left:
+        raise AlignimationError("no photo is left to align; see the reasons in run.json")
 
 
 def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:

@@ -1,8 +1,9 @@
-"""The store's file: its tables, and what may be wrong with it."""
+"""The store's file: how runs share it, and what may be wrong with it."""
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,98 +13,11 @@ import filelock
 
 from alignimation_core.disk import Anchor
 from alignimation_core.errors import OutputError
+from alignimation_core.schema import NewerError, connect
 
 WAIT = 60.0
+"""How long another run is waited for, seconds."""
 
-ANSWERS = """
-CREATE TABLE stages (
-    fingerprint TEXT PRIMARY KEY,
-    description TEXT NOT NULL
-);
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    photo TEXT NOT NULL,
-    stage TEXT NOT NULL,
-    found INTEGER NOT NULL,
-    used INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL,
-    UNIQUE (photo, stage)
-);
-CREATE TABLE detections (
-    answer INTEGER PRIMARY KEY REFERENCES answers ON DELETE CASCADE,
-    boxes BLOB NOT NULL,
-    scores BLOB NOT NULL,
-    keypoint_names TEXT NOT NULL,
-    keypoints BLOB,
-    keypoint_scores BLOB,
-    has_masks INTEGER NOT NULL
-);
-CREATE TABLE masks (
-    answer INTEGER NOT NULL REFERENCES answers ON DELETE CASCADE,
-    place INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    width INTEGER NOT NULL,
-    image_from_mask BLOB NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (answer, place)
-);
-CREATE TABLE embeddings (
-    answer INTEGER PRIMARY KEY REFERENCES answers ON DELETE CASCADE,
-    length INTEGER NOT NULL,
-    vectors BLOB NOT NULL
-);
-CREATE TABLE runs (
-    number INTEGER PRIMARY KEY,
-    finished TEXT NOT NULL
-);
-"""
-
-FILES_AND_FITS = """
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE,
-    stamp TEXT NOT NULL,
-    reader TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    height INTEGER NOT NULL,
-    width INTEGER NOT NULL,
-    taken TEXT NOT NULL,
-    taken_from TEXT NOT NULL,
-    used INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL
-);
-CREATE TABLE sketches (
-    id INTEGER PRIMARY KEY,
-    stage TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    channels INTEGER NOT NULL,
-    thumbnail BLOB NOT NULL,
-    points BLOB NOT NULL,
-    point_weights BLOB NOT NULL,
-    used INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL,
-    UNIQUE (stage, subject)
-);
-CREATE TABLE fits (
-    id INTEGER PRIMARY KEY,
-    stage TEXT NOT NULL,
-    reference TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    reference_from_subject BLOB,
-    residual_before REAL,
-    residual REAL,
-    iterations INTEGER NOT NULL,
-    converged INTEGER NOT NULL,
-    failure TEXT,
-    used INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL,
-    UNIQUE (stage, reference, subject)
-);
-"""
-
-VERSIONS = (ANSWERS, FILES_AND_FITS)
-"""What each version of the schema adds to the one before."""
-SCHEMA = len(VERSIONS)
 CLEANED = ("answers", "files", "sketches", "fits")
 """Tables whose rows go when no run uses them any more; of what refers to them, too."""
 
@@ -112,6 +26,33 @@ T = TypeVar("T")
 
 class DamageError(Exception):
     """What the file holds is not what was written."""
+
+
+def checksum(*parts: Any) -> int:
+    """Return the CRC-32 of a row's columns, in order: of bytes, and of the rest as Python text."""
+    crc32 = 0
+    for part in parts:
+        crc32 = zlib.crc32(part if isinstance(part, bytes) else repr(part).encode(), crc32)
+    return crc32
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other runs from opening, replacing or setting aside a store's file meanwhile.
+
+    Raises:
+        OutputError: another run has kept it for a minute.
+        OSError: its folder cannot be written.
+    """
+    lock = filelock.FileLock(path.with_name("store.lock"), timeout=WAIT)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise _in_use(path) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Database:
@@ -130,16 +71,11 @@ class Database:
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self.path, self._note = path, note
         self._used: dict[str, set[int]] = {table: set() for table in CLEANED}
-        try:
+        with self._told():
             path.parent.mkdir(exist_ok=True)
             self._anchor = Anchor(path.parents[1])
-            with self._alone():
-                self._db = self._connect()
-        except OSError as error:
-            raise OutputError(
-                f"{path.parent}: cannot be written: {error.strerror or error}; set `output` to "
-                "another folder"
-            ) from error
+            with alone(path):
+                self._connect()
 
     def close(self) -> None:
         """Close the file."""
@@ -153,33 +89,39 @@ class Database:
         """Execute one statement a row."""
         self._db.executemany(sql, rows)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> None:
         """Open the file; begin afresh where it is damaged."""
         try:
-            return _open(self.path)
+            self._db = connect(self.path, WAIT)
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise self._unusable(error) from error
-        self._set_aside()
-        try:
-            return _open(self.path)
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            self._set_aside()
+            try:
+                self._db = connect(self.path, WAIT)
+            except sqlite3.Error as again:
+                raise self._unusable(again) from again
+        self._identity = _identity(self.path)
 
     def safely(self, verb: Callable[[], T]) -> T:
-        """Do something; where it meets damage, do it again on a new and empty store."""
+        """Do something; where it meets damage, do it again on a new store.
+
+        The new store is empty, or another run's that met the damage first.
+        """
         try:
             return verb()
         except (sqlite3.Error, DamageError) as error:
             if not _is_damage(error):
                 raise self._unusable(error) from error
         self._db.close()
-        with self._alone():
-            self._set_aside()
-            self._db = self._connect()
+        with self._told(), alone(self.path):
+            if _identity(self.path) == self._identity:
+                self._set_aside()
+            self._connect()
+        self._used = {table: set() for table in CLEANED}
         try:
             return verb()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, DamageError) as error:
             raise self._unusable(error) from error
 
     def _set_aside(self) -> None:
@@ -192,9 +134,16 @@ class Database:
                 part.replace(aside.with_name(aside.name + tail))
         self._note(f"{self.path} is damaged: it is set aside as {aside.name}, and made anew")
 
-    def _alone(self) -> filelock.BaseFileLock:
-        """Return what keeps two runs from making, or setting aside, the file at once."""
-        return filelock.FileLock(self.path.with_name("store.lock"), timeout=WAIT)
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a file system raises into an ``OutputError``."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.path.parent}: cannot be written: {error.strerror or error}; set `output` "
+                "to another folder"
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -258,56 +207,45 @@ class Database:
         self._db.executescript("PRAGMA incremental_vacuum")  # execute frees a single page
 
     def _unusable(self, error: Exception) -> OutputError:
-        if isinstance(error, _NewerError):
+        if isinstance(error, NewerError):
             return OutputError(
                 f"{self.path}: a newer version of alignimation wrote it; update alignimation, or "
                 f"delete the folder {self.path.parent}, which costs nothing but time"
             )
+        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return _in_use(self.path)
+        why = str(error) or "it is damaged"
         return OutputError(
-            f"{self.path}: cannot be written ({error}); make room, or set `output` to another "
+            f"{self.path}: cannot be written ({why}); make room, or set `output` to another "
             "place; what is done so far is kept there"
         )
 
 
-class _NewerError(sqlite3.Error):
-    """The file has a schema that this version does not know."""
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open the file, and make the tables that it has not.
-
-    Raises:
-        sqlite3.Error: it is damaged, of a newer version, or cannot be written.
-    """
-    db = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise _NewerError
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA foreign_keys = ON")
-        for number in range(version, SCHEMA):
-            db.executescript(
-                f"BEGIN IMMEDIATE; {VERSIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
-            )
-        db.execute("BEGIN IMMEDIATE")  # whether it can be written shows now, not after an hour
-        db.execute("SELECT count(*) FROM runs")
-        db.execute("ROLLBACK")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
 def _is_damage(error: Exception) -> bool:
     """Return whether it is the file's content that is wrong, not its place."""
-    if isinstance(error, _NewerError):
+    if isinstance(error, NewerError):
         return False
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, DamageError) or code in (
+    return isinstance(error, DamageError) or _code(error) in (
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
         sqlite3.SQLITE_ERROR,  # tables or columns that are not those of this schema
     )
+
+
+def _code(error: Exception) -> int:
+    """Return SQLite's primary result code; 0 where the error has none."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of its name; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _in_use(path: Path) -> OutputError:
+    return OutputError(f"{path}: another run is using it; wait until it ends, and run again")

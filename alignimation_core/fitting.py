@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignimation_core import procrustes
 from alignimation_core.drawing import Drawing, Failure, shape_of
-from alignimation_core.errors import StageError
+from alignimation_core.errors import AlignimationError, StageError
 from alignimation_core.looking import ask
 from alignimation_core.registration import Registration, Target
 from alignimation_core.stages import TransformModel
@@ -42,6 +42,9 @@ def fit(
 
     Returns:
         The photos that could be fitted, with their transforms.
+
+    Raises:
+        AlignimationError: the reference can no longer be drawn.
     """
     keys = [drawing.key(item) for item in drawn]
     copies, items = Counter(keys), dict(zip(keys, drawn, strict=True))
@@ -53,7 +56,9 @@ def fit(
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
     batches += [[key] for key in raised]
     if batches:
-        fixed = drawing.draw(reference)
+        fixed = drawing.attempt(reference, None)
+        if not isinstance(fixed, Target):
+            raise lost(reference, fixed[1])
         for batch in batches:
             drawings = {key: drawing.attempt(items[key], shape_of(fixed)) for key in batch}
             targets = {key: each for key, each in drawings.items() if isinstance(each, Target)}
@@ -75,6 +80,14 @@ def fit(
             item.entry.record.iterations = known[key].iterations
             good.append((item, known[key].reference_from_subject or b""))
     return _bring(good, reference, model)
+
+
+def lost(reference: Chosen, reason: str | None) -> AlignimationError:
+    """Return what to raise where the reference itself fails."""
+    return AlignimationError(
+        f"{reference.entry.photo.name}: the reference could not be aligned with itself: {reason}; "
+        "set `reference` to another photo"
+    )
 
 
 def _count(step: Callable[[], None], times: int) -> None:

@@ -6,25 +6,22 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import filelock
-
 from alignimation_core import addresses, outputs
 from alignimation_core.errors import AlignimationError, OutputError
 from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.remote_store import RemoteStore
 from alignimation_core.source import Place
 
 if TYPE_CHECKING:
     from upath import UPath
 
-STORE = ".alignimation/store.sqlite3"
 THREADS = 8
 """How many files go to an object store, or are removed from it, at once."""
 
@@ -73,7 +70,7 @@ class Remote:
             return [(("output",), f"{self.address}: {addresses.reason(error)}")]
 
     def fetch(self) -> list[str]:
-        """Make the working folder, and bring the store of earlier runs if there is none yet.
+        """Make the working folder, and bring the store of earlier runs; see ``RemoteStore``.
 
         Returns:
             The outputs of earlier runs that stand at the address, as its run record names them.
@@ -82,9 +79,8 @@ class Remote:
             OutputError: the address cannot be read or written, or the working folder cannot be
                 made.
         """
-        store = self.folder / STORE
         try:
-            store.parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / ".alignimation").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
                 f"{self.folder}: cannot be made ({error.strerror}), and outputs are written there "
@@ -93,9 +89,7 @@ class Remote:
         with self._told("cannot be used for outputs"):
             self._place.fs.invalidate_cache()
             self._try_writing()
-            with filelock.FileLock(store.with_name("store.lock")):
-                if not store.exists() and self._look(STORE) is not None:
-                    self._get(STORE, store)
+            self._store.fetch()
             return [name for name in sorted(self._listed()) if self._look(name) is not None]
 
     def publish(self, record: Record) -> None:
@@ -123,7 +117,7 @@ class Remote:
                 self._claim(record, earlier)
             for name in record.outputs:
                 self._put_output(name)
-            self._put_store()
+            self._store.upload()
             others = sorted(earlier - set(record.outputs))
             record.kept = [name for name in others if self._look(name) is not None]
             self._put(record.write(), RECORD_NAME)
@@ -142,6 +136,10 @@ class Remote:
     @cached_property
     def _place(self) -> UPath:
         return addresses.at(self.address)
+
+    @cached_property
+    def _store(self) -> RemoteStore:
+        return RemoteStore(self._place, self.folder, self._put)
 
     def _path(self, name: str) -> str:
         return f"{self._place.path.rstrip('/')}/{name}"
@@ -200,14 +198,6 @@ class Remote:
         if not self._place.fs.async_impl:  # object stores have no folders to make
             self._place.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
 
-    def _get(self, name: str, local: Path) -> None:
-        part = local.with_name(f"{local.name}.part-{os.getpid()}")
-        try:
-            self._place.fs.get_file(self._path(name), str(part))
-            part.replace(local)
-        finally:
-            part.unlink(missing_ok=True)
-
     def _put(self, local: Path, name: str) -> None:
         path = self._path(name)
         self._make_parent(path)
@@ -242,28 +232,6 @@ class Remote:
         with ThreadPoolExecutor(THREADS if self._place.fs.async_impl else 1) as pool:
             for _ in pool.map(verb, items):
                 pass
-
-    def _put_store(self) -> None:
-        """Upload a consistent copy of the store, which other runs may be writing to."""
-        store = self.folder / STORE
-        if not store.exists():
-            return
-        copy = store.with_name(f"store.upload-{os.getpid()}")
-        try:
-            with (
-                closing(sqlite3.connect(store)) as source,
-                closing(sqlite3.connect(copy)) as target,
-            ):
-                source.backup(target)
-            self._put(copy, STORE)
-        except sqlite3.Error as error:
-            raise OutputError(
-                f"{store}: cannot be copied to be uploaded ({error}); make room, or delete it, "
-                "which costs nothing but time"
-            ) from error
-        finally:
-            for tail in ("", "-wal", "-shm", "-journal"):
-                copy.with_name(copy.name + tail).unlink(missing_ok=True)
 
     @contextmanager
     def _told(self, what: str, more: str = "") -> Iterator[None]:

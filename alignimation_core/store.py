@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,7 +14,7 @@ import PIL
 
 from alignimation_core import dates, opening, photos
 from alignimation_core.data import Photo
-from alignimation_core.database import DamageError, Database
+from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.fingerprint import digest, fingerprint
 from alignimation_core.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.stored_answers import Answers, Known
@@ -52,7 +50,6 @@ class Facts(NamedTuple):
         return cls(photo.sha256, photo.height, photo.width, photo.taken, photo.taken_from)
 
 
-@contextmanager
 def open_store(
     folder: Path,
     detector: Detector,
@@ -62,7 +59,7 @@ def open_store(
     builder: TargetBuilder | None = None,
     model: TransformModel | None = None,
     fresh: bool = False,
-) -> Iterator[Store]:
+) -> Store:
     """Open the store of an output folder for the stages of a recipe; see ``Store``.
 
     The answers of a stage whose fingerprint is None, and of those that stand on it, are not kept.
@@ -75,10 +72,9 @@ def open_store(
         of_builder = fingerprint("target_builder", builder)
     if model is not None and of_builder is not None:
         of_model = fingerprint("transform_model", model, of_builder)
-    with Store(
+    return Store(
         folder, of_detector, of_embedder, note, builder=of_builder, model=of_model, fresh=fresh
-    ) as store:
-        yield store
+    )
 
 
 class Store:
@@ -125,7 +121,11 @@ class Store:
             of_model = None if model is None else (model, digest(model))
             self.fits = StoredFits(self._file, (builder, digest(builder)), of_model)
         if fresh:
-            self._file.safely(self._file.empty)
+            try:
+                self._file.safely(self._file.empty)
+            except BaseException:
+                self._file.close()
+                raise
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -150,7 +150,7 @@ class Store:
                 (reader,),
             )
             found = [row for row in rows if stamps.get(_path(row[2])) == row[3]]
-            if any(_checksum(*columns) != crc32 for _, crc32, *columns in found):
+            if any(checksum(tuple(columns)) != crc32 for _, crc32, *columns in found):
                 raise DamageError
             self._file.mark("files", (row[0] for row in found))
             return {
@@ -183,7 +183,7 @@ class Store:
                 self._file.execute_many(
                     "INSERT OR REPLACE INTO files (path, stamp, sha256, height, width, taken, "
                     "taken_from, reader, used, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    ((*row, reader, run, _checksum(*row)) for row in rows),
+                    ((*row, reader, run, checksum(row)) for row in rows),
                 )
 
         if rows:
@@ -234,11 +234,6 @@ def _reader() -> str:
     code = b"".join(Path(str(module.__file__)).read_bytes() for module in (photos, opening, dates))
     zone = f"Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"
     return hashlib.sha256(code + zone.encode()).hexdigest()
-
-
-def _checksum(*columns: str | bytes | int) -> int:
-    """Return the checksum of a file's row."""
-    return zlib.crc32(repr(columns).encode())
 
 
 def _changed(path: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.data import Detections
-from alignimation_core.database import DamageError, Database
+from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.mask import Mask
 
 Row = Sequence[Any]
@@ -111,7 +110,7 @@ class Answers:
         )
         found = sorted((row for row in rows if row[0] in wanted), key=lambda row: row[4] or 0)
         if any(
-            vectors is None or zlib.crc32(vectors, zlib.crc32(b"%d%d" % (count, length))) != crc32
+            vectors is None or checksum(count, length, vectors) != crc32
             for _, _, count, crc32, length, vectors in found
         ):
             raise DamageError
@@ -165,27 +164,12 @@ class Answers:
         return None if row is None else row[0]
 
 
-def checksum(*parts: Any) -> int:
-    """Return the CRC-32 of a row's columns, in order."""
-    return zlib.crc32(
-        b"".join([part if isinstance(part, bytes) else repr(part).encode() for part in parts])
-    )
-
-
 def _checksum(row: Row, masks: Sequence[Row]) -> int | None:
     """Return the checksum of detections as they are read; None where their row is gone."""
-    _, _, count, _, boxes, scores, names, keypoints, point_scores, has_masks = row
+    _, _, count, _, boxes, *columns = row
     if boxes is None:
         return None
-    crc32 = zlib.crc32(boxes, zlib.crc32(b"%d" % count))
-    crc32 = zlib.crc32(repr(names).encode(), zlib.crc32(scores, crc32))
-    crc32 = zlib.crc32(b"None" if keypoints is None else keypoints, crc32)
-    crc32 = zlib.crc32(b"None" if point_scores is None else point_scores, crc32)
-    crc32 = zlib.crc32(b"%d" % has_masks, crc32)
-    for place, height, width, matrix, data in masks:
-        crc32 = zlib.crc32(b"%d%d%d" % (place, height, width), crc32)
-        crc32 = zlib.crc32(data, zlib.crc32(matrix, crc32))
-    return crc32
+    return checksum(count, boxes, *columns, *(part for mask in masks for part in mask))
 
 
 def _packed(values: Tensor) -> bytes:

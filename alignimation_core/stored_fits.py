@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from alignimation_core.database import DamageError, Database
+from alignimation_core.database import DamageError, Database, checksum
 
 
 class Sketch(NamedTuple):
@@ -179,13 +178,12 @@ def _of_sketch(
     subject: str, channels: int, thumbnail: bytes, points: bytes, point_weights: bytes
 ) -> int:
     """Return the checksum of a sketch's columns."""
-    crc32 = zlib.crc32(thumbnail, zlib.crc32(f"{subject} {channels}".encode()))
-    return zlib.crc32(point_weights, zlib.crc32(points, crc32))
+    return checksum(f"{subject} {channels}".encode(), thumbnail, points, point_weights)
 
 
 def _of_fit(reference: str, subject: str, matrix: bytes | None, *columns: object) -> int:
     """Return the checksum of a fit's columns."""
-    return zlib.crc32(f"{reference} {subject} {columns}".encode(), zlib.crc32(matrix or b""))
+    return checksum(matrix or b"", f"{reference} {subject} {columns}".encode())
 
 
 def _packed(fit: Fit) -> tuple[bytes | None, *tuple[object, ...]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from alignimation_core import (
+    AlignimationError,
     Mask,
     Photo,
     Registration,
@@ -24,7 +25,7 @@ from alignimation_core.drawing import Drawing
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store import Store
-from alignimation_core.stored_fits import NoFits
+from alignimation_core.stored_fits import NoFits, Sketch
 
 COUNT = 100
 FACE = {"left_eye": (44.0, 20.0), "right_eye": (20.0, 20.0), "nose": (32.0, 34.0)}
@@ -323,3 +324,43 @@ def test_a_photo_that_vanishes_before_its_fit_does_not_shift_the_batches(store):
     Counted.broken.clear()
     with store() as opened:
         assert run(range(COUNT), Vanishing(opened.fits), "first") == undisturbed
+
+
+def test_when_no_photo_fits_the_mean_the_run_says_so(monkeypatch):
+    fit = Batchwise.fit
+
+    def once(self, moving, fixed, initial):
+        if self.batches:
+            raise RuntimeError("out of luck")
+        return fit(self, moving, fixed, initial)
+
+    monkeypatch.setattr(Batchwise, "fit", once)
+    with pytest.raises(
+        AlignimationError, match=r"^no photo is left to align; see the reasons in run\.json$"
+    ):
+        run(range(5), reference="mean")
+
+
+def test_a_reference_that_can_no_longer_be_drawn_is_told(store):
+    with store() as opened, pytest.raises(Killed):
+        run(range(5), Until(opened.fits, batches=0), "first")
+    Counted.broken.add(score(0))
+    with store() as opened, pytest.raises(AlignimationError) as caught:
+        run(range(5), opened.fits, "first")
+    assert str(caught.value) == (
+        "0.jpg: the reference could not be aligned with itself: counted: RuntimeError: out of ink; "
+        "set `reference` to another photo"
+    )
+
+
+def test_a_reference_whose_file_has_vanished_is_told(monkeypatch):
+    class Sketched(NoFits):
+        def recall_sketches(self, subjects):
+            return dict.fromkeys(subjects, Sketch(2, bytes(1024), bytes(24), bytes(12)))
+
+    monkeypatch.setattr(Counted, "requires", lambda _: frozenset({"pixels"}))
+    with pytest.raises(AlignimationError) as caught:
+        run(range(5), Sketched(), "first")
+    text = str(caught.value)
+    assert text.startswith("0.jpg: the reference could not be aligned with itself: ")
+    assert text.endswith("; set `reference` to another photo")

@@ -4,10 +4,11 @@ import json
 import sqlite3
 from contextlib import closing
 
+import filelock
 import pytest
 import yaml
 
-from alignimation_core import OutputError, Recipe, RecipeError
+from alignimation_core import OutputError, Recipe, RecipeError, database
 from alignimation_core.cli import main
 from alignimation_core.record import Record
 from alignimation_core.remote import Remote, working_folder
@@ -228,7 +229,96 @@ def test_the_store_travels_whole_and_consistent(place, tmp_path, monkeypatch):
     assert {path.name for path in (elsewhere.folder / ".alignimation").iterdir()} <= {
         "store.sqlite3",
         "store.lock",
+        "store.stamp",
     }
+
+
+@pytest.fixture
+def machine(place, tmp_path, monkeypatch):
+    """Return the output folder as a machine sees it."""
+
+    def machine(name):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        return Remote(place[2])
+
+    return machine
+
+
+def work(remote, value, text=""):
+    """Run on a machine: compute a value, after what it has fetched."""
+    remote.fetch()
+    store(remote.folder / STORE, value + text).close()
+    remote.publish(rendered(remote))
+
+
+def test_what_another_machine_has_computed_since_is_brought(machine):
+    work(machine("one"), "little")
+    work(machine("two"), "much", "!" * 50_000)
+    one = machine("one")
+    one.fetch()
+    assert store(one.folder / STORE).startswith("much")
+    assert not (one.folder / f"{STORE}-wal").exists()
+    work(one, "more", "!" * 60_000)
+    two = machine("two")
+    two.fetch()
+    assert store(two.folder / STORE).startswith("more")
+    work(two, "afresh")  # as after --fresh: what was brought before may be replaced by less
+    three = machine("three")
+    three.fetch()
+    assert store(three.folder / STORE) == "afresh"
+
+
+def test_the_larger_of_two_stores_that_grew_at_once_stays(machine):
+    one, two = machine("one"), machine("two")
+    for each in (one, two):
+        each.fetch()
+    store(one.folder / STORE, "much" + "!" * 50_000).close()
+    store(two.folder / STORE, "little").close()
+    one.publish(rendered(one))
+    two.publish(rendered(two))
+    three = machine("three")
+    three.fetch()
+    assert store(three.folder / STORE).startswith("much")
+    two.fetch()
+    assert store(two.folder / STORE).startswith("much")
+
+
+def test_a_larger_copy_is_not_replaced_and_goes_up_again(machine):
+    one = machine("one")
+    work(one, "little")
+    work(machine("two"), "little too")
+    store(one.folder / STORE, "much" + "!" * 50_000).close()  # a run that was killed
+    one.fetch()
+    assert store(one.folder / STORE).startswith("much")
+    one.publish(rendered(one))
+    three = machine("three")
+    three.fetch()
+    assert store(three.folder / STORE).startswith("much")
+
+
+def test_a_copy_that_another_run_has_open_is_not_replaced(machine):
+    one = machine("one")
+    work(one, "little")
+    work(machine("two"), "much", "!" * 50_000)
+    with closing(store(one.folder / STORE, "in use")):
+        one.fetch()
+        assert store(one.folder / STORE) == "in use"
+    one.fetch()
+    assert store(one.folder / STORE).startswith("much")
+
+
+def test_a_copy_that_another_run_keeps_to_itself_is_waited_for_and_told(machine, monkeypatch):
+    remote = machine("one")
+    remote.fetch()
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    with (
+        filelock.FileLock(remote.folder / ".alignimation" / "store.lock"),
+        pytest.raises(OutputError) as error,
+    ):
+        machine("one").fetch()
+    assert str(error.value) == (
+        f"{remote.folder / STORE}: another run is using it; wait until it ends, and run again"
+    )
 
 
 def test_an_address_that_cannot_be_written_is_told_before_the_run(s3, memory, monkeypatch):

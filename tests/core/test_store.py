@@ -14,13 +14,15 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import filelock
 import numpy as np
 import PIL
 import pytest
 import torch
 import yaml
 
-from alignimation_core import Detections, Mask, OutputError, Recipe, photos, run
+from alignimation_core import Detections, Mask, OutputError, Recipe, database, photos, run
+from alignimation_core.database import Database
 from alignimation_core.progress import Progress
 from alignimation_core.store import KEPT_RUNS, Facts, Known, Store
 from alignimation_core.stored_fits import Fit, Sketch
@@ -765,6 +767,84 @@ def test_any_row_that_was_changed_is_damage(tmp_path, change, ask):
     assert notes == [
         f"{path} is damaged: it is set aside as store.sqlite3.damaged-1, and made anew"
     ]
+
+
+# runs that meet
+
+
+def test_two_runs_that_meet_the_same_damage_go_on_with_one_new_store(tmp_path):
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    notes = []
+
+    def opened():
+        return Store(tmp_path, "a detector", None, notes.append)
+
+    empty, found = Detections.empty(), Detections(torch.zeros(1, 4), torch.ones(1))
+    with opened() as store:
+        store.keep({"a": Known(empty)})
+    with opened() as first, opened() as second:
+        query(path, "UPDATE answers SET crc32 = 0")
+        assert first.recall(["a"]) == {}
+        first.keep({"a": Known(found)})
+        assert len(second.recall(["a"])["a"].detections) == 1
+        second.keep({"b": Known(found)})
+        assert first.recall(["a", "b"]).keys() == {"a", "b"}
+    with opened() as store:
+        assert store.recall(["a", "b"]).keys() == {"a", "b"}
+    assert notes == [
+        f"{path} is damaged: it is set aside as store.sqlite3.damaged-1, and made anew"
+    ]
+    assert not path.with_name("store.sqlite3.damaged-2").exists()
+
+
+def test_a_store_that_another_run_keeps_busy_is_told(opened, tmp_path, monkeypatch):
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    text = f"{path}: another run is using it; wait until it ends, and run again"
+    with opened() as store:
+        with (
+            filelock.FileLock(path.with_name("store.lock")),
+            pytest.raises(OutputError, match=f"^{re.escape(text)}$"),
+        ):
+            opened()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
+            store.keep({"a": Known(Detections.empty())})
+        with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
+            opened()
+        other.close()
+        store.keep({"a": Known(Detections.empty())})
+
+
+def test_a_damaged_store_that_cannot_be_set_aside_is_told(opened, tmp_path, monkeypatch):
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with opened() as store:
+        store.keep({"a": Known(Detections.empty())})
+        query(path, "UPDATE answers SET crc32 = 0")
+        monkeypatch.setattr(Path, "replace", refused)
+        with pytest.raises(OutputError) as caught:
+            store.recall(["a"])
+    assert str(caught.value) == (
+        f"{path.parent}: cannot be written: Permission denied; set `output` to another folder"
+    )
+
+
+def test_a_store_that_cannot_be_emptied_is_closed(opened, tmp_path, monkeypatch):
+    def full(_):
+        raise sqlite3.OperationalError("disk is full")
+
+    monkeypatch.setattr(Database, "empty", full)
+    with pytest.raises(OutputError, match=r"cannot be written \(disk is full\)") as caught:
+        opened(fresh=True)
+    # SQLite leaves its write-ahead log only where nobody else has the file open
+    alone = query(tmp_path / ".alignimation" / "store.sqlite3", "PRAGMA journal_mode = DELETE")
+    assert alone == [("delete",)]
+    assert caught.value.__traceback__ is not None
 
 
 # speed
