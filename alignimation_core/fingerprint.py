@@ -39,9 +39,9 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
         "name": stage.name,
         "plugin": found.distribution,
         "version": found.version,
-        "code": _code(type(stage).__module__),
+        "code": code_digest(type(stage).__module__),
         "alignimation": version("alignimation"),
-        "alignimation_code": _code(alignimation_core.__name__),
+        "alignimation_code": code_digest(alignimation_core.__name__),
         "options": to_jsonable_python(_contents(stage.model_dump(exclude={"device"}))),
         "weights": {
             needed.filename: needed.sha256 if local is None else _digest(local)
@@ -55,6 +55,18 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
 def digest(text: str) -> str:
     """Return the SHA-256 of a fingerprint, hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_digest(module: str) -> str:
+    """Return the digest of a package's Python files: while it is worked on, its version stays.
+
+    Args:
+        module: the package, or any module of it; it is loaded.
+    """
+    package = sys.modules[module.partition(".")[0]]
+    home = Path(package.__file__ or sys.modules[module].__file__ or "")
+    files = sorted(home.parent.rglob("*.py")) if home.name == "__init__.py" else [home]
+    return digest("".join(_digest(file) for file in files))
 
 
 def _contents(value: object) -> object:
@@ -76,11 +88,3 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:  # the stage tells of it better, once it needs the file
         return f"{path}: cannot be read"
-
-
-def _code(module: str) -> str:
-    """Return the digest of a package's Python files: while it is worked on, its version stays."""
-    package = sys.modules[module.partition(".")[0]]
-    home = Path(package.__file__ or sys.modules[module].__file__ or "")
-    files = sorted(home.parent.rglob("*.py")) if home.name == "__init__.py" else [home]
-    return digest("".join(_digest(file) for file in files))

@@ -57,7 +57,8 @@ class Cluster(Executor):
         """Join the cluster, or start one on this machine.
 
         Raises:
-            AlignimationError: Ray is not installed, or nothing answers at the address.
+            AlignimationError: Ray is not installed, nothing answers at the address, or the cluster
+                started here has no room for a worker.
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -70,11 +71,15 @@ class Cluster(Executor):
         from alignimation_core.ray_pool import Pool
 
         ours = False
-        if not ray.is_initialized():
-            address = _address(self._options)
-            ours, self._connected = address == "local", True
-            _connect(address, self._options.workers)
-        self._pool = Pool(self._options, 0 if ours else PATIENCE)
+        try:
+            if not ray.is_initialized():
+                address = _address(self._options)
+                ours, self._connected = address == "local", True
+                _connect(address, self._options.workers)
+            self._pool = Pool(self._options, 0 if ours else PATIENCE)
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
@@ -84,10 +89,15 @@ class Cluster(Executor):
         trace: TracebackType | None,
     ) -> None:
         """Let the workers go; leave the cluster, or stop the one started here."""
+        try:
+            if self._pool is not None:
+                self._pool.close()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
         import ray
 
-        if self._pool is not None:
-            self._pool.close()
         if self._connected:
             ray.shutdown()
 
@@ -97,8 +107,8 @@ class Cluster(Executor):
         """Do work on batches of items; see ``Executor.map``.
 
         Raises:
-            AlignimationError: no node is left, a node lacks what the work needs, or no worker
-                survives.
+            AlignimationError: the work cannot travel, no node is left, a node lacks what the work
+                needs, or no worker survives.
         """
         from alignimation_core.ray_pool import EACH, Batch, Task
 
@@ -132,34 +142,58 @@ def _first(waiting: deque[Batch], pool: Pool) -> list[Any]:
 
 
 def _order(work: Work[Any, Any]) -> Order:
-    """Pickle a work, and note what the nodes must have to do it as it is done here."""
-    from alignimation_core.fingerprint import fingerprint
+    """Pickle a work, and note what the nodes must have to do it as it is done here.
+
+    Raises:
+        AlignimationError: it cannot be pickled.
+    """
+    from alignimation_core.fingerprint import code_digest, fingerprint
     from alignimation_core.ray_worker import Order
     from alignimation_core.registry import registry
 
     versions = {"alignimation": metadata.version("alignimation")}
     stages = []
-    for stage in _stages(work):
-        for kind, known in registry().stages.items():
-            found = known.get(stage.name)
-            if found is not None and found.stage is type(stage):
-                versions[found.distribution] = found.version
-                stages.append((kind, stage, fingerprint(kind, stage)))
-    return Order(versions, pickle.dumps((work, stages)))
+    for kind, stage in _stages(work):
+        _packed(stage, f"{kind} {stage.name}")
+        found = registry().stages[kind].get(stage.name)
+        if found is not None and found.stage is type(stage):
+            versions[found.distribution] = found.version
+        stages.append((kind, stage, fingerprint(kind, stage)))
+    name = type(work).__name__
+    return Order(
+        versions, code_digest("alignimation_core"), _packed(stages, name), _packed(work, name)
+    )
 
 
-def _stages(work: Work[Any, Any]) -> list[Stage]:
-    """Return the stages that travel with a work."""
-    found: list[Stage] = []
+def _stages(work: Work[Any, Any]) -> list[tuple[str, Stage]]:
+    """Return the stages that travel with a work, each after its kind."""
+    from alignimation_core.registry import KINDS
+
+    found: list[tuple[str, Stage]] = []
 
     class Finder(pickle.Pickler):
         def reducer_override(self, thing: object) -> Any:
-            if isinstance(thing, Stage):
-                found.append(thing)
+            found.extend((kind, thing) for kind, base in KINDS.items() if isinstance(thing, base))
             return NotImplemented
 
-    Finder(io.BytesIO()).dump(work)
+    with suppress(Exception):  # what cannot be pickled is told of when it is packed
+        Finder(io.BytesIO()).dump(work)
     return found
+
+
+def _packed(thing: object, name: str) -> bytes:
+    """Pickle something.
+
+    Raises:
+        AlignimationError: it cannot be; the error names it.
+    """
+    try:
+        return pickle.dumps(thing)
+    except Exception as error:  # a plugin's options may raise anything
+        raise AlignimationError(
+            f"executor: {name} cannot travel to Ray's workers: {in_one_line(error)}; "
+            "use executor: local"
+        ) from error
 
 
 def _address(options: ExecutorOptions) -> str:

@@ -40,11 +40,15 @@ class Order:
 
     Attributes:
         versions: version by distribution of all that the work needs.
-        load: the pickled work and its stages, each as (kind, stage, fingerprint).
+        code: digest of this package's code.
+        stages: the pickled list of the work's stages, each as (kind, stage, fingerprint).
+        work: the pickled work.
     """
 
     versions: dict[str, str]
-    load: bytes
+    code: str
+    stages: bytes
+    work: bytes
 
 
 class Worker:
@@ -95,15 +99,28 @@ class Worker:
 
         torch.set_num_threads(1)  # as in each thread of the local executor
         try:
-            work, stages = pickle.loads(order.load)  # noqa: S301
+            unfit = _unfit_for(order)
+            if unfit is None:
+                self._work = pickle.loads(order.work)  # noqa: S301
         except (ImportError, AttributeError) as error:
             return f"cannot load what the recipe uses: {error}; install the same packages there"
-        for kind, stage, fingerprint in stages:
-            unfit = _differing(kind, stage, fingerprint)
-            if unfit:
-                return unfit
-        self._work = work
-        return None
+        except ValueError as error:  # options that are right on one machine and not on another
+            reason = " ".join(str(error).split())
+            return f"cannot load what the recipe uses: {reason}; put the same files there"
+        return unfit
+
+
+def _unfit_for(order: Order) -> str | None:
+    """Return what is wrong with this node's code, files or devices for a work, if anything is."""
+    from alignimation_core.fingerprint import code_digest
+
+    if code_digest("alignimation_core") != order.code:
+        return _other_code("alignimation")
+    for kind, stage, fingerprint in pickle.loads(order.stages):  # noqa: S301
+        unfit = _differing(kind, stage, fingerprint) or _without_device(kind, stage)
+        if unfit:
+            return unfit
+    return None
 
 
 def _unlike(distribution: str, version: str) -> str | None:
@@ -129,12 +146,30 @@ def _differing(kind: str, stage: Any, fingerprint: str | None) -> str | None:
     if here is None:
         return f"does not offer {name}; `alignimation-run --list` there says why"
     facts, there = json.loads(fingerprint), json.loads(here)
-    for code, package in (("alignimation_code", "alignimation"), ("code", facts["plugin"])):
-        if facts[code] != there[code]:
-            version = metadata.version(package)
-            what = f"has other code of {package} {version} than this machine"
-            return f"{what}: install the same {package} there"
+    if facts["code"] != there["code"]:
+        return _other_code(facts["plugin"])
     return f"has other files than this machine for {name}; put the same at the same path there"
+
+
+def _other_code(package: str) -> str:
+    version = metadata.version(package)
+    what = f"has other code of {package} {version} than this machine"
+    return f"{what}: install the same {package} there"
+
+
+def _without_device(kind: str, stage: Any) -> str | None:
+    """Return which device a stage asks for that a worker does not see; None if it has its own."""
+    from alignimation_core.stages import ComputeStage
+
+    if isinstance(stage, ComputeStage):
+        try:
+            stage.torch_device()
+        except ValueError:
+            return (
+                f"offers its workers no device {stage.device!r}, which {kind} {stage.name} asks "
+                "for; set `executor.gpus`, or `device: auto`"
+            )
+    return None
 
 
 def _raised(error: BaseException) -> bytes:

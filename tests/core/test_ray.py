@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -225,6 +227,72 @@ def test_errors_travel(error):
     assert (type(there), str(there), vars(there)) == (type(error), str(error), vars(error))
 
 
+@pytest.mark.parametrize("staged", [True, False])
+def test_a_work_that_cannot_travel_is_named(executor, works, staged):
+    lock = threading.Lock()
+    work = works.Holding([works.Hoarder(held=1), works.Hoarder(held=lock)] if staged else lock)
+    with pytest.raises(AlignimationError) as caught:
+        next(executor.map(work, [[0]]))
+    name = "detector hoarder" if staged else "Holding"
+    assert str(caught.value) == (
+        f"executor: {name} cannot travel to Ray's workers: TypeError: cannot pickle "
+        "'_thread.lock' object; use executor: local"
+    )
+
+
+def unfit_for(executor, work):
+    with pytest.raises(AlignimationError) as caught:
+        list(executor.map(work, [[0]]))
+    found = re.fullmatch(r"executor: Ray node [\d.]+ (.*)", str(caught.value))
+    assert found, caught.value
+    return found[1]
+
+
+def stage_of(name, **options):
+    return registry().stages["detector"][name].stage(**options)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_a_device_that_workers_do_not_see_is_named(executor, works, install, device):
+    install("alignimation-moons", MOONS)
+    assert unfit_for(executor, works.Holding(stage_of("moons", device=device))) == (
+        f"offers its workers no device {device!r}, which detector moons asks for; "
+        "set `executor.gpus`, or `device: auto`"
+    )
+    assert list(executor.map(works.Holding(stage_of("moons")), [[1]])) == [[1]]
+
+
+def test_a_work_that_cannot_be_made_on_a_node_is_told_of(executor, works, tmp_path):
+    needed = tmp_path / "needed"
+    needed.touch()
+    work = works.Reading(needed)
+    needed.unlink()
+    assert unfit_for(executor, work) == (
+        "cannot load what the recipe uses: needed: no such file; put the same files there"
+    )
+
+
+def test_the_cluster_is_left_when_it_has_no_room(nodes, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "PATIENCE", 0)
+    options = ExecutorOptions(use="ray", address=nodes.address, gpus=1000)
+    with pytest.raises(AlignimationError, match=r"no node .* with 1 CPU and 1000 GPU"):
+        Cluster(options).__enter__()
+    assert not ray.is_initialized()
+
+
+def test_the_cluster_is_left_when_its_workers_cannot_be_let_go(nodes, monkeypatch):
+    def close(pool):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alignimation_core.ray_pool.Pool.close", close)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Cluster(ExecutorOptions(use="ray", address=nodes.address)),
+    ):
+        pass
+    assert not ray.is_initialized()
+
+
 def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
     with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
         answers = executor.map(works.Slow(0.3, tmp_path), batches(24))
@@ -316,54 +384,58 @@ def test_a_whole_run_while_nodes_die_gives_the_same_frames(nodes, recipe):
     assert follow.gone == ["detecting", "rendering"]
 
 
-def unfit(nodes, work):
-    with (
-        Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor,
-        pytest.raises(AlignimationError) as caught,
-    ):
-        list(executor.map(work, [[0]]))
-    found = re.fullmatch(r"executor: Ray node [\d.]+ (.*)", str(caught.value))
-    assert found, caught.value
-    return found[1]
-
-
-def stage_of(name):
-    return registry().stages["detector"][name].stage()
-
-
-def test_a_node_without_the_plugin_is_named(nodes, works, install):
+def test_a_node_without_the_plugin_is_named(executor, works, install):
     install("alignimation-stars", MOONS.replace('"moons"', '"stars"'))
-    assert unfit(nodes, works.Holding(stage_of("stars"))) == (
+    assert unfit_for(executor, works.Holding(stage_of("stars"))) == (
         "lacks alignimation-stars, this machine has 1.0: install alignimation-stars==1.0 there"
     )
 
 
-def test_a_node_with_another_version_of_the_plugin_is_named(nodes, works, install):
+def test_a_node_with_another_version_of_the_plugin_is_named(executor, works, install):
     install("alignimation-moons", MOONS, version="2.0")
-    assert unfit(nodes, works.Holding(stage_of("moons"))) == (
+    assert unfit_for(executor, works.Holding(stage_of("moons"))) == (
         "has alignimation-moons 1.0, this machine has 2.0: install alignimation-moons==2.0 there"
     )
 
 
-def test_a_node_with_other_code_of_the_same_version_is_named(nodes, works, install):
+def test_a_node_with_other_code_of_the_same_version_is_named(executor, works, install):
     install("alignimation-moons", MOONS + "# changed\n")
-    assert unfit(nodes, works.Holding(stage_of("moons"))) == (
+    assert unfit_for(executor, works.Holding(stage_of("moons"))) == (
         "has other code of alignimation-moons 1.0 than this machine: install the same "
         "alignimation-moons there"
     )
 
 
-def test_a_node_that_cannot_load_the_package_is_named(nodes, works, tmp_path, monkeypatch):
+def torn(package):
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('torn apart')\n")
+
+
+def edited(package):
+    shutil.copytree(Path(ray_cluster.__file__).parent, package)
+    with (package / "frames.py").open("a") as file:
+        file.write("# edited\n")
+
+
+def test_a_node_whose_package_is_another_is_named(nodes, works, tmp_path, monkeypatch):
     monkeypatch.chdir("/")  # Ray's workers look for modules where the driver was started, too
-    shutil.copy(works.__file__, tmp_path)
-    (tmp_path / "alignimation_core.py").write_text("raise ImportError('torn apart')\n")
     for node in list(nodes.worker_nodes):
         nodes.remove_node(node)
-    broken = nodes.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
-    assert unfit(nodes, works.Raising(0, "photo")) == (
-        "cannot load what the recipe uses: torn apart; install the same packages there"
-    )
-    nodes.remove_node(broken)
+    said = {}
+    for change in (torn, edited):
+        site = tmp_path / change.__name__
+        site.mkdir()
+        change(site / "alignimation_core")
+        shutil.copy(works.__file__, site)
+        node = nodes.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(site)})
+        with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
+            said[change] = unfit_for(executor, works.Square())
+        nodes.remove_node(node)
+    assert said == {
+        torn: "cannot load what the recipe uses: torn apart; install the same packages there",
+        edited: f"has other code of alignimation {version('alignimation')} than this machine: "
+        "install the same alignimation there",
+    }
 
 
 def test_nothing_answers_at_the_address():
@@ -392,10 +464,11 @@ def test_an_address_is_a_host_and_a_port(address):
 
 
 def test_ray_is_not_installed(monkeypatch):
+    options = ExecutorOptions(use="ray")
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(AlignimationError, match=r"pip install 'alignimation\[ray\]'"),
-        Cluster(ExecutorOptions(use="ray")),
+        Cluster(options),
     ):
         pass
 

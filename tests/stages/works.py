@@ -3,8 +3,10 @@
 import ctypes
 import os
 import time
+from typing import Any, ClassVar
 
 from alignimation_core.errors import Fault, PhotoError, RecipeError, StageError
+from alignimation_core.stages import Detector
 
 
 class Square:
@@ -93,10 +95,36 @@ class Raising:
 
 
 class Holding:
-    """Holds a stage, and gives its items back."""
+    """Holds something, and gives its items back."""
 
-    def __init__(self, stage):
-        self.stage = stage
+    def __init__(self, held):
+        self.held = held
 
     def __call__(self, items):
         return items
+
+
+class Reading:
+    """Needs a file wherever it is made, and gives its items back."""
+
+    def __init__(self, path):
+        if not path.exists():
+            raise ValueError(f"{path.name}:\nno such file")
+        self.path = path
+
+    def __reduce__(self):
+        return Reading, (self.path,)
+
+    def __call__(self, items):
+        return items
+
+
+class Hoarder(Detector):
+    """Takes anything as an option."""
+
+    name: ClassVar[str] = "hoarder"
+
+    held: Any
+
+    def detect(self, images):
+        raise NotImplementedError
