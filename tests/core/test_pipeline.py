@@ -948,4 +948,4 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, recipe, discs)
     for count in (20, 60):
         most = most_alive(tmp_path, recipe, discs, count)
         assert most["images"] <= 2 * 4  # two workers with a batch each
-        assert most["frames"] <= 3
+        assert most["frames"] <= 2
