@@ -150,10 +150,8 @@ class Drawing:
         """Return the (3, side, side) float32 pixels of the working frame, where they are asked."""
         if not self._sees_pixels:
             return None
-        photo, frame = item.entry.photo, item.working_from_photo
-        full = photos.load(photo, round(max(photo.height, photo.width) * frame[0, 0].item()))
-        reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
-        return geometry.warp_photo(full, frame @ reduced, (self.side, self.side))
+        picture, frame_from_picture = photos.load_onto(item.entry.photo, item.working_from_photo)
+        return geometry.warp_photo(picture, frame_from_picture, (self.side, self.side))
 
 
 def shape_of(target: Target) -> Shape:

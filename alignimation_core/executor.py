@@ -17,7 +17,7 @@ from alignimation_core.settings import ExecutorOptions
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-Work = Callable[[list[Item]], list[Answer]]
+Work = Callable[[list[Item]], Sequence[Answer]]
 """What is done with a batch of items: one answer each. It travels to every worker, pickled."""
 
 AHEAD = 2
@@ -47,7 +47,7 @@ class Executor(ABC):
     @abstractmethod
     def map(
         self, work: Work[Item, Answer], batches: Iterable[Sequence[Item]]
-    ) -> Iterator[list[Answer | Lost]]:
+    ) -> Iterator[Sequence[Answer | Lost]]:
         """Do work on batches of items.
 
         Args:
@@ -76,16 +76,16 @@ class Threads(Executor):
 
     def map(
         self, work: Work[Item, Answer], batches: Iterable[Sequence[Item]]
-    ) -> Iterator[list[Answer | Lost]]:
+    ) -> Iterator[Sequence[Answer | Lost]]:
         """Do work on batches of items; see ``Executor.map``."""
-        waiting: deque[Future[list[Answer | Lost]]] = deque()
+        waiting: deque[Future[Sequence[Answer]]] = deque()
         pool = ThreadPoolExecutor(
             self.cores, "photos", initializer=torch.set_num_threads, initargs=(1,)
         )
         before = torch.get_num_threads()
         try:
             for batch in batches:
-                waiting.append(pool.submit(work, list(batch)))  # type: ignore[arg-type]
+                waiting.append(pool.submit(work, list(batch)))
                 if len(waiting) >= self.cores + AHEAD:
                     yield waiting.popleft().result()
             while waiting:

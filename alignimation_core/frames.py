@@ -98,13 +98,10 @@ class Warp:
     def _frame(self, placement: Placement) -> Tensor | PhotoError:
         photo, canvas_from_photo = placement.photo, placement.canvas_from_photo
         try:
-            picture = photos.load(photo, _long_side(photo, canvas_from_photo))
+            picture, canvas_from_picture = photos.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
-        photo_from_picture = geometry.scaling(
-            photo.width / picture.shape[-1], photo.height / picture.shape[-2]
-        )
-        image = fill(picture, canvas_from_photo @ photo_from_picture, self.size, self.border)
+        image = fill(picture, canvas_from_picture, self.size, self.border)
         if placement.mask is not None:
             image = background.replaced(
                 image,
@@ -115,11 +112,6 @@ class Warp:
             )
         pixels = image.mul_(255).round_()[None]
         return pixels.to(torch.uint8, memory_format=torch.channels_last)[0]
-
-
-def _long_side(photo: Photo, canvas_from_photo: Tensor) -> int:
-    scale = ENOUGH * float(geometry.scale_of(canvas_from_photo))
-    return round(max(photo.height, photo.width) * min(1.0, scale))
 
 
 def fill(

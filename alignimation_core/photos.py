@@ -276,3 +276,26 @@ def _check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:
     stream.seek(0)
     if hashlib.file_digest(stream, "sha256").hexdigest() != photo.sha256:
         raise PhotoError(photo.path, "the file has changed since the run began; run again")
+
+
+def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Decode a photo no larger than a frame needs it.
+
+    Args:
+        photo: its facts.
+        frame_from_photo: (3, 3), from the full-size photo.
+        enough: pixels along a side of the decoded photo for one of the frame.
+
+    Returns:
+        The (3, h, w) uint8 picture, as ``load`` gives it; and (3, 3) ``frame_from_picture``.
+
+    Raises:
+        PhotoError: the photo cannot be read, or has changed.
+    """
+    from alignimation_core import geometry
+
+    scale = min(1.0, enough * float(geometry.scale_of(frame_from_photo)))
+    picture = load(photo, round(max(photo.height, photo.width) * scale))
+    height, width = picture.shape[-2:]
+    photo_from_picture = geometry.scaling(photo.width / width, photo.height / height)
+    return picture, frame_from_photo @ photo_from_picture

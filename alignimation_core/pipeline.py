@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
-from alignimation_core import background, framing, outputs, photos, rendering, weights
+from alignimation_core import framing, outputs, photos, rendering, weights
 from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
-from alignimation_core.data import Canvas, Choice, Observation, Photo, Subject
+from alignimation_core.choosing import select
+from alignimation_core.data import Canvas, Observation, Photo, Subject
 from alignimation_core.disk import Anchor
-from alignimation_core.errors import AlignimationError, OutputError, PhotoError
-from alignimation_core.executor import Executor, Lost, executor_of, torch_threads
-from alignimation_core.looking import ask
+from alignimation_core.errors import AlignimationError, OutputError
+from alignimation_core.executor import Executor, executor_of, torch_threads
 from alignimation_core.observations import Entry, count_known, observe
 from alignimation_core.placing import place
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
+from alignimation_core.reading import facts_of
 from alignimation_core.recipe import Recipe
 from alignimation_core.record import PhotoRecord, Record
 from alignimation_core.refine import refine
-from alignimation_core.stages import SubjectSelector
-from alignimation_core.store import Facts, Known, Store, open_store
+from alignimation_core.store import Known, Store, open_store
 
 
 def run(
@@ -57,9 +54,6 @@ def run(
     return Run(recipe, progress or Progress()).go(limit, fresh=fresh)
 
 
-FILES = 16
-"""Files whose facts are read together."""
-
 LABELS = {
     "photos": "reading",
     "detector": "detecting",
@@ -68,27 +62,6 @@ LABELS = {
     "refine": "refining",
     "renderer": "rendering",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Reads the facts of photos, of which one that cannot be read costs no other.
-
-    Attributes:
-        folder: where the recipe lies; the photos' names are relative to it.
-    """
-
-    folder: Path
-
-    def __call__(self, paths: list[File]) -> list[Photo | PhotoError]:
-        """Return the facts of each photo, or why it cannot be read."""
-        return [self._facts(path) for path in paths]
-
-    def _facts(self, path: File) -> Photo | PhotoError:
-        try:
-            return photos.facts(path, self.folder)
-        except PhotoError as error:
-            return error
 
 
 class Run:
@@ -223,14 +196,16 @@ class Run:
     def _read(self, files: Sequence[File], store: Store) -> list[Entry]:
         entries: list[Entry] = []
         broken: list[PhotoRecord] = []
+        folder = self.recipe.folder
         with self._timed("photos", len(files)) as step:
-            for path, answer in zip(files, self._facts(files, store), strict=True):
+            found = facts_of(files, folder, self.executor, store)
+            for path, answer in zip(files, found, strict=True):
                 if isinstance(answer, Photo):
                     record = PhotoRecord(answer.name)
                     record.know(answer)
                     entries.append(Entry(answer, record))
                 else:
-                    record = PhotoRecord(photos.relative_name(path, self.recipe.folder))
+                    record = PhotoRecord(photos.relative_name(path, folder))
                     record.fail("photos", answer.reason)
                     broken.append(record)
                 step()
@@ -238,38 +213,6 @@ class Run:
         entries = sorted(entries, key=lambda entry: places[entry.photo.path])
         self.record.photos = [entry.record for entry in entries] + broken
         return entries
-
-    def _facts(self, files: Sequence[File], store: Store) -> Iterator[Photo | PhotoError | Lost]:
-        """Yield the facts of files, read only where the store does not have them."""
-        stamped, folder = time.time(), self.recipe.folder
-        stamps = {str(path): stamp for path in files if (stamp := photos.stamp(path))}
-        known = store.recall_facts(stamps)
-        unknown = [path for path in files if str(path) not in known]
-        batches = [unknown[at : at + FILES] for at in range(0, len(unknown), FILES)]
-        read = self._read_facts(batches, stamps, stamped, store)
-        for path in files:
-            facts = known.get(str(path))
-            if facts is None:
-                yield next(read)
-            else:
-                yield Photo(path, photos.relative_name(path, folder), *facts, stamps[str(path)])
-
-    def _read_facts(
-        self,
-        batches: Sequence[Sequence[File]],
-        stamps: Mapping[str, str],
-        stamped: float,
-        store: Store,
-    ) -> Iterator[Photo | PhotoError | Lost]:
-        work = Read(self.recipe.folder)
-        for answers in self.executor.map(work, batches):
-            fresh = {
-                name: (stamps[name], Facts.of(photo))
-                for photo in answers
-                if isinstance(photo, Photo) and (name := str(photo.path)) in stamps
-            }
-            store.keep_facts(fresh, stamped)
-            yield from answers
 
     def _observe(
         self, entries: Sequence[Entry], known: Mapping[str, Known], store: Store
@@ -298,32 +241,15 @@ class Run:
     def _select(
         self, observations: Sequence[tuple[Entry, Observation]]
     ) -> list[tuple[Entry, Subject]]:
-        selector = self.recipe.subject_selector
-        seen = [observation for _, observation in observations]
-        with self._timed("subject_selector", len(seen)) as step:
-            choices = ask("subject_selector", selector, None, lambda: _choices(selector, seen))
-            chosen: list[tuple[Entry, Subject]] = []
-            for (entry, observation), choice in zip(observations, choices, strict=True):
-                if choice.index is None:
-                    entry.record.reject(choice.reason or "")
-                else:
-                    subject = observation.detections.subject(
-                        choice.index, similarity=choice.similarity
-                    )
-                    entry.record.seen = subject
-                    replaced = self.recipe.canvas.background != "keep"
-                    if replaced and (reason := background.unusable(subject)):
-                        entry.record.fail("detector", reason)
-                    else:
-                        chosen.append((entry, subject))
-                step()
+        recipe = self.recipe
+        with self._timed("subject_selector", len(observations)) as step:
+            replaced = recipe.canvas.background != "keep"
+            chosen = select(observations, recipe.subject_selector, step, needs_mask=replaced)
         if not chosen:
-            raise AlignimationError(f"no photo shows the subject: {self._why_none()}")
+            rows = self.record.reasons()[:3]
+            why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
+            raise AlignimationError(f"no photo shows the subject: {why}")
         return chosen
-
-    def _why_none(self) -> str:
-        rows = self.record.reasons()[:3]
-        return "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
 
     def _align(
         self, subjects: Sequence[tuple[Entry, Subject]], store: Store
@@ -438,23 +364,6 @@ class Run:
         finally:
             spent = time.perf_counter() - begun
             self.record.seconds[name] = self.record.seconds.get(name, 0.0) + spent
-
-
-def _choices(selector: SubjectSelector, seen: Sequence[Observation]) -> list[Choice]:
-    choices = selector.select(seen)
-    if not isinstance(choices, list) or len(choices) != len(seen):
-        got = len(choices) if isinstance(choices, list) else type(choices).__name__
-        raise TypeError(f"expected a list of {len(seen)} Choice, got {got}")
-    for choice, observation in zip(choices, seen, strict=True):
-        if not isinstance(choice, Choice):
-            raise TypeError(f"expected Choice, got {type(choice).__name__}")
-        count = len(observation.detections)
-        if choice.index is not None and not 0 <= choice.index < count:
-            name = observation.photo.name
-            raise IndexError(f"{name}: chose detection {choice.index} of {count}")
-        if choice.similarity is not None and not math.isfinite(choice.similarity):
-            raise ValueError(f"{observation.photo.name}: the similarity is {choice.similarity}")
-    return choices
 
 
 def _device(recipe: Recipe) -> str:

@@ -103,7 +103,7 @@ class Cluster(Executor):
 
     def map(
         self, work: Work[Item, Answer], batches: Iterable[Sequence[Item]]
-    ) -> Iterator[list[Answer | Lost]]:
+    ) -> Iterator[Sequence[Answer | Lost]]:
         """Do work on batches of items; see ``Executor.map``.
 
         Raises:

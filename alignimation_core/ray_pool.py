@@ -225,7 +225,7 @@ class Pool:
         """Take a worker's first reply."""
         reply, task = hand.tasks[0]
         try:
-            how, what = pickle.loads(ray.get(reply))  # noqa: S301
+            how, what = pickle.loads(ray.get(reply))  # noqa: S301 - of our worker
         except exceptions.ActorUnavailableError:  # Ray does not know yet what became of it
             hand.asked = hand.actor.home.remote()
             return

@@ -85,7 +85,7 @@ class Worker:
                 if unfit:
                     return pickle.dumps(("unfit", unfit))
             assert self._work is not None
-            return pickle.dumps(("answers", self._work(pickle.loads(items))))  # noqa: S301
+            return pickle.dumps(("answers", self._work(pickle.loads(items))))  # noqa: S301 - of our driver
         except BaseException as error:  # whatever the work raises is the driver's to handle
             return _raised(error)
 

@@ -134,14 +134,11 @@ class LookAgain:
 
 def _picture(place: Place) -> Tensor | None:
     """Return the (3, SIDE, SIDE) uint8 frame; None when the photo can no longer be read."""
-    photo, frame_from_photo = place.photo, place.frame_from_photo
-    scale = min(1.0, float(geometry.scale_of(frame_from_photo)))
     try:
-        full = photos.load(photo, round(max(photo.height, photo.width) * scale))
+        picture, frame_from_picture = photos.load_onto(place.photo, place.frame_from_photo)
     except PhotoError:
         return None
-    reduced = geometry.scaling(photo.width / full.shape[-1], photo.height / full.shape[-2])
-    frame = geometry.warp_photo(full, frame_from_photo @ reduced, (SIDE, SIDE))
+    frame = geometry.warp_photo(picture, frame_from_picture, (SIDE, SIDE))
     return (frame * 255).round().byte()
 
 

@@ -1,0 +1,82 @@
+"""Files -> the facts of photos, read only where the store does not have them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignimation_core import photos
+from alignimation_core.addresses import File
+from alignimation_core.data import Photo
+from alignimation_core.errors import PhotoError
+from alignimation_core.executor import Executor, Lost
+from alignimation_core.store import Facts, Store
+
+BATCH = 16
+"""Files that are read together."""
+
+
+def facts_of(
+    files: Sequence[File], folder: Path, executor: Executor, store: Store
+) -> Iterator[Photo | PhotoError | Lost]:
+    """Yield the facts of each file, in order, or why they cannot be read.
+
+    Args:
+        files: the photos.
+        folder: where the recipe lies; the photos' names are relative to it.
+        executor: where files are read.
+        store: knows the facts of files that have not changed, and keeps those of the others.
+    """
+    stamped = time.time()
+    stamps = {str(path): stamp for path in files if (stamp := photos.stamp(path))}
+    known = store.recall_facts(stamps)
+    unknown = [path for path in files if str(path) not in known]
+    read = _read(unknown, Read(folder), executor, stamps, stamped, store)
+    for path in files:
+        facts = known.get(str(path))
+        if facts is None:
+            yield next(read)
+        else:
+            yield Photo(path, photos.relative_name(path, folder), *facts, stamps[str(path)])
+
+
+def _read(
+    files: Sequence[File],
+    work: Read,
+    executor: Executor,
+    stamps: Mapping[str, str],
+    stamped: float,
+    store: Store,
+) -> Iterator[Photo | PhotoError | Lost]:
+    batches = (files[at : at + BATCH] for at in range(0, len(files), BATCH))
+    for answers in executor.map(work, batches):
+        fresh = {
+            name: (stamps[name], Facts.of(photo))
+            for photo in answers
+            if isinstance(photo, Photo) and (name := str(photo.path)) in stamps
+        }
+        store.keep_facts(fresh, stamped)
+        yield from answers
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Reads the facts of photos, of which one that cannot be read costs no other.
+
+    Attributes:
+        folder: where the recipe lies; the photos' names are relative to it.
+    """
+
+    folder: Path
+
+    def __call__(self, paths: list[File]) -> list[Photo | PhotoError]:
+        """Return the facts of each photo, or why it cannot be read."""
+        return [self._facts(path) for path in paths]
+
+    def _facts(self, path: File) -> Photo | PhotoError:
+        try:
+            return photos.facts(path, self.folder)
+        except PhotoError as error:
+            return error
