@@ -101,17 +101,17 @@ class Warp:
             picture, canvas_from_picture = photos.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
-        image = fill(picture, canvas_from_picture, self.size, self.border)
-        if placement.mask is not None:
-            image = background.replaced(
-                image,
-                placement.mask,
-                (photo.height, photo.width),
-                canvas_from_photo,
-                self.background,
-            )
-        pixels = image.mul_(255).round_()[None]
-        return pixels.to(torch.uint8, memory_format=torch.channels_last)[0]
+        frame = fill(picture, canvas_from_picture, self.size, self.border)
+        if placement.mask is None:
+            return frame
+        shown = background.replaced(
+            frame.contiguous().float().div_(255),
+            placement.mask,
+            (photo.height, photo.width),
+            canvas_from_photo,
+            self.background,
+        )
+        return _bytes_of(shown.mul_(255).round_())
 
 
 def fill(
@@ -126,37 +126,47 @@ def fill(
         border: ``blur``, ``mirror``, ``edge`` or a colour.
 
     Returns:
-        (3, height, width) float32 in [0, 1].
+        (3, height, width) uint8, the channels of a pixel side by side in memory.
     """
+    height, width = size
+    frame = torch.empty(height, width, 3, dtype=torch.uint8)
+    edges = geometry.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
+    beyond: Tensor | None = None
+    top = 0
     padding: Literal["border", "reflection"] = "reflection" if border == "mirror" else "border"
-    colour = geometry.warp_photo(picture, canvas_from_picture, size, padding=padding)
-    if border in ("edge", "mirror"):
-        return colour
-    height, width = picture.shape[-2:]
-    cover = geometry.cover((height, width), canvas_from_picture, size)
-    if float(cover.min()) == 1:
-        return colour
-    if border == "blur":
-        beyond = _blurred(colour)
-    else:
+    for strip in geometry.strips(picture, canvas_from_picture, size, padding=padding):
+        rows = range(top, top + strip.shape[1])
+        top = rows.stop
+        cover = None if border in ("edge", "mirror") else edges.cover(rows, width)
+        if cover is not None:
+            if beyond is None:
+                beyond = _beyond(picture, canvas_from_picture, size, border)
+            behind = beyond[:, rows.start : rows.stop].to(
+                torch.float32, memory_format=torch.contiguous_format
+            )
+            torch.lerp(behind, strip, cover, out=strip)
+        torch.stack([*strip.round_().byte()], -1, out=frame[rows.start : rows.stop])
+    return frame.permute(2, 0, 1)
+
+
+def _beyond(
+    picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int], border: str
+) -> Tensor:
+    """Return what is beyond a picture: a colour, or the picture blurred; (3, h, w) uint8."""
+    if border != "blur":
         rgb = ImageColor.getrgb(border)[:3]
-        beyond = torch.tensor(rgb, dtype=torch.float32)[:, None, None] / 255
-    return torch.lerp(beyond, colour, cover)
-
-
-def _blurred(colour: Tensor) -> Tensor:
-    """Return a picture that goes on beyond its border, blurred, (3, h, w) float32."""
-    height, width = colour.shape[-2:]
-    coarse, middle = (
-        (max(8, height // step), max(8, width // step)) for step in (COARSE, COARSE // 4)
-    )
-    beyond = functional.adaptive_avg_pool2d(colour[None], coarse)
+        return torch.tensor(rgb, dtype=torch.uint8)[:, None, None].expand(3, *size)
+    height, width = size
+    coarse = max(8, height // COARSE), max(8, width // COARSE)
+    coarse_from_canvas = geometry.scaling(coarse[1] / width, coarse[0] / height)
+    blurred = geometry.warp_photo(picture, coarse_from_canvas @ canvas_from_picture, coarse)[None]
     for _ in range(3):
-        beyond = functional.pad(beyond, (2, 2, 2, 2), mode="replicate")
-        beyond = functional.avg_pool2d(beyond, 5, stride=1)
-    beyond = functional.interpolate(beyond, middle, mode="bicubic", align_corners=False)
-    # as bytes, with the channels of a pixel side by side, torch enlarges several times faster
-    pixels = (beyond * 255).round_().clamp_(0, 255)
-    pixels = pixels.to(torch.uint8, memory_format=torch.channels_last)
-    wide = functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)[0]
-    return wide.contiguous().float().div_(255)
+        blurred = functional.pad(blurred, (2, 2, 2, 2), mode="replicate")
+        blurred = functional.avg_pool2d(blurred, 5, stride=1)
+    few = _bytes_of(blurred[0].mul_(255).round_())[None]
+    return functional.interpolate(few, size, mode="bicubic", antialias=True)[0]
+
+
+def _bytes_of(pixels: Tensor) -> Tensor:
+    """Return (C, h, w) uint8 with the channels side by side, as torch enlarges them fastest."""
+    return pixels[None].to(torch.uint8, memory_format=torch.channels_last)[0]

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from alignimation_core import addresses, dates
+from alignimation_core import addresses, dates, jpeg
 from alignimation_core.addresses import File
 from alignimation_core.data import Photo
 from alignimation_core.errors import PhotoError
 from alignimation_core.opening import HEIF, RAW, opened
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 SUFFIXES = (
@@ -235,7 +236,7 @@ def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:
     Args:
         photo: the file; a text is a local path. Of a photo whose facts are given, the file must
             still have the content that they tell of.
-        min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8, as long as its long side stays at
+        min_side: a JPEG may be decoded at n/8 of its size, as long as its long side stays at
             least this many pixels; None for full size.
 
     Returns:
@@ -245,28 +246,32 @@ def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:
     Raises:
         PhotoError: the file cannot be read, is damaged, or is not what the facts tell of.
     """
-    import numpy as np
     import torch
 
     path = photo.path if isinstance(photo, Photo) else photo
-    with opened(Path(path) if isinstance(path, str) else path) as (file, stream):
-        image: Image.Image = file
-        if min_side is not None:
-            ratio = min_side / max(image.size)
-            wanted = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
-            image.draft(None, wanted)
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
-            image = Image.fromarray(grey.astype(np.uint8))
-        if image.has_transparency_data:
-            clear = image.convert("RGBA")
-            image = Image.new("RGBA", clear.size, "white")
-            image.alpha_composite(clear)
-        pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    with opened(Path(path) if isinstance(path, str) else path) as (image, stream):
+        side = max(image.size) if min_side is None else min_side
+        pixels = jpeg.decode(image, stream, side)
+        if pixels is None:
+            pixels = _decoded(image)
         if isinstance(photo, Photo):
             _check_unchanged(photo, stream)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _decoded(image: Image.Image) -> np.ndarray:
+    """Return the (h, w, 3) uint8 pixels of a picture of any kind, upright."""
+    import numpy as np
+
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
+        image = Image.fromarray(grey.astype(np.uint8))
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        image = Image.new("RGBA", clear.size, "white")
+        image.alpha_composite(clear)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:

@@ -3,8 +3,9 @@
 Parts (all of them if none is named):
 
 ``large``   200 photos of 12 megapixels: the command against its kernels (decoding, network, warp,
-            encoding), each timed alone in the same run, by one process a core; then again with
-            another renderer.
+            encoding), each timed alone, by one process a core; then again with another renderer.
+            All three in turn, several times, and the mean of each: a shared machine is not as
+            fast in one minute as in the next.
 ``memory``  peak memory for 50 and for 1000 photos of 12 megapixels.
 ``small``   cost a photo and peak memory for 100 to 10,000 small photos; then the time until
             rendering when 10,000 stored photos are chosen from again with another threshold.
@@ -29,6 +30,7 @@ from datetime import date, timedelta
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ RECIPE: dict[str, Any] = {
     "renderers": [{"use": "video", "path": "a.mp4"}],
 }
 SAMPLES = 20
+TURNS = 3
 
 
 def main() -> None:
@@ -65,19 +68,22 @@ def large(folder: Path) -> None:
     """Compare the command with the sum of its kernels."""
     count = 200
     photos = many(folder / "large", count, LARGE)
-    first = run(folder, photos, "first")
-    costs = on_every_core(photos, first["record"])
+    again = [{"use": "video", "path": "b.mp4", "crf": 20}]
+    firsts, seconds, rounds = [], [], []
+    for turn in range(TURNS):
+        firsts.append(run(folder, photos, f"first-{turn}"))
+        rounds.append(on_every_core(photos, firsts[0]["record"]))
+        seconds.append(run(folder, photos, f"first-{turn}", renderers=again))
+    costs = {name: mean(row[name] for row in rounds) for name in rounds[0]}
     print(f"{'kernel, alone':<34}{'core-ms a photo':>16}")
     for name, cost in costs.items():
         print(f"{name:<34}{cost:16.1f}")
     whole = sum(costs.values())
     print(f"{'sum':<34}{whole:16.1f}\n")
     print(HEAD)
-    print_row("first run", first, count, whole)
-    again = [{"use": "video", "path": "b.mp4", "crf": 20}]
-    second = run(folder, photos, "first", renderers=again)
+    print_row("first run", firsts, count, whole)
     again_costs = whole - costs["decode to detect"] - costs["network"]
-    print_row("another renderer", second, count, again_costs)
+    print_row("another renderer", seconds, count, again_costs)
 
 
 def memory(folder: Path) -> None:
@@ -91,7 +97,7 @@ def memory(folder: Path) -> None:
     print(HEAD)
     for count in (50, 1000):
         photos = first(folder, more, count)
-        print_row(f"{count} photos", run(folder, photos, f"memory-{count}"), count)
+        print_row(f"{count} photos", [run(folder, photos, f"memory-{count}")], count)
         shutil.rmtree(photos)
     shutil.rmtree(more)
 
@@ -102,7 +108,7 @@ def small(folder: Path) -> None:
     print(HEAD)
     for count in (100, 1000, 10_000):
         some = first(folder, photos, count)
-        print_row(f"{count} photos", run(folder, some, f"small-{count}"), count)
+        print_row(f"{count} photos", [run(folder, some, f"small-{count}")], count)
     selector = {"use": "largest", "facing_forward": {"min_ratio": 0.5}}
     again = run(folder, some, "small-10000", subject_selector=selector)
     seconds = again["record"]["seconds"]
@@ -120,7 +126,7 @@ def ray(folder: Path) -> None:
         executor = {"use": "ray", "workers": workers}
         result = run(folder, photos, f"ray-{workers}", executor=executor)
         walls.append(sum(result["record"]["seconds"].values()))
-        print_row(f"{workers} workers", result, count)
+        print_row(f"{workers} workers", [result], count)
     print(f"two workers are {walls[0] / walls[1]:.2f} times as fast as one")
 
 
@@ -130,13 +136,16 @@ HEAD = (
 )
 
 
-def print_row(name: str, result: dict[str, Any], count: int, kernels: float | None = None) -> None:
-    """Print what a run took; ``kernels`` is the core-ms a photo that it is compared with."""
-    inside = sum(result["record"]["seconds"].values())
+def print_row(
+    name: str, results: list[dict[str, Any]], count: int, kernels: float | None = None
+) -> None:
+    """Print what runs took, on average; ``kernels`` is the core-ms a photo to compare with."""
+    inside = mean(sum(result["record"]["seconds"].values()) for result in results)
+    wall, cpu = (mean(result[what] for result in results) for what in ("wall", "cpu"))
+    peak = max(result["peak"] for result in results)
     ratio = "" if kernels is None else f"{1000 * inside * CORES / (count * kernels):.2f}"
     print(
-        f"{name:<22}{result['wall']:8.1f}{inside:8.1f}{1000 * result['cpu'] / count:17.1f}"
-        f"{ratio:>15}{result['peak'] / 1e6:9.0f}",
+        f"{name:<22}{wall:8.1f}{inside:8.1f}{1000 * cpu / count:17.1f}{ratio:>15}{peak / 1e6:9.0f}",
         flush=True,
     )
 
@@ -206,8 +215,7 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
     def warped(decoded: list[torch.Tensor]) -> Iterator[torch.Tensor]:
         for picture, matrix, row in zip(decoded, matrices, used, strict=True):
             across = row["width"] / picture.shape[-1], row["height"] / picture.shape[-2]
-            image = fill(picture, matrix @ geometry.scaling(*across), size, "blur")
-            yield (image * 255).round().byte()
+            yield fill(picture, matrix @ geometry.scaling(*across), size, "blur")
 
     def encode(images: list[torch.Tensor]) -> Iterator[None]:
         facts = files.facts(paths[0], photos)
@@ -231,12 +239,10 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
 
 
 def core_ms(steps: Callable[[], Iterator[object]]) -> float:
-    """Return the processor time of a step, all threads together; the lesser of two rounds."""
-    rounds = []
-    for _ in range(2):
-        begun, count = time.process_time(), sum(1 for _ in steps())
-        rounds.append(1000 * (time.process_time() - begun) / count)
-    return min(rounds)
+    """Return the processor time of a step, all threads together, once it is warm."""
+    sum(1 for _ in steps())
+    begun, count = time.process_time(), sum(1 for _ in steps())
+    return 1000 * (time.process_time() - begun) / count
 
 
 def many(folder: Path, count: int, size: tuple[int, int]) -> Path:

@@ -98,10 +98,12 @@ def _level(sums: Tensor, height: int, width: int) -> Tensor:
     zero = torch.zeros((), dtype=torch.int64, device=sums.device)
     top, bottom = _cells(zero, zero + sums.shape[0] - 1, height)
     left, right = _cells(zero, zero + sums.shape[1] - 1, width)
-    rows = sums.index_select(0, bottom) - sums.index_select(0, top)
-    total = rows.index_select(1, right) - rows.index_select(1, left)
-    areas = (bottom - top)[:, None] * (right - left)
-    return (total / areas[..., None]).permute(2, 0, 1)[None]
+    rows = sums.index_select(0, bottom).sub_(sums.index_select(0, top))
+    total = rows.index_select(1, right).sub_(rows.index_select(1, left)).flatten(1)
+    # Whole rows of numbers of one kind go several times as fast as three colours after three.
+    across = (right - left).float().repeat_interleave(3)
+    means = total.float().div_(across).div_((bottom - top).float()[:, None])
+    return means.reshape(1, height, width, 3).permute(0, 3, 1, 2)
 
 
 def _crops(sums: Tensor, boxes: Tensor, side: int) -> Tensor:

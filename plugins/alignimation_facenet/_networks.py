@@ -26,6 +26,9 @@ from torch.nn import functional
 _BATCH = 16
 """Crops at once: what a network makes of so many stays in the cache of a core."""
 
+_STRIP = 24576
+"""Windows across and down, times 2, that P-Net looks through at once, for the same reason."""
+
 _POOLS = {
     "pnet": ((2, 2),),
     "rnet": ((3, 2), (3, 2)),
@@ -62,9 +65,20 @@ class _Layer:
         maps = functional.conv2d(maps, self.weight, self.bias)
         if self.slopes is not None:
             maps = functional.prelu(maps, self.slopes)
+        if self.pool == (2, 2):
+            return _halved(_halved(maps, 2), 3)
         if self.pool is not None:
-            maps = functional.max_pool2d(maps, *self.pool, ceil_mode=True)
+            return functional.max_pool2d(maps, *self.pool, ceil_mode=True)
         return maps
+
+    def pad(self) -> None:
+        """Add channels that are always 0, for torch, which takes eight at once or one by one."""
+        more = -len(self.bias) % 8
+        self.weight = functional.pad(self.weight, (0, 0, 0, 0, 0, 0, 0, more))
+        self.weight = self.weight.contiguous(memory_format=torch.channels_last)
+        self.bias = functional.pad(self.bias, (0, more))
+        if self.slopes is not None:
+            self.slopes = functional.pad(self.slopes, (0, more))
 
 
 class Network:
@@ -85,10 +99,15 @@ class Network:
             tensors = [state[name].to(device) for name in names]
             if part.startswith("prelu"):
                 self._layers[-1].slopes = tensors[0]
+                if self._layers[-1].weight.ndim == 4:
+                    self._layers[-1].pad()
             else:
                 self._append(tensors[::2], tensors[1::2])
         for layer, pool in zip(self._layers, pools, strict=False):
             layer.pool = pool
+        first = self._layers[0]  # which takes pixels as they are, and not from -1 to 1
+        first.bias = first.bias - first.weight.sum((1, 2, 3)) * (127.5 / 128)
+        first.weight = first.weight / 128
 
     def _append(self, weights: list[Tensor], biases: list[Tensor]) -> None:
         """Append one layer that gives what all the heads give."""
@@ -104,7 +123,13 @@ class Network:
         Args:
             image: (1, 3, h, w) float32 in [0, 255], of 12 x 12 or more.
         """
-        return _answers(self._seen(image))
+        width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
+        rows = max(1, _STRIP // width)
+        strips = [
+            self._seen(image[:, :, 2 * first : 2 * (first + rows) + 10])
+            for first in range(0, windows, rows)
+        ]
+        return _answers(torch.cat(strips, 2))
 
     def __call__(self, crops: Tensor) -> Answers:
         """Look at crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
@@ -120,7 +145,7 @@ class Network:
         return _answers(torch.cat(seen))
 
     def _seen(self, images: Tensor) -> Tensor:
-        maps = (images.contiguous(memory_format=torch.channels_last) - 127.5) / 128
+        maps = images.contiguous(memory_format=torch.channels_last)
         for layer in self._layers:
             maps = layer(maps)
         return maps
@@ -151,9 +176,28 @@ def _answers(maps: Tensor) -> Answers:
     return Answers(maps[:, 1] - maps[:, 0], maps[:, 2:6], maps[:, 6:])
 
 
+def _halved(maps: Tensor, side: int) -> Tensor:
+    """Return the larger one of every two values along a side, and the last one if it is single."""
+    whole = [slice(None)] * maps.ndim
+    first, second = (maps[(*whole[:side], slice(start, None, 2))] for start in (0, 1))
+    if first.shape == second.shape:
+        return torch.maximum(first, second)
+    paired = (*whole[:side], slice(second.shape[side]))
+    halved = torch.empty_like(first)
+    torch.maximum(first[paired], second, out=halved[paired])
+    last = (*whole[:side], slice(-1, None))
+    halved[last] = first[last]
+    return halved
+
+
 def _reshaped(weight: Tensor, channels: int) -> Tensor:
-    """Return the first dense layer's weight as a convolution's, any other as it is."""
-    if weight.ndim == 4 or weight.shape[1] == channels:
+    """Return the first dense layer's weight as a convolution's, any other as it is.
+
+    Channels that were added to the layer before take none.
+    """
+    if weight.ndim == 4:
+        return functional.pad(weight, (0, 0, 0, 0, 0, channels - weight.shape[1]))
+    if weight.shape[1] == channels:
         return weight
     # It takes a map column by column, and the channels of a pixel side by side.
     side = math.isqrt(weight.shape[1] // channels)

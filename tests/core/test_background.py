@@ -25,6 +25,11 @@ UPRIGHT = torch.eye(3, dtype=torch.float64)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def shown(photo, canvas_from_photo, size, border):
+    """The canvas before its background is replaced, float32 in [0, 1]."""
+    return fill((photo * 255).round().byte(), canvas_from_photo, size, border).float() / 255
+
+
 def star(centre=CENTRE, radius=95.0, size=SIZE):
     """A five-lobed matte whose edge is some six pixels wide."""
     y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
@@ -136,7 +141,7 @@ def test_the_matte_follows_the_transform():
         @ geometry.translation(-CENTRE[0], -CENTRE[1])
     )
     size = (400, 360)
-    image = fill((photo * 255).round().byte(), turn, size, "blur")
+    image = shown(photo, turn, size, "blur")
     found, _ = matte_of(image, coarse(true), SIZE, turn)
     wanted = geometry.warp(true[None], turn, size)[0]
     assert error(found, wanted, band(wanted)) < 0.03
@@ -145,7 +150,7 @@ def test_the_matte_follows_the_transform():
 def test_a_homography_moves_the_matte_too():
     true = star()
     tilt = torch.tensor([[1.0, 0.05, 4], [0.02, 1.0, 6], [2e-4, 1e-4, 1.0]]).double()
-    image = fill((over(true, BLUE, RED) * 255).round().byte(), tilt, SIZE, "edge")
+    image = shown(over(true, BLUE, RED), tilt, SIZE, "edge")
     found, _ = matte_of(image, coarse(true), SIZE, tilt)
     wanted = geometry.warp(true[None], tilt, SIZE)[0]
     assert error(found, wanted, band(wanted)) < 0.03
@@ -154,7 +159,7 @@ def test_a_homography_moves_the_matte_too():
 def test_beyond_the_photo_all_is_background():
     true = star()
     small = geometry.translation(70, 60) @ geometry.scaling(0.6, 0.6)
-    image = fill((over(true, BLUE, RED) * 255).round().byte(), small, SIZE, "mirror")
+    image = shown(over(true, BLUE, RED), small, SIZE, "mirror")
     found, _ = matte_of(image, coarse(true), SIZE, small)
     x, y = torch.arange(SIZE[1]) + 0.5, torch.arange(SIZE[0])[:, None] + 0.5
     beyond = (x < 69.4) | (x > 70.6 + 0.6 * SIZE[1]) | (y < 59.4) | (y > 60.6 + 0.6 * SIZE[0])
@@ -165,7 +170,7 @@ def test_beyond_the_photo_all_is_background():
 def test_the_photos_own_border_cuts_sharply_through_a_subject():
     true = star((CENTRE[0], 300.0), 110.0)
     inside = geometry.translation(40.0, 10.25) @ geometry.scaling(0.5, 0.5)
-    image = fill((over(true, BLUE, RED) * 255).round().byte(), inside, SIZE, "blur")
+    image = shown(over(true, BLUE, RED), inside, SIZE, "blur")
     found, _ = matte_of(image, coarse(true), SIZE, inside)
     end = 10 + SIZE[0] // 2
     columns = (geometry.warp(true[None], inside, SIZE)[0][end - 4] > 0.99).nonzero()[6:-6, 0]
@@ -239,7 +244,7 @@ def test_a_blurred_background_takes_no_colour_from_the_subject():
 def test_below_a_subject_that_the_photo_cuts_off_there_is_only_background(border):
     true = star((CENTRE[0], 300.0), 110.0)
     raised = geometry.translation(40.0, 10.0) @ geometry.scaling(0.5, 0.5)
-    image = fill((over(true, BLUE, RED) * 255).round().byte(), raised, SIZE, border)
+    image = shown(over(true, BLUE, RED), raised, SIZE, border)
     found = replaced(image, coarse(true), SIZE, raised, "blur")
     below = found[:, 10 + SIZE[0] // 2 + 1 :]
     wanted = RED.mean((1, 2))[:, None, None]
@@ -250,7 +255,7 @@ def test_far_beyond_the_photo_the_blurred_background_is_that_of_the_nearest_side
     true, centre = star(radius=60.0), geometry.translation(96.0, 80.0) @ geometry.scaling(0.5, 0.5)
     left = (torch.arange(SIZE[1]) < SIZE[1] // 2).float()
     photo = over(true, BLUE, over(left, RED, torch.tensor([0.1, 0.7, 0.1])[:, None, None]))
-    image = fill((photo * 255).round().byte(), centre, SIZE, "black")
+    image = shown(photo, centre, SIZE, "black")
     found = replaced(image, coarse(true), SIZE, centre, "blur")
     redder = (found[0] - found[1])[120:200]  # 0.7 on the left of the photo, -0.6 on the right
     assert float(redder[:, :60].min()) > 0.3

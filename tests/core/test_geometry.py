@@ -1,10 +1,12 @@
 import math
 
 import pytest
+import skimage.data
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from alignimation_core import Target, geometry, procrustes
 
@@ -79,6 +81,28 @@ def test_warp_photo_shrinks_without_aliasing() -> None:
     small = geometry.warp_photo(fine, geometry.scaling(0.13, 0.13), (52, 52))
     inner = small[:, 4:-4, 4:-4]
     assert (inner - 0.5).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("scale", [0.95, 0.79, 0.7, 0.6, 0.45, 0.25])
+def test_warp_photo_gives_the_mean_colours_of_the_canvas_pixels(scale: float) -> None:
+    photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)
+    canvas_from_photo = similarity(0.08, scale, 3.3, 7.7)
+    height = width = round(400 * scale)
+    finer = geometry.scaling(8, 8) @ canvas_from_photo
+    fine = geometry.warp(photo.float() / 255, finer, (8 * height, 8 * width), padding="border")
+    truth = functional.avg_pool2d(fine, 8)
+    error = (geometry.warp_photo(photo, canvas_from_photo, (height, width)) - truth).square()
+    assert -10 * error.mean().log10() > 41.5  # decibels; smoothed twice, they are 31 to 40
+
+
+def test_a_large_canvas_is_that_of_one_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)
+    tilt = torch.tensor([[0.9, 0.05, 4], [0.02, 1.1, 6], [2e-4, 1e-4, 1.0]]).double()
+    for matrix in (similarity(0.3, 0.8, 90.0, -20.0), tilt):
+        whole = geometry.warp_photo(photo, matrix, (200, 300))
+        with monkeypatch.context() as patch:
+            patch.setattr(geometry, "STRIP", 4567)
+            torch.testing.assert_close(geometry.warp_photo(photo, matrix, (200, 300)), whole)
 
 
 def test_colour_goes_on_beyond_the_photo_and_cover_says_where() -> None:

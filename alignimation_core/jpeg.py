@@ -1,0 +1,67 @@
+"""JPEG files -> pixels, by libjpeg-turbo straight into an array.
+
+Pillow decodes with the same library, to the same values, but into four bytes a pixel, which it
+then packs and copies three times over: twice the time for a photo of 12 megapixels.
+"""
+
+from __future__ import annotations
+
+from io import BufferedReader, BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import ExifTags, Image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SLOWER = 2
+"""Of the reductions to n/8, those to more than a half cost more than they save."""
+
+
+def decode(
+    image: Image.Image, stream: BufferedReader | BytesIO, long_side: int
+) -> np.ndarray | None:
+    """Decode a JPEG in colour or grey, upright.
+
+    Args:
+        image: what Pillow makes of the file's beginning.
+        stream: the file.
+        long_side: pixels; the photo is decoded at 1/8, 2/8, 3/8, 4/8 or 8/8 of its size, whichever
+            is the least that has as many.
+
+    Returns:
+        (h, w, 3) uint8; None where the file is no such JPEG, or has a fault, of which Pillow knows
+        best what can be made.
+    """
+    import simplejpeg
+
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+        return None
+    ratio = min(1.0, long_side / max(image.size))
+    stream.seek(0)
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            stream.read(),
+            min_width=round(image.width * ratio),
+            min_height=round(image.height * ratio),
+            min_factor=SLOWER,
+        )
+    except ValueError:
+        return None
+    return _upright(pixels, image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (h, w, 3) pixels as EXIF's orientation, 1 to 8, says."""
+    import numpy as np
+
+    if orientation not in range(2, 9):
+        return pixels
+    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    turned = turned[::down, ::across]
+    upright = np.empty(turned.shape, np.uint8)
+    for colour in range(3):  # numpy copies all three at once half as fast
+        upright[..., colour] = turned[..., colour]
+    return upright
