@@ -132,7 +132,7 @@ def _do(given: argparse.Namespace) -> int:
     progress = progress_for_terminal()
     gc.freeze()  # what the imports have made stays: to look through it again costs seconds
     usual = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(500_000, 20, 100)
     try:
         record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
     finally:

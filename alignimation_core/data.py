@@ -35,14 +35,14 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
     torch = sys.modules.get("torch")  # faster than to import it; before it is, nothing is a tensor
     if torch is None or not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
-    found = tuple(tensor.shape)
+    found = tensor.shape
     if found == shape:
         return
     if len(found) != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, found, strict=True)
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"{what}: expected shape ({wanted}), got {found}")
+        raise ValueError(f"{what}: expected shape ({wanted}), got {tuple(found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Detections:
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
         expect_shape("boxes", self.boxes, (None, 4))
-        count, names = self.boxes.shape[0], len(self.keypoint_names)
+        count, names = len(self.boxes), len(self.keypoint_names)
         expect_shape("scores", self.scores, (count,))
         if self.keypoints is not None:
             expect_shape("keypoints", self.keypoints, (count, names, 2))
@@ -231,7 +231,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         """Give every keypoint a score."""
-        if self.keypoints.keys() - self.keypoint_scores.keys():
+        if not self.keypoints.keys() <= self.keypoint_scores.keys():
             scores = {name: self.keypoint_scores.get(name, 1.0) for name in self.keypoints}
             object.__setattr__(self, "keypoint_scores", scores)
 

@@ -20,6 +20,8 @@ CUT = 0.01
 """How near to a photo's border a box is cut by it, as a share of the photo's size."""
 FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
+SOME = 1024
+"""Places looked at together: few enough that what is computed of them stays in the cache."""
 MAP = 256
 """Side of the map of the cover, pixels."""
 
@@ -160,6 +162,9 @@ class Cover:
 
     def at(self, places: Tensor) -> Tensor:
         """Return which share of the photos covers each of (P, 2) places, (P,) float64."""
+        return torch.cat([self._shares(some) for some in torch.split(places, SOME)])
+
+    def _shares(self, places: Tensor) -> Tensor:
         slack = 0.01  # pixels, so that rounding does not uncover the very border
         points = torch.cat([places, places.new_ones(len(places), 1)], dim=1).mT
         u, v = (self._middle_from_level[:, row] @ points for row in range(2))
@@ -193,7 +198,7 @@ class Cover:
         if most == least:
             return least
         good = most / 1.5
-        for _ in range(20):
+        for _ in range(14):  # to a ten-thousandth
             middle = (good + most) / 2
             good, most = (middle, most) if fits(middle) else (good, middle)
         return good

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from alignimation_core.record import RECORD_NAME
+from alignimation_core.record import RECORD_NAME, without_photos
 from alignimation_core.source import Place
 
 
@@ -43,7 +43,7 @@ def is_record(text: bytes) -> bool:
 def _read(record: bytes) -> frozenset[str] | None:
     """Return the outputs that a run record names; None if it is none."""
     try:
-        data = json.loads(record)
+        data = json.loads(without_photos(record))
         if "photos" not in data or "alignimation" not in data:
             return None
         names = {*data["outputs"], *data.get("kept", ())}

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from io import BufferedReader, BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from alignimation_core.opening import HEIF, RAW, opened
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+NUMBERS = re.compile(r"(\d+)")
 
 SUFFIXES = (
     RAW
@@ -87,7 +90,8 @@ def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], st
         files = [Path(os.path.normpath(place))] if _is_file(place) else []
         why = f"{place} does not exist"
     within = f"{output}{os.sep}"
-    found = {path for path in (*files, *unread) if not str(path).startswith(within)}
+    every = {str(path): path for path in (*files, *unread)}
+    found = [path for text, path in every.items() if not text.startswith(within)]
     return _sorted(found), None if found else why
 
 
@@ -139,15 +143,23 @@ def _visible(path: Path, place: Path) -> bool:
     return not any(part.startswith(".") for part in inside.parts)
 
 
-def _natural(text: str) -> list[tuple[int, int | str]]:
-    """Return a key that sorts ``img2`` before ``img10``."""
-    parts = [part for part in re.split(r"(\d+)", text) if part]
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+def _natural(text: str) -> list[str | int]:
+    """Return a key that sorts ``img2`` before ``img10``: text and numbers in turn."""
+    parts: list[str | int] = [*NUMBERS.split(text)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 def order(photos: Sequence[Photo]) -> list[Photo]:
     """Return photos in the order in which they were taken, then by name."""
-    return sorted(photos, key=lambda photo: (photo.taken, _natural(photo.name)))
+    ordered: list[Photo] = []
+    for _, same in groupby(sorted(photos, key=_taken), key=_taken):
+        ordered += sorted(same, key=lambda photo: _natural(photo.name))
+    return ordered
+
+
+def _taken(photo: Photo) -> datetime:
+    return photo.taken
 
 
 def facts(path: File, folder: Path) -> Photo:
@@ -226,8 +238,9 @@ def relative_name(path: File, folder: Path) -> str:
     """Return a file's name as the run record gives it: relative to the recipe, or its address."""
     if not isinstance(path, Path):
         return str(path)
-    inside = path.as_posix().removeprefix(f"{folder.as_posix()}/")
-    return inside if inside[:1] != "/" else Path(os.path.relpath(path, folder)).as_posix()
+    text, start = str(path), f"{folder}{os.sep}"
+    inside = text[len(start) :] if text.startswith(start) else os.path.relpath(path, folder)
+    return inside if os.sep == "/" else Path(inside).as_posix()
 
 
 def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:

@@ -30,16 +30,17 @@ def facts_of(
         store: knows the facts of files that have not changed, and keeps those of the others.
     """
     stamped = time.time()
-    stamps = {str(path): stamp for path in files if (stamp := photos.stamp(path))}
+    named = [(str(path), path) for path in files]
+    stamps = {text: stamp for text, path in named if (stamp := photos.stamp(path))}
     known = store.recall_facts(stamps)
-    unknown = [path for path in files if str(path) not in known]
+    unknown = [path for text, path in named if text not in known]
     read = _read(unknown, Read(folder), executor, stamps, stamped, store)
-    for path in files:
-        facts = known.get(str(path))
+    for text, path in named:
+        facts = known.get(text)
         if facts is None:
             yield next(read)
         else:
-            yield Photo(path, photos.relative_name(path, folder), *facts, stamps[str(path)])
+            yield Photo(path, photos.relative_name(path, folder), *facts, stamps[text])
 
 
 def _read(

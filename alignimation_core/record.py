@@ -19,7 +19,19 @@ from alignimation_core.mask import Matrix
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
 
+OPENING, CLOSING = '"photos": [\n', "\n ]"
+"""Around the photos in the file, of which each has a line of its own."""
+
 Status = Literal["used", "rejected", "failed"]
+
+
+def without_photos(record: bytes) -> bytes:
+    """Return what a record's file holds, with no photos in it: there may be many thousands."""
+    begin = record.find(OPENING.encode())
+    end = record.find(CLOSING.encode(), begin)
+    if -1 in (begin, end):
+        return record
+    return record[: begin + len(OPENING)] + record[end:]
 
 
 @dataclass(slots=True)
@@ -206,7 +218,7 @@ class Record:
         for name, value in self.as_json().items():
             if name == "photos" and value:
                 photos = ",\n  ".join(map(encode, value))
-                lines.append(f'"{name}": [\n  {photos}\n ]')
+                lines.append(f"{OPENING}  {photos}{CLOSING}")
             else:
                 lines.append(f'"{name}": {encode(value)}')
         return "{\n " + ",\n ".join(lines) + "\n}\n"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from alignimation_core import geometry, procrustes
 from alignimation_core.registration import Target
+
+SAMPLE = 1000
+"""Most targets whose mean shape is taken, evenly spaced over all."""
 
 
 def typical(sketches: Target) -> int:
@@ -24,16 +28,24 @@ def typical(sketches: Target) -> int:
     if points.shape[1] < 2 or not whole.any():
         images = sketches.image.flatten(1)
         return int((images - images.mean(0)).square().sum(1).argmin())
-    points, weights = torch.nan_to_num(points), weights.clone()
-    mean = points[int(whole.double().argmax())]
+    points = torch.nan_to_num(points)
+    first = int(whole.double().argmax())
+    some = torch.linspace(0, len(points) - 1, min(len(points), SAMPLE)).round().long()
+    some[0], mean = first, points[first]
     for _ in range(10):
-        fitted = procrustes.similarity_from_points(points, mean.expand_as(points), weights)
-        usable = fitted.isfinite().all(-1).all(-1)
-        moved = geometry.apply(fitted[usable], points[usable])
-        share = weights[usable][..., None]
+        moved, usable = _moved(points[some], weights[some], mean)
+        share = weights[some][usable][..., None]
         mean = (share * moved).sum(0) / share.sum(0)
+    moved, usable = _moved(points, weights, mean)
+    share = weights[usable]
     distance = torch.full((len(points),), torch.inf, dtype=torch.float64)
-    error = (moved - mean).square().sum(-1)
-    distance[usable] = (share[..., 0] * error).sum(1) / share[..., 0].sum(1)
+    distance[usable] = (share * (moved - mean).square().sum(-1)).sum(1) / share.sum(1)
     distance[~whole] = torch.inf
     return int(distance.argmin())
+
+
+def _moved(points: Tensor, weights: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return those of N shapes that can be brought onto another, brought there; and which, bool."""
+    fitted = procrustes.similarity_from_points(points, mean.expand_as(points), weights)
+    usable = fitted.isfinite().all(-1).all(-1)
+    return geometry.apply(fitted[usable], points[usable]), usable

@@ -150,11 +150,12 @@ class Store:
                 (reader,),
             )
             found = [row for row in rows if stamps.get(_path(row[2])) == row[3]]
-            if any(checksum(tuple(columns)) != crc32 for _, crc32, *columns in found):
+            if any(checksum(row[2:]) != row[1] for row in found):
                 raise DamageError
             self._file.mark("files", (row[0] for row in found))
+            parsed = datetime.fromisoformat
             return {
-                _path(path): Facts(sha256, height, width, datetime.fromisoformat(taken), source)
+                _path(path): Facts(sha256, height, width, parsed(taken), source)
                 for _, _, path, _, sha256, height, width, taken, source in found
             }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignimation_core import Observation
 
-CANDIDATES = 512
+CANDIDATES = 256
 """Most faces from which a search for a person starts, evenly spaced over all."""
 
 PERSONS = 8
