@@ -9,7 +9,7 @@ Parts (all of them if none is named):
 ``memory``  peak memory for 50 and for 1000 photos of 12 megapixels.
 ``small``   cost a photo and peak memory for 100 to 10,000 small photos; then the time until
             rendering when 10,000 stored photos are chosen from again with another threshold.
-``ray``     one and two workers of a Ray cluster on this machine.
+``ray``     one and two workers of a Ray cluster on this machine, in turn, likewise.
 
 The photos are the quickstart's, enlarged, with grain. They are made in a folder that is removed at
 the end, some 3 GB; ``TMPDIR`` says where.
@@ -117,17 +117,22 @@ def small(folder: Path) -> None:
 
 
 def ray(folder: Path) -> None:
-    """Compare one worker with two."""
-    count = 100
-    photos = first(folder, many(folder / "large", 200, LARGE), count)
+    """Compare one worker with two, in turn."""
+    count = 200
+    photos = many(folder / "large", count, LARGE)
+    results: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    for turn in range(TURNS):
+        for workers, runs in results.items():
+            executor = {"use": "ray", "workers": workers}
+            runs.append(run(folder, photos, f"ray-{workers}-{turn}", executor=executor))
     print(HEAD)
-    walls = []
-    for workers in (1, 2):
-        executor = {"use": "ray", "workers": workers}
-        result = run(folder, photos, f"ray-{workers}", executor=executor)
-        walls.append(sum(result["record"]["seconds"].values()))
-        print_row(f"{workers} workers", [result], count)
-    print(f"two workers are {walls[0] / walls[1]:.2f} times as fast as one")
+    for workers, runs in results.items():
+        print_row(f"{workers} workers", runs, count)
+    one, two = (
+        mean(sum(result["record"]["seconds"].values()) for result in runs)
+        for runs in results.values()
+    )
+    print(f"two workers are {one / two:.2f} times as fast as one")
 
 
 HEAD = (
