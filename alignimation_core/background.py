@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import geometry, matting
+from alignimation_core.cover import cover
 from alignimation_core.data import Subject
 from alignimation_core.mask import Mask
 
@@ -57,7 +58,7 @@ def replaced(
     if background == "remove":
         return torch.cat([subject, matte[None]])
     if background == "blur":
-        real = geometry.cover(photo_size, canvas_from_photo, (image.shape[-2], image.shape[-1]))
+        real = cover(photo_size, canvas_from_photo, (image.shape[-2], image.shape[-1]))
         behind = _blurred(image, matte, real)
     else:
         rgb = ImageColor.getrgb(background)[:3]
@@ -93,11 +94,11 @@ def matte_of(
         image[None], size, mode="bilinear", antialias=True, align_corners=False
     )[0]
     silhouette = geometry.draw(grid, reduced_from_canvas @ canvas_from_grid, size)
-    real = geometry.cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
+    real = cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
     matte = matting.refine(reduced, silhouette, cell / shrink, real)
     fine = matting.guided(image, reduced, matte, max(1, round(REACH / shrink)))
     if float(real.min()) < 1:
-        fine = fine * geometry.cover(photo_size, canvas_from_photo, (height, width))
+        fine = fine * cover(photo_size, canvas_from_photo, (height, width))
     return fine, cell
 
 

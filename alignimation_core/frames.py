@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import background, geometry, photos
+from alignimation_core.cover import Edges
 from alignimation_core.data import Canvas, Frame, Photo, Subject
 from alignimation_core.errors import PhotoError
 from alignimation_core.executor import Executor, Lost
@@ -130,7 +131,7 @@ def fill(
     """
     height, width = size
     frame = torch.empty(height, width, 3, dtype=torch.uint8)
-    edges = geometry.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
+    edges = Edges.of((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
     beyond: Tensor | None = None
     top = 0
     padding: Literal["border", "reflection"] = "reflection" if border == "mirror" else "border"

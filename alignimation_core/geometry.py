@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -146,7 +145,7 @@ def warp_photo(
         image: (3, h, w) uint8.
         canvas_from_photo: (3, 3), affine or homography.
         size: (height, width) of the canvas.
-        padding: what lies outside the photo; ``cover`` tells where that is.
+        padding: what lies outside the photo; ``cover.cover`` tells where that is.
 
     Returns:
         (3, height, width) float32 in [0, 1].
@@ -269,64 +268,6 @@ def draw(grid: Tensor, dst_from_grid: Tensor, size: tuple[int, int]) -> Tensor:
         )[0, 0]
         dst_from_grid = dst_from_grid @ scaling(width / small[1], height / small[0])
     return warp(grid[None], dst_from_grid, size)[0]
-
-
-def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return how much of each pixel a photo covers; exact along upright and level edges.
-
-    The photo's edges are lines; a pixel's cover is its centre's distance from the nearest of
-    them, plus one half.
-
-    Args:
-        photo_size: (height, width) of the photo.
-        dst_from_photo: (3, 3), affine or homography.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) float32 in [0, 1].
-    """
-    covered = edges(photo_size, dst_from_photo).cover(range(size[0]), size[1])
-    return torch.ones(size) if covered is None else covered
-
-
-def edges(photo_size: tuple[int, int], dst_from_photo: Tensor) -> Edges:
-    """Return where the edges of a photo lie.
-
-    Args:
-        photo_size: (height, width) of the photo.
-        dst_from_photo: (3, 3), affine or homography.
-    """
-    height, width = photo_size
-    sides = torch.tensor([[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height]]).double()
-    lines = sides @ torch.linalg.inv(dst_from_photo.double())
-    a, b, c, d = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float().tolist()
-    return Edges((tuple(a), tuple(b), tuple(c), tuple(d)))
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """The four edges of a photo.
-
-    Attributes:
-        lines: (a, b, c) of each: the distance from it, inwards, of (x, y) is ``a x + b y + c``.
-    """
-
-    lines: tuple[tuple[float, ...], ...]
-
-    def cover(self, rows: range, width: int) -> Tensor | None:
-        """Return how much the photo covers of the pixels of some rows; see the function ``cover``.
-
-        Returns:
-            (len(rows), width) float32 in [0, 1]; None where the photo covers them all.
-        """
-        least: Tensor | None = None
-        x, y = torch.arange(width) + 0.5, torch.arange(rows.start, rows.stop)[:, None] + 0.5
-        for a, b, c in self.lines:
-            farthest = min(0.0, a * width) + min(b * rows.start, b * rows.stop) + c
-            if farthest < 0.5:  # otherwise none of these pixels lies beyond this edge
-                inside = (a * x + (b * y + c)) + 0.5
-                least = inside if least is None else torch.minimum(least, inside)
-        return None if least is None else least.clamp_(0, 1)
 
 
 def crop(

@@ -55,6 +55,14 @@ def test_an_outlier_does_not_decide() -> None:
     assert typical(stacked(wild)) == 4
 
 
+def test_of_many_shapes_one_of_the_nearest_to_the_mean_is_typical() -> None:
+    noise = torch.randn(3000, 5, 2, generator=torch.Generator().manual_seed(2)).double()
+    noise -= noise.mean(0)
+    chosen = typical(stacked([moved(FACE + n, 0.3, 1.5, 7.0, -3.0) for n in noise]))
+    size = noise.square().sum((1, 2))
+    assert size[chosen] < size.quantile(0.05)
+
+
 def test_without_points_the_images_decide() -> None:
     images = [torch.full((1, 8, 8), value) for value in (0.0, 0.45, 1.0)]
     assert typical(Target.stack([Target.of(image) for image in images])) == 1
