@@ -13,9 +13,10 @@ Convention, for every class here:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from alignimation_core.addresses import File
@@ -128,6 +129,33 @@ class Detections:
         """Return N."""
         return self.boxes.shape[0]
 
+    def split(self, counts: Sequence[int]) -> list[Detections]:
+        """Return the detections of several images, of which these are those of all.
+
+        Args:
+            counts: of each image, N in all.
+
+        Raises:
+            RuntimeError: they are not N in all.
+        """
+        import torch
+
+        tables = (self.boxes, self.scores, self.keypoints, self.keypoint_scores)
+        sizes = list(counts)
+        columns = [[None] * len(sizes) if t is None else torch.split(t, sizes) for t in tables]
+        masks: Sequence[tuple[Mask | None, ...] | None] = [None] * len(sizes)
+        if self.masks is not None:
+            rest = iter(self.masks)
+            masks = [tuple(islice(rest, count)) for count in sizes]
+        names = self.keypoint_names
+        parts = []
+        for values in zip(*columns, repeat(names), masks, strict=False):
+            part = object.__new__(Detections)  # what is checked of all need not be of each
+            for name, value in zip(Detections.__slots__, values, strict=True):
+                object.__setattr__(part, name, value)
+            parts.append(part)
+        return parts
+
     def scaled(self, x: float, y: float) -> Detections:
         """Return the same detections for the image resized by ``x`` and ``y``."""
         both = self.boxes.new_tensor([x, y])
@@ -163,7 +191,7 @@ class Detections:
 
 def _row(table: Tensor, index: int) -> Any:
     """Return a row as plain numbers: of few rows, all at once are faster than one by itself."""
-    return table.tolist()[index] if table.shape[0] <= 4 else table[index].tolist()
+    return table.tolist()[index] if len(table) <= 4 else table[index].tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

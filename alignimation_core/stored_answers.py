@@ -118,7 +118,9 @@ class Answers:
         vectors: dict[str, Tensor] = {}
         for length, group in groupby(found, lambda row: row[4]):
             alike = list(group)
-            each = _each([row[5] for row in alike], [row[2] for row in alike], length)
+            counts = [row[2] for row in alike]
+            joined = _joined([row[5] for row in alike]).reshape(sum(counts), length)
+            each = torch.split(joined, counts)
             vectors.update(zip((row[0] for row in alike), each, strict=True))
         return vectors
 
@@ -176,15 +178,15 @@ def _packed(values: Tensor) -> bytes:
     return values.numpy().astype("<f4").tobytes()
 
 
-def _each(blobs: Sequence[bytes], counts: list[int], *shape: int) -> Sequence[Tensor]:
-    """Return the (count, *shape) float32 tensors of some rows, as parts of one."""
+def _joined(blobs: Sequence[bytes]) -> Tensor:
+    """Return the float32 numbers of all rows."""
     values = np.frombuffer(bytearray().join(blobs), "<f4").astype(np.float32, copy=False)
-    return torch.split(torch.from_numpy(values).reshape(sum(counts), *shape), counts)
+    return torch.from_numpy(values)
 
 
-def _kind(row: Row) -> tuple[str, bool, bool]:
+def _kind(row: Row) -> tuple[str, bool, bool, int]:
     """Return what rows have in common that are unpacked together."""
-    return row[6], row[7] is None, row[8] is None
+    return row[6], row[7] is None, row[8] is None, row[9]
 
 
 def _unpacked_detections(
@@ -194,19 +196,22 @@ def _unpacked_detections(
         *rows, strict=True
     )
     keypoint_names = tuple(json.loads(names[0]))
-    sizes, nothing = list(counts), [None] * len(rows)
-    columns = zip(
-        _each(boxes, sizes, 4),
-        _each(scores, sizes),
-        nothing if keypoints[0] is None else _each(keypoints, sizes, len(keypoint_names), 2),
-        nothing if point_scores[0] is None else _each(point_scores, sizes, len(keypoint_names)),
-        strict=True,
+    found, points = sum(counts), len(keypoint_names)
+    silhouettes: tuple[Mask | None, ...] | None = None
+    if has_masks[0]:
+        each = zip(numbers, counts, strict=True)
+        silhouettes = tuple(
+            mask for number, count in each for mask in _unpacked_masks(masks.get(number, ()), count)
+        )
+    of_all = Detections(
+        _joined(boxes).reshape(found, 4),
+        _joined(scores),
+        None if keypoints[0] is None else _joined(keypoints).reshape(found, points, 2),
+        None if point_scores[0] is None else _joined(point_scores).reshape(found, points),
+        keypoint_names,
+        silhouettes,
     )
-    for photo, number, count, masked, parts in zip(
-        photos, numbers, counts, has_masks, columns, strict=True
-    ):
-        silhouettes = _unpacked_masks(masks.get(number, ()), count) if masked else None
-        yield photo, Detections(*parts, keypoint_names, silhouettes)
+    return zip(photos, of_all.split(counts), strict=True)
 
 
 def _separate(seen: Detections) -> Detections:

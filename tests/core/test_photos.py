@@ -1,8 +1,10 @@
 import os
 import struct
+import warnings
 import zlib
 from datetime import datetime
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -132,6 +134,29 @@ def test_a_jpeg_is_to_the_bit_what_pillow_makes_of_it(
     with Image.open(path) as opened:
         expected = ImageOps.exif_transpose(opened).convert("RGB")
     assert np.array_equal(photos.load(path).permute(1, 2, 0).numpy(), np.array(expected))
+
+
+def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_refused_where_it_refuses(
+    tmp_path: Path,
+) -> None:
+    path, random = tmp_path / "photo.jpg", Random(5)
+    picture(64, 96).save(path, progressive=True)
+    whole = path.read_bytes()
+    read = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[random.randrange(len(whole))] = random.randrange(256)
+        path.write_bytes(damaged[: random.randrange(1, 4 * len(whole))])
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
+                expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+        except Exception:
+            with pytest.raises(PhotoError):
+                photos.load(path)
+        else:
+            read += 1
+            assert np.array_equal(photos.load(path).permute(1, 2, 0).numpy(), expected)
+    assert 50 < read < 150
 
 
 def test_a_jpeg_with_a_harmless_fault_is_read_all_the_same(tmp_path: Path) -> None:
