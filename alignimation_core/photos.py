@@ -219,7 +219,7 @@ def stamp(path: File) -> str | None:
     if not isinstance(path, Path):
         return addresses.stamp(path)
     try:
-        known = os.stat(path)  # noqa: PTH116 - twice as fast, and there may be many thousands
+        known = path.stat()
     except OSError:
         return None
     return _stamp(known)

@@ -29,9 +29,11 @@ def typical(sketches: Target) -> int:
         images = sketches.image.flatten(1)
         return int((images - images.mean(0)).square().sum(1).argmin())
     points = torch.nan_to_num(points)
-    first = int(whole.double().argmax())
-    some = torch.linspace(0, len(points) - 1, min(len(points), SAMPLE)).round().long()
-    some[0], mean = first, points[first]
+    first = whole.nonzero()[0]
+    some = torch.arange(len(points))
+    if len(some) > SAMPLE:
+        some = torch.cat([first, torch.linspace(0, len(some) - 1, SAMPLE).round().long()])
+    mean = points[first[0]]
     for _ in range(10):
         moved, usable = _moved(points[some], weights[some], mean)
         share = weights[some][usable][..., None]

@@ -55,6 +55,14 @@ def test_an_outlier_does_not_decide() -> None:
     assert typical(stacked(wild)) == 4
 
 
+def test_a_first_photo_that_misses_points_counts_as_much_as_any_other() -> None:
+    nose = torch.zeros(5, 2).double()
+    nose[2, 1] = 1.0
+    made = [FACE + by * nose for by in (-3, 2, 1, 0)]
+    weights = [[1.0, 1, 1, 0, 1], *[[1.0] * 5] * 3]
+    assert typical(stacked(made, weights)) == 3
+
+
 def test_of_many_shapes_one_of_the_nearest_to_the_mean_is_typical() -> None:
     noise = torch.randn(3000, 5, 2, generator=torch.Generator().manual_seed(2)).double()
     noise -= noise.mean(0)
