@@ -122,6 +122,24 @@ class Nursery:
     def start(self, *arguments, **environment):
         return Disturbed(self, [str(each) for each in arguments], environment)
 
+    @staticmethod
+    def outputs(out):
+        """Return the bytes of every file in an output folder but the record and the store."""
+        return {
+            str(path.relative_to(out)): path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file() and path.name != "run.json" and ".alignimation" not in path.parts
+        }
+
+    @staticmethod
+    def record(out, *without):
+        """Return a run record without its folder, its times, and other keys of its recipe."""
+        written = json.loads((out / "run.json").read_text())
+        del written["seconds"]
+        for key in ("output", *without):
+            del written["recipe"][key]
+        return written
+
     def _ask(self, request):
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

@@ -1,6 +1,5 @@
 """Disks that are full, read-only or gone, photos that change, clocks that jump: amid real runs."""
 
-import json
 import os
 import re
 import shutil
@@ -18,21 +17,7 @@ def undisturbed(nursery, slow_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
     run = nursery.start(slow_recipe, "--set", f"output={out}", PAUSE="0").wait()
     assert run.status == 0, run.lines
-    return outputs(out), record(out)
-
-
-def outputs(out):
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and path.name != "run.json" and ".alignimation" not in path.parts
-    }
-
-
-def record(out):
-    written = json.loads((out / "run.json").read_text())
-    del written["recipe"]["output"], written["recipe"]["renderers"], written["seconds"]
-    return written
+    return nursery.outputs(out), nursery.record(out, "renderers")
 
 
 @pytest.fixture
@@ -132,8 +117,8 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     fill = f"cat /dev/zero > {disk}/ballast 2> /dev/null || true"
     full = go(*settings, limit=limit, AT=at, DO=fill)
     check_failed(full, message.format(out=out))
-    assert "ballast" in outputs(copied(disk))
-    assert not [name for name in outputs(copied(disk)) if ".part-" in name]
+    assert "ballast" in nursery.outputs(copied(disk))
+    assert not [name for name in nursery.outputs(copied(disk)) if ".part-" in name]
     nursery.shell(f"rm {disk}/ballast")
     again = go()
     assert again.status == 0, again.lines
@@ -142,8 +127,8 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     else:
         assert len(asked(again)) == 40 - len(asked(full))
     copy = copied(disk)
-    assert outputs(copy) == undisturbed[0]
-    assert record(copy)["photos"] == undisturbed[1]["photos"]
+    assert nursery.outputs(copy) == undisturbed[0]
+    assert nursery.record(copy)["photos"] == undisturbed[1]["photos"]
 
 
 def test_a_read_only_disk_is_one_line(nursery, go, out, disk, copied, undisturbed):
@@ -155,7 +140,7 @@ def test_a_read_only_disk_is_one_line(nursery, go, out, disk, copied, undisturbe
     assert refused.events == []
     nursery.shell(f"mount -o remount,rw,bind {out}")
     assert go().status == 0
-    assert outputs(copied(disk)) == undisturbed[0]
+    assert nursery.outputs(copied(disk)) == undisturbed[0]
 
 
 AWAY = (
@@ -186,11 +171,11 @@ def test_a_disk_that_vanishes_is_one_line_and_nothing_is_written_below_it(
     assert again.status == 0, again.lines
     assert len(asked(again)) <= (40 - 8 if at == "detect 21" else 0)
     copy = copied(disk)
-    assert outputs(copy) == undisturbed[0]
-    assert record(copy) == undisturbed[1]
+    assert nursery.outputs(copy) == undisturbed[0]
+    assert nursery.record(copy, "renderers") == undisturbed[1]
 
 
-def test_a_folder_that_is_moved_away_is_one_line_and_is_gone_on_with(go, out, undisturbed):
+def test_a_folder_that_is_moved_away_is_one_line_and_is_gone_on_with(nursery, go, out, undisturbed):
     removed = go(AT="fit 8", DO=f"rm -r {out}")
     check_failed(removed, AWAY.format(out=out))
     assert not out.exists()
@@ -201,7 +186,7 @@ def test_a_folder_that_is_moved_away_is_one_line_and_is_gone_on_with(go, out, un
     elsewhere.rename(out)
     again = go()
     assert len(asked(again)) <= 40 - 8
-    assert outputs(out) == undisturbed[0]
+    assert nursery.outputs(out) == undisturbed[0]
 
 
 # photos
@@ -244,11 +229,11 @@ REASONS = [
 
 @pytest.mark.parametrize("at", ["read-done 40", "embed 40", "write 1"])
 def test_photos_that_change_on_the_way_fail_alone_and_leave_nothing_wrong_behind(
-    go, own, out, undisturbed, spoil, slow_recipe, tmp_path, at
+    nursery, go, own, out, undisturbed, spoil, slow_recipe, tmp_path, at
 ):
     run = go(recipe=own, AT=at, DO=spoil)
     assert run.status == 0, run.lines
-    found = record(out)
+    found = nursery.record(out)
     failed = {photo["path"]: photo for photo in found["photos"] if photo["status"] != "used"}
     names = sorted(path.name for path in (slow_recipe.parent / "photos").iterdir())
     assert list(failed) == [f"photos/{name}" for name in names[30:34]]
@@ -265,8 +250,8 @@ def test_photos_that_change_on_the_way_fail_alone_and_leave_nothing_wrong_behind
         shutil.copy(slow_recipe.parent / "photos" / name, tmp_path / "photos" / name)
     again = go(recipe=own)
     assert len(asked(again)) == (4 if at == "read-done 40" else 0)
-    assert outputs(out) == undisturbed[0]
-    assert record(out)["photos"] == undisturbed[1]["photos"]
+    assert nursery.outputs(out) == undisturbed[0]
+    assert nursery.record(out)["photos"] == undisturbed[1]["photos"]
 
 
 def test_a_photo_at_an_address_that_changes_is_refused(memory, discs, tmp_path):
@@ -303,7 +288,7 @@ YEARS = 10 * 365 * 86400.0
 
 
 @pytest.mark.parametrize("jump", [-2 * YEARS, -3.0, 3.0, 2 * YEARS])
-def test_a_clock_that_jumps_changes_nothing(go, out, own, undisturbed, tmp_path, jump):
+def test_a_clock_that_jumps_changes_nothing(nursery, go, out, own, undisturbed, tmp_path, jump):
     first = go(recipe=own, AT="detect 21", JUMP=f"{jump}", DO="kill -9 $PPID", PAUSE="0.002")
     assert first.status == -9
     for number, path in enumerate(sorted((tmp_path / "photos").iterdir())):
@@ -315,11 +300,11 @@ def test_a_clock_that_jumps_changes_nothing(go, out, own, undisturbed, tmp_path,
     assert asked(third) == []
     for run in (second, third):
         assert not [line for line in run.lines if re.search(r"-\d", line.partition("/")[0])]
-    assert outputs(out) == undisturbed[0]
-    assert record(out)["photos"] == undisturbed[1]["photos"]
+    assert nursery.outputs(out) == undisturbed[0]
+    assert nursery.record(out)["photos"] == undisturbed[1]["photos"]
 
 
-def test_an_edit_that_sets_the_times_back_is_seen(go, out, own, discs, tmp_path):
+def test_an_edit_that_sets_the_times_back_is_seen(nursery, go, out, own, discs, tmp_path):
     """Of the same size, in the same file, with the same time of change."""
     path = sorted((tmp_path / "photos").iterdir())[20]
     discs.paint(tmp_path / "other.png", discs.placed(28, 20))
@@ -331,6 +316,6 @@ def test_an_edit_that_sets_the_times_back_is_seen(go, out, own, discs, tmp_path)
         os.utime(path, ns=(0, 10**18))
         run = go(recipe=own, AT="read 1", JUMP=f"{YEARS}")  # so that no file is too new to trust
         assert run.status == 0, run.lines
-        digests.add(record(out)["photos"][20]["sha256"])
+        digests.add(nursery.record(out)["photos"][20]["sha256"])
     assert len(asked(run)) == 1
     assert len(digests) == 2

@@ -1,7 +1,6 @@
 """Runs that are killed or interrupted at random moments, and gone on with."""
 
 import hashlib
-import json
 import random
 import shutil
 import signal
@@ -25,22 +24,7 @@ def undisturbed(nursery, slow_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
     run = nursery.start(slow_recipe, "--set", f"output={out}").wait()
     assert run.status == 0, run.lines
-    return outputs(out), record(out), run.events
-
-
-def outputs(out):
-    """Return the bytes of every file in an output folder but the record and the store."""
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and path.name != "run.json" and ".alignimation" not in path.parts
-    }
-
-
-def record(out):
-    written = json.loads((out / "run.json").read_text())
-    del written["recipe"]["output"], written["seconds"]
-    return written
+    return nursery.outputs(out), nursery.record(out), run.events
 
 
 MINE = {
@@ -115,9 +99,9 @@ def asked(run, word):
     return [line.split()[1] for line in run.events if line.split()[0] == word]
 
 
-def check_whole(out, *finished):
+def check_whole(contents, *finished):
     """Whatever stands under a final name is the whole output of some run."""
-    for name, content in outputs(out).items():
+    for name, content in contents.items():
         if not name.startswith(".") and name not in MINE:
             assert content in [each.get(name) for each in finished], name
 
@@ -132,7 +116,7 @@ def test_killed_runs_are_gone_on_with_and_give_the_same(
     if number % 2:  # with whole outputs of an earlier run in place, to be replaced
         limited = nursery.start(*arguments, "--limit", "7", PAUSE="0").wait()
         assert limited.status == 0, limited.lines
-        before = outputs(out)
+        before = nursery.outputs(out)
         moments.note(limited)
     calls, kills = Counter(), 0
     known = stored(out, pictures, tmp_path)
@@ -148,7 +132,7 @@ def test_killed_runs_are_gone_on_with_and_give_the_same(
         moments.note(run)
         moment = f"seed {SEED} {number}, killed {after * 1000:.1f} ms after {run.events[-1:]}"
         assert run.status in (0, -signal.SIGKILL), (moment, run.lines)
-        check_whole(out, expected, before)
+        check_whole(nursery.outputs(out), expected, before)
         for word in ("detect", "embed"):
             again = asked(run, word)
             assert len(set(again)) == len(again), moment
@@ -161,8 +145,8 @@ def test_killed_runs_are_gone_on_with_and_give_the_same(
     for word in ("detect", "embed"):
         assert len(known[word]) == 40
         assert 0 <= calls[word] - (40 - begun) <= AT_WORK * kills, (moment, calls)
-    assert outputs(out) == expected | MINE, moment
-    assert record(out) == expected_record, moment
+    assert nursery.outputs(out) == expected | MINE, moment
+    assert nursery.record(out) == expected_record, moment
     assert {path.name for path in out.iterdir()} == {
         *{Path(name).parts[0] for name in expected | MINE},
         "run.json",
@@ -187,10 +171,10 @@ def test_interrupted_runs_say_so_in_one_line_and_are_gone_on_with(
         if run.status == 130:
             assert run.lines[-1] == "alignimation-run: interrupted; nothing half-written was left"
             assert not [line for line in run.lines if "Traceback" in line], moment
-        assert not {name for name in outputs(out) if ".part-" in name} - MINE.keys(), moment
-        check_whole(out, expected)
+        assert not {name for name in nursery.outputs(out) if ".part-" in name} - MINE.keys(), moment
+        check_whole(nursery.outputs(out), expected)
     assert interrupted >= 3
     run = nursery.start(*arguments).wait()
     assert run.status == 0, run.lines
-    assert outputs(out) == expected | MINE, moment
-    assert record(out) == expected_record, moment
+    assert nursery.outputs(out) == expected | MINE, moment
+    assert nursery.record(out) == expected_record, moment
