@@ -57,12 +57,10 @@ def choose(pairs: Sequence[tuple[Entry, Subject]], model: TransformModel) -> lis
     frames = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], 1))
     middle = -(boxes[:, :2] + boxes[:, 2:]) / 2
     frames[:, :2, 2] = side / 2 + scale[:, None] * middle
-    unknown = torch.full((len(pairs), 3, 3), torch.nan, dtype=torch.float64)
+    unknown = torch.full((3, 3), torch.nan, dtype=torch.float64)
     return [
-        Chosen(entry, subject, frame, matrix)
-        for (entry, subject), frame, matrix in zip(
-            pairs, frames.unbind(), unknown.unbind(), strict=True
-        )
+        Chosen(entry, subject, frame, unknown)
+        for (entry, subject), frame in zip(pairs, frames.unbind(), strict=True)
     ]
 
 

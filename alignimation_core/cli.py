@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import logging
 import os
@@ -21,11 +22,19 @@ exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 
 
 def command() -> NoReturn:
     """Run the command, and end the process: at once, whatever stage is still at work."""
+    gc.set_threshold(500_000, 20, 100)  # to look through what torch imports takes half a second
+    status: int | None = None
+
+    def leave() -> None:
+        if status is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # to take down all that torch has built takes half a second
+
+    atexit.register(leave)  # who registers first is called last
     status = main()
     if threading.active_count() > 1:  # a thread in the middle of a batch can only be left
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        leave()
     sys.exit(status)
 
 
@@ -130,14 +139,8 @@ def _do(given: argparse.Namespace) -> int:
     from alignimation_core.progress import progress_for_terminal
 
     progress = progress_for_terminal()
-    gc.freeze()  # what the imports have made stays: to look through it again costs seconds
-    usual = gc.get_threshold()
-    gc.set_threshold(500_000, 20, 100)
-    try:
-        record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
+    gc.freeze()  # what the imports have made stays: it need not be looked through again
+    record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
     progress.note(catalogue.summary(record))
     for output in record.outputs:
         print(record.where(output))

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alignimation_core.addresses import File
 from alignimation_core.mask import Mask, Matrix, scaling
@@ -173,25 +173,21 @@ class Detections:
         points: dict[str, tuple[float, float]] = {}
         scores: dict[str, float] = {}
         if self.keypoints is not None and self.keypoint_scores is not None:
-            places, found = _row(self.keypoints, index), _row(self.keypoint_scores, index)
+            # of few rows, all as plain numbers are made faster than one by itself
+            places, found = self.keypoints.tolist()[index], self.keypoint_scores.tolist()[index]
             for name, (x, y), score in zip(self.keypoint_names, places, found, strict=True):
                 if score > 0:
                     points[name], scores[name] = (x, y), score
-        x0, y0, x1, y1 = _row(self.boxes, index)
+        x0, y0, x1, y1 = self.boxes.tolist()[index]
         return Subject(
             box=(x0, y0, x1, y1),
-            score=_row(self.scores, index),
+            score=self.scores.tolist()[index],
             keypoints=points,
             keypoint_scores=scores,
             keypoint_names=self.keypoint_names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
         )
-
-
-def _row(table: Tensor, index: int) -> Any:
-    """Return a row as plain numbers: of few rows, all at once are faster than one by itself."""
-    return table.tolist()[index] if len(table) <= 4 else table[index].tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -156,9 +156,9 @@ class Cover:
         self._aspect, self._allowed = aspect, allowed
         middle_from_photo = torch.eye(3, dtype=torch.float64).repeat(len(some), 1, 1)
         middle_from_photo[:, :2, 2] = -self._limits[:, 0] / 2
-        self._middle_from_level = middle_from_photo @ self._photo_from_level
+        self._middle_from_level = (middle_from_photo @ self._photo_from_level).float()
         bottom = self._middle_from_level[:, 2]
-        self._affine = bool((bottom == torch.tensor([0.0, 0, 1]).double()).all())
+        self._affine = bool((bottom == torch.tensor([0.0, 0, 1])).all())
 
     def at(self, places: Tensor) -> Tensor:
         """Return which share of the photos covers each of (P, 2) places, (P,) float64."""
@@ -166,15 +166,15 @@ class Cover:
 
     def _shares(self, places: Tensor) -> Tensor:
         slack = 0.01  # pixels, so that rounding does not uncover the very border
-        points = torch.cat([places, places.new_ones(len(places), 1)], dim=1).mT
+        points = torch.cat([places, places.new_ones(len(places), 1)], dim=1).float().mT
         u, v = (self._middle_from_level[:, row] @ points for row in range(2))
         if not self._affine:
             w = self._middle_from_level[:, 2] @ points
             u, v = u / w, v / w
-        reach = self._limits[:, 0] / 2 + slack
-        seen = (u.abs_() <= reach[:, :1]) & (v.abs_() <= reach[:, 1:])
-        share: Tensor = seen.double().mean(0)
-        return share
+        reach = (self._limits[:, 0] / 2 + slack).float()
+        # ones and zeros in place: four times as fast as truth values of their own
+        seen: Tensor = u.abs_().le_(reach[:, :1]).mul_(v.abs_().le_(reach[:, 1:]))
+        return seen.mean(0).double()
 
     def widest(self, centre: Tensor, least: float) -> float:
         """Return half the height of the largest crop about a centre that is within what is allowed.

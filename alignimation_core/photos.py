@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from io import BufferedReader, BytesIO
 from itertools import groupby
@@ -52,7 +52,7 @@ def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], st
         output: the output folder, or its address; nothing inside it is a photo.
 
     Returns:
-        The files in natural order of their names; and, if there are none, why.
+        The files, sorted by path; and, if there are none, why.
 
     Raises:
         AddressError: an address cannot be listed.
@@ -70,7 +70,7 @@ def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
     why = why or f"the folder {place} holds no photos ({_KNOWN})"
     if files and not found:
         why = INSIDE.format(output)
-    return _sorted(found), None if found else why
+    return sorted(found, key=str), None if found else why
 
 
 def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], str | None]:
@@ -91,17 +91,13 @@ def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], st
         why = f"{place} does not exist"
     within = f"{output}{os.sep}"
     every = {str(path): path for path in (*files, *unread)}
-    found = [path for text, path in every.items() if not text.startswith(within)]
-    return _sorted(found), None if found else why
+    found: list[File] = [p for text, p in sorted(every.items()) if not text.startswith(within)]
+    return found, None if found else why
 
 
 def _is_file(path: Path) -> bool:
     """Return whether it is a file, or a link that leads nowhere, which is not lost in silence."""
     return path.is_file() or (path.is_symlink() and not path.is_dir())
-
-
-def _sorted(files: Iterable[File]) -> list[File]:
-    return sorted(files, key=lambda path: _natural(str(path)))
 
 
 def _inside(folder: Path, output: Path, unread: list[Path]) -> Iterator[Path]:
@@ -143,23 +139,24 @@ def _visible(path: Path, place: Path) -> bool:
     return not any(part.startswith(".") for part in inside.parts)
 
 
-def _natural(text: str) -> list[str | int]:
-    """Return a key that sorts ``img2`` before ``img10``: text and numbers in turn."""
-    parts: list[str | int] = [*NUMBERS.split(text)]
-    parts[1::2] = map(int, parts[1::2])
-    return parts
-
-
 def order(photos: Sequence[Photo]) -> list[Photo]:
     """Return photos in the order in which they were taken, then by name."""
     ordered: list[Photo] = []
-    for _, same in groupby(sorted(photos, key=_taken), key=_taken):
-        ordered += sorted(same, key=lambda photo: _natural(photo.name))
+    for _, group in groupby(sorted(photos, key=_taken), key=_taken):
+        same = list(group)
+        ordered += sorted(same, key=lambda photo: natural(photo.name)) if len(same) > 1 else same
     return ordered
 
 
 def _taken(photo: Photo) -> datetime:
     return photo.taken
+
+
+def natural(text: str) -> list[str | int]:
+    """Return a key that sorts ``img2`` before ``img10``: text and numbers in turn."""
+    parts: list[str | int] = [*NUMBERS.split(text)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 def facts(path: File, folder: Path) -> Photo:

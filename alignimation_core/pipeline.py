@@ -209,8 +209,9 @@ class Run:
                     record.fail("photos", answer.reason)
                     broken.append(record)
                 step()
-        places = {photo.path: i for i, photo in enumerate(photos.order([e.photo for e in entries]))}
-        entries = sorted(entries, key=lambda entry: places[entry.photo.path])
+        of_photo = {id(entry.photo): entry for entry in entries}
+        entries = [of_photo[id(photo)] for photo in photos.order([e.photo for e in entries])]
+        broken.sort(key=lambda record: photos.natural(record.path))
         self.record.photos = [entry.record for entry in entries] + broken
         return entries
 

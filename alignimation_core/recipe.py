@@ -165,7 +165,7 @@ class Recipe:
                 named is not among the photos.
         """
         output = self.output_folder().resolve()
-        files: dict[File, None] = {}
+        files: dict[str, File] = {}
         faults: list[Fault] = []
         for i, pattern in enumerate(self.photos):
             found: Sequence[File] = ()
@@ -179,17 +179,17 @@ class Recipe:
                 reason = f"{pattern}: {error}"
             except (OSError, ValueError, RuntimeError) as error:
                 reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
-            files.update(dict.fromkeys(found))
+            files.update((str(path), path) for path in found)
             if reason:
                 faults.append(self.fault(("photos", i), reason))
         if self.reference not in ("medoid", "mean", "first") and not faults:
-            names = {photos.relative_name(path, self.folder) for path in files}
+            names = {photos.relative_name(path, self.folder) for path in files.values()}
             if self.reference not in names | {name.rpartition("/")[2] for name in names}:
                 what = f"{self.reference!r} is not among the photos; use medoid, mean or first"
                 faults.append(self.fault(("reference",), what))
         if faults:
             raise RecipeError(faults)
-        return list(files)
+        return list(files.values())
 
     def on(self, device: str) -> Recipe:
         """Return the same recipe with every stage that computes on another device.

@@ -250,7 +250,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
         found, _ = photos.find(pattern, tmp_path, output)
         return [photos.relative_name(path, tmp_path) for path in found]
 
-    assert names("b") == ["b/9.JPG", "b/10.jpg", "b/deep/1.png"]
+    assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
     assert names("b/*.jpg") == ["b/10.jpg"]
     assert names("b/**/*.png") == ["b/deep/1.png"]
     assert names("c.nef") == ["c.nef"]

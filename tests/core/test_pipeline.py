@@ -237,6 +237,14 @@ def test_broken_photos_are_in_the_record_and_the_run_goes_on(tmp_path, recipe, p
     assert len(np.load(record.folder / "frames.npy")) == 3
 
 
+def test_photos_are_listed_as_people_count_the_broken_ones_at_the_end(recipe, photos, written):
+    for name in ("x10.jpg", "x9.jpg", "x1.jpg"):
+        (recipe.folder / "photos" / name).write_bytes(b"")
+    run(recipe)
+    names = [photo["path"].rpartition("/")[2] for photo in written()["photos"]]
+    assert names == [*photos, "x1.jpg", "x9.jpg", "x10.jpg"]
+
+
 def test_a_photo_without_the_subject_is_rejected_with_the_selectors_reason(
     tmp_path, recipe, photos, written
 ):
