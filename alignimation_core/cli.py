@@ -140,7 +140,10 @@ def _do(given: argparse.Namespace) -> int:
 
     progress = progress_for_terminal()
     gc.freeze()  # what the imports have made stays: it need not be looked through again
-    record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+    try:
+        record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+    finally:
+        gc.unfreeze()
     progress.note(catalogue.summary(record))
     for output in record.outputs:
         print(record.where(output))

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import ImageColor
 from torch import Tensor
@@ -25,6 +27,8 @@ ENOUGH = 0.9
 
 COARSE = 16
 """Pixels of the canvas for one of the reduced picture that fills the border when enlarged."""
+
+Pixels = npt.NDArray[np.uint8]
 
 Placed = tuple[Entry, Subject]
 """A photo, of which the record has ``canvas_from_photo``, and its subject in full-size pixels."""
@@ -49,8 +53,8 @@ def frames(
     work = Warp((canvas.height, canvas.width), options.border, options.background)
     index = 0
     for (entry, _), (image,) in zip(placed, executor.map(work, items), strict=True):
-        if isinstance(image, Tensor):
-            yield Frame(image, index, entry.photo)
+        if isinstance(image, np.ndarray):
+            yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, entry.photo)
             index += 1
         else:
             stage = "renderer" if isinstance(image, Lost) else "photos"
@@ -92,9 +96,17 @@ class Warp:
     border: str
     background: str
 
-    def __call__(self, placements: list[Placement]) -> list[Tensor | PhotoError]:
-        """Return (3 or 4, height, width) uint8 of each photo, or why it cannot be read."""
-        return [self._frame(placement) for placement in placements]
+    def __call__(self, placements: list[Placement]) -> list[Pixels | PhotoError]:
+        """Return each photo's pixels, or why it cannot be read.
+
+        Returns:
+            (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
+        """
+        answers = (self._frame(placement) for placement in placements)
+        return [
+            answer if isinstance(answer, PhotoError) else answer.permute(1, 2, 0).numpy()
+            for answer in answers
+        ]
 
     def _frame(self, placement: Placement) -> Tensor | PhotoError:
         photo, canvas_from_photo = placement.photo, placement.canvas_from_photo

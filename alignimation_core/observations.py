@@ -49,9 +49,9 @@ class _Seen:
     def photo(self) -> Photo:
         return self.entries[0].photo
 
-    def is_open(self, embedder: Embedder | None) -> bool:
-        """Return whether something is left to find out."""
-        known = self.detections is not None and (embedder is None or self.vectors is not None)
+    def is_open(self, *, embeds: bool) -> bool:
+        """Return whether something is left to find out, with embeddings or without."""
+        known = self.detections is not None and (self.vectors is not None or not embeds)
         return not known and not self.failed
 
     def learn(self, sight: Sight) -> bool:
@@ -63,6 +63,10 @@ class _Seen:
         return news
 
     def fail(self, stage: str, reason: str) -> None:
+        """Note what failed; a file that cannot be read is not the end while there is a copy."""
+        if stage == "photos" and len(self.entries) > 1:
+            self.entries.pop(0).record.fail(stage, reason)
+            return
         self.failed = True
         for entry in self.entries:
             entry.record.fail(stage, reason)
@@ -113,22 +117,19 @@ def observe(
             looks[key] = _Seen([entry], *known.get(key, ()))
     if isinstance(detector, AnnotationDetector):
         _annotate(detector, looks.values())
-    batches = [
-        [look for look in batch if look.is_open(embedder)]
+    work = Look(None if annotated else detector, embedder, seed, executor.cores)
+    batches: list[Sequence[_Seen]] = [
+        [look for look in batch if look.is_open(embeds=work.embeds)]
         for batch in _in_batches(list(looks.values()))
     ]
     asked = {id(look) for batch in batches for look in batch}
     for look in looks.values():
         if id(look) not in asked:
             look.count(step)
-    _ask(
-        [batch for batch in batches if batch],
-        Look(None if annotated else detector, embedder, seed, executor.cores),
-        executor,
-        step,
-        seconds,
-        keep,
-    )
+    while batches := [batch for batch in batches if batch]:
+        _ask(batches, work, executor, step, seconds, keep)
+        again = [look for batch in batches for look in batch if look.is_open(embeds=work.embeds)]
+        batches = list(_in_batches(again))
     same_above = None if embedder is None else embedder.same_above
     found: list[tuple[Entry, Observation]] = []
     for entry in entries:
@@ -163,7 +164,10 @@ def _ask(
                     fresh[look.photo.sha256] = Known(look.detections, look.vectors)
         keep(fresh)
         for look in batch:
-            look.count(step)
+            if look.is_open(embeds=work.embeds):
+                step()  # for the copy that could not be read; another is looked at later
+            else:
+                look.count(step)
     if work.embeds:
         spent = time.perf_counter() - begun
         share = embedding / (detecting + embedding) if embedding else 0.0

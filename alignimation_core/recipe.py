@@ -1,8 +1,4 @@
-"""YAML -> Recipe, bound in two phases, every fault reported at once.
-
-First the static part (``photos``, ``canvas``, which stage is used where), then each stage's own
-options by the stage's class, then whether the stages chosen can work together.
-"""
+"""The recipe: everything that a run needs, and whether its parts can work together."""
 
 from __future__ import annotations
 
@@ -11,22 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from alignimation_core import addresses, outputs, photos
 from alignimation_core.addresses import File, is_address
+from alignimation_core.binding import bind
 from alignimation_core.compatibility import mismatches
 from alignimation_core.errors import Fault, RecipeError, in_one_line
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.registry import KINDS
 from alignimation_core.remote import Remote
-from alignimation_core.settings import (
-    CanvasOptions,
-    ExecutorOptions,
-    RefineOptions,
-    Settings,
-    StageChoice,
-    validation_faults,
-)
+from alignimation_core.settings import CanvasOptions, ExecutorOptions, RefineOptions
 from alignimation_core.source import Place, Source
 from alignimation_core.stages import (
     ComputeStage,
@@ -96,7 +84,7 @@ class Recipe:
         """
         source = Source.read(Path(path))
         source.override(settings)
-        return bind(source)
+        return cls(**bind(source))
 
     @classmethod
     def of(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Recipe:
@@ -110,7 +98,7 @@ class Recipe:
             RecipeError: with every fault by field.
             PluginError: a plugin breaks the rules of discovery.
         """
-        return bind(Source("recipe", Path(folder).resolve(), dict(data)))
+        return cls(**bind(Source("recipe", Path(folder).resolve(), dict(data))))
 
     def __post_init__(self) -> None:
         """Refuse stages that cannot work together."""
@@ -293,75 +281,3 @@ class Recipe:
             "executor": self.executor.model_dump(mode="json"),
             "seed": self.seed,
         }
-
-
-def bind(source: Source) -> Recipe:
-    """Check settings and make their stages.
-
-    Raises:
-        RecipeError: with every fault.
-        PluginError: a plugin breaks the rules of discovery.
-    """
-    faults: list[Fault] = []
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(source.data)
-    except ValidationError as error:
-        faults += validation_faults(source, error, Settings)
-    stages: dict[str, Any] = {}
-    for kind in KINDS:
-        if kind == "renderer":
-            given = source.data.get("renderers", Settings.model_fields["renderers"].default)
-            items = given if settings is None else settings.renderers
-            items = items if isinstance(items, list) else []
-            made = [
-                _stage(source, kind, ("renderers", i), item, faults) for i, item in enumerate(items)
-            ]
-            stages["renderers"] = tuple(made)
-        else:
-            given = source.data.get(kind, Settings.model_fields[kind].get_default())
-            stages[kind] = _stage(source, kind, (kind,), given, faults)
-    if faults or settings is None:
-        raise RecipeError(list(dict.fromkeys(faults)))
-    return Recipe(
-        photos=tuple(settings.photos),
-        output=settings.output,
-        reference=settings.reference,
-        refine=settings.refine,
-        max_residual=settings.max_residual,
-        canvas=settings.canvas,
-        executor=settings.executor,
-        seed=settings.seed,
-        folder=source.folder,
-        source=source,
-        **stages,
-    )
-
-
-def _stage(
-    source: Source, kind: str, place: Place, given: object, faults: list[Fault]
-) -> Stage | None:
-    """Make one stage; None, with the faults noted, when it cannot be made.
-
-    What is no choice of a stage at all was noted when the static part was checked.
-    """
-    if isinstance(given, StageChoice):
-        given = {"use": given.use, **given.options()}
-    options = {"use": given} if isinstance(given, str) else given
-    if not isinstance(options, Mapping) or not isinstance(options.get("use"), str):
-        return None
-    name = options["use"]
-    found = registry().stages[kind].get(name)
-    if found is None:
-        where = (*place, "use") if isinstance(given, Mapping) else place
-        faults.append(source.fault(where, registry().explain_unknown(kind, name)))
-        return None
-    own = {key: value for key, value in options.items() if key != "use"}
-    try:
-        return found.stage.model_validate(own, context={"folder": source.folder})
-    except ValidationError as error:
-        faults += validation_faults(source, error, found.stage, place)
-    except Exception as error:  # any failure of a plugin's own code
-        what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
-        faults.append(source.fault(place, what))
-    return None

@@ -9,7 +9,7 @@ Parts (all of them if none is named):
 ``memory``  peak memory for 50 and for 1000 photos of 12 megapixels.
 ``small``   cost a photo and peak memory for 100 to 10,000 small photos; then the time until
             rendering when 10,000 stored photos are chosen from again with another threshold.
-``ray``     one and two workers of a Ray cluster on this machine, in turn, likewise.
+``ray``     one worker of a Ray cluster on this machine, and one a core, in turn, likewise.
 
 The photos are the quickstart's, enlarged, with grain. They are made in a folder that is removed at
 the end, some 3 GB; ``TMPDIR`` says where.
@@ -48,7 +48,7 @@ RECIPE: dict[str, Any] = {
     "renderers": [{"use": "video", "path": "a.mp4"}],
 }
 SAMPLES = 20
-TURNS = 3
+TURNS = 5
 
 
 def main() -> None:
@@ -117,22 +117,34 @@ def small(folder: Path) -> None:
 
 
 def ray(folder: Path) -> None:
-    """Compare one worker with two, in turn."""
-    count = 200
+    """Compare one worker with as many as there are cores, in turn.
+
+    The driver, which encodes, works beside the workers: one worker is measured with all cores,
+    of which it leaves some to the driver, and with a single core for both.
+    """
+    count, every = 200, os.sched_getaffinity(0)
     photos = many(folder / "large", count, LARGE)
-    results: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    ways = {
+        "1 worker, 1 core": (1, {min(every)}),
+        f"1 worker, {CORES} cores": (1, every),
+        f"{CORES} workers, {CORES} cores": (CORES, every),
+    }
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for turn in range(TURNS):
-        for workers, runs in results.items():
+        for i, (name, (workers, cores)) in enumerate(ways.items()):
+            os.sched_setaffinity(0, cores)
             executor = {"use": "ray", "workers": workers}
-            runs.append(run(folder, photos, f"ray-{workers}-{turn}", executor=executor))
+            results[name].append(run(folder, photos, f"ray-{turn}-{i}", executor=executor))
+    os.sched_setaffinity(0, every)
     print(HEAD)
-    for workers, runs in results.items():
-        print_row(f"{workers} workers", runs, count)
-    one, two = (
+    for name, runs in results.items():
+        print_row(name, runs, count)
+    *one, most = (
         mean(sum(result["record"]["seconds"].values()) for result in runs)
         for runs in results.values()
     )
-    print(f"two workers are {one / two:.2f} times as fast as one")
+    times = [f"{alone / most:.2f}" for alone in one]
+    print(f"{CORES} workers are {times[0]} and {times[1]} times as fast")
 
 
 HEAD = (

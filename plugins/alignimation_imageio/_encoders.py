@@ -54,10 +54,10 @@ def video(suffix: str, crf: int, *, alpha: bool) -> Encoder:
         if alpha:
             options["auto-alt-ref"] = "0"
         return Encoder("webm", "libvpx-vp9", pixel_format, alpha, 2, options)
-    # Every frame is another photo: nothing can be predicted from two sides. Measured on photos of
-    # 12 megapixels at 1080x810: 7 % larger and 0.4 dB less than x264's defaults, in a quarter of
-    # the time.
-    options |= {"preset": "veryfast", "bf": "0"}
+    # Every frame is another photo: nothing can be predicted from two sides, and little by parts of
+    # a block. Measured on photos of 12 megapixels at 1080x810: 7 % larger and 0.3 dB less than
+    # x264's defaults, in a quarter of the time.
+    options |= {"preset": "veryfast", "bf": "0", "x264-params": "partitions=i4x4,i8x8"}
     container = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}[suffix]
     index_first = {} if suffix == ".mkv" else {"movflags": "+faststart"}
     return Encoder(container, "libx264", "yuv420p", False, 2, options, index_first)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import imageio.v3 as iio
 
 from alignimation_core import Canvas, Frame, OutputError, Writer
-from alignimation_imageio._layout import Layout
+from alignimation_imageio._layout import Layout, Pixels
 from alignimation_imageio._place import Place, output_errors
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -21,8 +24,15 @@ _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
 
 
+_CORES = os.cpu_count() or 1
+
+
 class PicturesWriter(Writer):
-    """Writes frame by frame into a hidden folder, which takes the final name when closed."""
+    """Writes frames into a hidden folder, which takes the final name when closed.
+
+    Pictures are compressed on every core, a bounded number at a time; what goes wrong with one is
+    raised when a later one is written, or at the end.
+    """
 
     def __init__(
         self,
@@ -41,6 +51,8 @@ class PicturesWriter(Writer):
         with output_errors(path):
             self._check_replaceable(path)
         self._place = Place(path)
+        self._pool = ThreadPoolExecutor(_CORES, "pictures")
+        self._waiting: deque[Future[None]] = deque()
         with self._guard():
             self._place.part.mkdir()
 
@@ -59,16 +71,25 @@ class PicturesWriter(Writer):
 
         Raises:
             ValueError: the frame is not of the canvas's size, channels and type.
-            OutputError: it cannot be written.
+            OutputError: it, or one before it, cannot be written.
         """
         pixels = self._layout.pixels(frame)
-        name = f"{self._written + 1:0{self._digits}d}{self._suffix}"
-        with self._guard():
-            data = iio.imwrite(
-                "<bytes>", pixels, plugin="pillow", extension=self._suffix, **self._options
-            )
-            (self._place.part / name).write_bytes(data)
         self._written += 1
+        name = f"{self._written:0{self._digits}d}{self._suffix}"
+        with self._guard():
+            self._waiting.append(self._pool.submit(self._save, name, pixels))
+            self._wait(_CORES)
+
+    def _save(self, name: str, pixels: Pixels) -> None:
+        data = iio.imwrite(
+            "<bytes>", pixels, plugin="pillow", extension=self._suffix, **self._options
+        )
+        (self._place.part / name).write_bytes(data)
+
+    def _wait(self, most: int) -> None:
+        """Wait until no more than so many pictures are under way."""
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
 
     def close(self) -> Path:
         """Put the folder under its final name.
@@ -79,12 +100,15 @@ class PicturesWriter(Writer):
         with self._guard():
             if not self._written:
                 raise OutputError(f"{self._place.final}: no frame was written")
+            self._wait(0)
+            self._pool.shutdown()
             self._check_replaceable(self._place.final)
             self._place.publish()
         return self._place.final
 
     def abort(self) -> None:
         """Remove what was written so far."""
+        self._pool.shutdown(cancel_futures=True)
         self._place.discard()
 
     @contextlib.contextmanager

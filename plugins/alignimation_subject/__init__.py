@@ -95,9 +95,6 @@ class _GatedSelector(SubjectSelector):
             return frozenset()
         return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
 
-    def _reason_against(self, subject: Subject) -> str | None:
-        return self.facing_forward.reason_against(subject) if self.facing_forward else None
-
 
 class Largest(_GatedSelector):
     """Takes the largest detection of each photo: right where the subject is alone or in front.
@@ -118,7 +115,8 @@ class Largest(_GatedSelector):
             return Choice(None, reason=NOTHING_FOUND)
         areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
         index = max(range(len(boxes)), key=lambda i: (areas[i], scores[i], -i))
-        reason = self._reason_against(seen.detections.subject(index))
+        gate = self.facing_forward
+        reason = None if gate is None else gate.reason_against(seen.detections.subject(index))
         return Choice(None if reason else index, reason=reason)
 
 
