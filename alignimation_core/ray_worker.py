@@ -6,6 +6,7 @@ version of it, can say so. It therefore imports nothing but the standard library
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import traceback
@@ -95,6 +96,7 @@ class Worker:
             unfit = _unlike(distribution, version)
             if unfit:
                 return unfit
+        gc.set_threshold(500_000, 20, 100)  # as in the command, before torch is imported
         import torch
 
         torch.set_num_threads(1)  # as in each thread of the local executor

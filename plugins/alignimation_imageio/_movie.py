@@ -88,7 +88,8 @@ class MovieWriter(Writer):
         """
         pixels = self._layout.pixels(frame)
         with self._guard():
-            picture = av.VideoFrame.from_ndarray(pixels, "rgba" if self._layout.alpha else "rgb24")
+            kind = "rgba" if self._layout.alpha else "rgb24"
+            picture = av.VideoFrame.from_numpy_buffer(pixels, kind)
             picture.pts, picture.time_base = self._written, self._time_base
             self._encode(picture)
         self._written += 1

@@ -24,14 +24,14 @@ _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
 
 
-_CORES = os.cpu_count() or 1
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 class PicturesWriter(Writer):
     """Writes frames into a hidden folder, which takes the final name when closed.
 
-    Pictures are compressed on every core, a bounded number at a time; what goes wrong with one is
-    raised when a later one is written, or at the end.
+    Pictures are compressed by several threads, a bounded number at a time; what goes wrong with
+    one is raised when a later one is written, or at the end.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PicturesWriter(Writer):
         with output_errors(path):
             self._check_replaceable(path)
         self._place = Place(path)
-        self._pool = ThreadPoolExecutor(_CORES, "pictures")
+        self._pool = ThreadPoolExecutor(_THREADS, "pictures")
         self._waiting: deque[Future[None]] = deque()
         with self._guard():
             self._place.part.mkdir()
@@ -78,7 +78,7 @@ class PicturesWriter(Writer):
         name = f"{self._written:0{self._digits}d}{self._suffix}"
         with self._guard():
             self._waiting.append(self._pool.submit(self._save, name, pixels))
-            self._wait(_CORES)
+            self._wait(_THREADS)
 
     def _save(self, name: str, pixels: Pixels) -> None:
         data = iio.imwrite(

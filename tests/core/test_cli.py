@@ -258,6 +258,19 @@ def test_a_closed_stdout_is_no_crash(discs_installed, site):
     assert err == ""
 
 
+def test_what_a_plugin_has_registered_for_the_end_is_done(discs_installed, install, site):
+    code = "import atexit\natexit.register(print, 'a last word', flush=True)\n"
+    install("alignimation-last", code)
+    ended = subprocess.run(
+        [sys.executable, "-c", "from alignimation_core.cli import command; command()", "--list"],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.endswith("\na last word\n")
+
+
 def test_an_interrupt_in_this_process_gives_130(recipe, capsys, monkeypatch):
     from alignimation_core import pipeline
 
