@@ -22,6 +22,8 @@ FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
 SOME = 1024
 """Places looked at together: few enough that what is computed of them stays in the cache."""
+SLACK = 0.01
+"""Pixels beyond a photo that count as covered, lest rounding uncover its very border."""
 MAP = 256
 """Side of the map of the cover, pixels."""
 
@@ -153,6 +155,7 @@ class Cover:
         some = torch.linspace(0, len(to_level) - 1, min(len(to_level), 400)).round().long()
         self._photo_from_level = torch.linalg.inv(to_level[some])
         self._limits = sizes[some][:, None].double()
+        self._reach = torch.split((self._limits[:, 0] / 2 + SLACK).float(), 1, dim=1)
         self._aspect, self._allowed = aspect, allowed
         middle_from_photo = torch.eye(3, dtype=torch.float64).repeat(len(some), 1, 1)
         middle_from_photo[:, :2, 2] = -self._limits[:, 0] / 2
@@ -165,15 +168,14 @@ class Cover:
         return torch.cat([self._shares(some) for some in torch.split(places, SOME)])
 
     def _shares(self, places: Tensor) -> Tensor:
-        slack = 0.01  # pixels, so that rounding does not uncover the very border
         points = torch.cat([places, places.new_ones(len(places), 1)], dim=1).float().mT
         u, v = (self._middle_from_level[:, row] @ points for row in range(2))
         if not self._affine:
             w = self._middle_from_level[:, 2] @ points
             u, v = u / w, v / w
-        reach = (self._limits[:, 0] / 2 + slack).float()
         # ones and zeros in place: four times as fast as truth values of their own
-        seen: Tensor = u.abs_().le_(reach[:, :1]).mul_(v.abs_().le_(reach[:, 1:]))
+        across, down = self._reach
+        seen: Tensor = u.abs_().le_(across).mul_(v.abs_().le_(down))
         return seen.mean(0).double()
 
     def widest(self, centre: Tensor, least: float) -> float:
@@ -230,8 +232,7 @@ class Cover:
             invented = 1 - geometry.crop(cover, box, (48, 48)).mean()
             cut = torch.relu(reach - (half + torch.stack([place[:2], -place[:2]])))
             loss = 100 * torch.relu(invented - self._allowed) + 20 * cut.sum() - place[2]
-            descent.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            (place.grad,) = torch.autograd.grad(loss, place)
             descent.step()
         return start + place[:2].detach() * unit
 

@@ -15,17 +15,17 @@ from alignimation_core import framing, outputs, photos, rendering, weights
 from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.choosing import select
-from alignimation_core.data import Canvas, Observation, Photo, Subject
+from alignimation_core.data import Canvas, Observation, Subject
 from alignimation_core.disk import Anchor
 from alignimation_core.errors import AlignimationError, OutputError
 from alignimation_core.executor import Executor, executor_of, torch_threads
 from alignimation_core.observations import Entry, count_known, observe
-from alignimation_core.placing import place
+from alignimation_core.placing import place, within_residual
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
-from alignimation_core.reading import facts_of
+from alignimation_core.reading import read
 from alignimation_core.recipe import Recipe
-from alignimation_core.record import PhotoRecord, Record
+from alignimation_core.record import Record
 from alignimation_core.refine import refine
 from alignimation_core.store import Known, Store, open_store
 
@@ -135,7 +135,7 @@ class Run:
             aligned, reference = self._align(subjects, store)
             canvas, canvas_from_reference = self._frame(aligned)
             place(aligned, reference, canvas, canvas_from_reference)
-            good = self._within_residual(aligned)
+            good = within_residual(aligned, recipe.max_residual)
             if len(good) < len(aligned):
                 aligned = good
                 canvas, canvas_from_reference = self._frame(aligned)
@@ -194,24 +194,8 @@ class Run:
                         weights.fetch(needed, progress=received)
 
     def _read(self, files: Sequence[File], store: Store) -> list[Entry]:
-        entries: list[Entry] = []
-        broken: list[PhotoRecord] = []
-        folder = self.recipe.folder
         with self._timed("photos", len(files)) as step:
-            found = facts_of(files, folder, self.executor, store)
-            for path, answer in zip(files, found, strict=True):
-                if isinstance(answer, Photo):
-                    record = PhotoRecord(answer.name)
-                    record.know(answer)
-                    entries.append(Entry(answer, record))
-                else:
-                    record = PhotoRecord(photos.relative_name(path, folder))
-                    record.fail("photos", answer.reason)
-                    broken.append(record)
-                step()
-        of_photo = {id(entry.photo): entry for entry in entries}
-        entries = [of_photo[id(photo)] for photo in photos.order([e.photo for e in entries])]
-        broken.sort(key=lambda record: photos.natural(record.path))
+            entries, broken = read(files, self.recipe.folder, self.executor, store, step)
         self.record.photos = [entry.record for entry in entries] + broken
         return entries
 
@@ -294,27 +278,6 @@ class Run:
         )
         self.record.canvas = {"width": canvas.width, "height": canvas.height}
         return canvas, canvas_from_reference
-
-    def _within_residual(self, aligned: Sequence[Chosen]) -> list[Chosen]:
-        most = self.recipe.max_residual
-        good = []
-        for item in aligned:
-            record = item.entry.record
-            if most is None or record.residual is None or record.residual <= most:
-                good.append(item)
-            else:
-                record.fail(
-                    "transform_model",
-                    f"it fits badly: residual {record.residual:.2f} % of the canvas height, "
-                    f"max_residual is {most:g}",
-                )
-                record.canvas_from_photo = None  # the canvas is made anew without it
-        if not good:
-            raise AlignimationError(
-                f"no photo fits within max_residual: {most:g}; the best has "
-                f"{min(a.entry.record.residual or 0 for a in aligned):.2f}"
-            )
-        return good
 
     def _render(self, aligned: Sequence[Chosen], canvas: Canvas) -> None:
         placed = [(each.entry, each.subject) for each in aligned]

@@ -10,6 +10,7 @@ from torch import Tensor
 from alignimation_core import geometry
 from alignimation_core.alignment import Chosen
 from alignimation_core.data import Canvas, Subject
+from alignimation_core.errors import AlignimationError
 
 
 def place(
@@ -41,6 +42,36 @@ def place(
         record.canvas_from_photo = tuple(across), tuple(down), tuple(depth)
         record.residual, record.residual_before = after, before
         record.use()
+
+
+def within_residual(placed: Sequence[Chosen], most: float | None) -> list[Chosen]:
+    """Return the photos that fit well enough; note in the records of the others that they do not.
+
+    Args:
+        placed: photos whose records have what ``place`` writes.
+        most: the largest residual allowed, percent of the canvas height; None for any.
+
+    Raises:
+        AlignimationError: none fits well enough.
+    """
+    good = []
+    for item in placed:
+        record = item.entry.record
+        if most is None or record.residual is None or record.residual <= most:
+            good.append(item)
+        else:
+            record.fail(
+                "transform_model",
+                f"it fits badly: residual {record.residual:.2f} % of the canvas height, "
+                f"max_residual is {most:g}",
+            )
+            record.canvas_from_photo = None  # the canvas is made anew without it
+    if not good:
+        raise AlignimationError(
+            f"no photo fits within max_residual: {most:g}; the best has "
+            f"{min(item.entry.record.residual or 0 for item in placed):.2f}"
+        )
+    return good
 
 
 class Residuals:

@@ -1,9 +1,9 @@
-"""Files -> the facts of photos, read only where the store does not have them."""
+"""Files -> photos in order, read only where the store does not have their facts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +12,51 @@ from alignimation_core.addresses import File
 from alignimation_core.data import Photo
 from alignimation_core.errors import PhotoError
 from alignimation_core.executor import Executor, Lost
+from alignimation_core.observations import Entry
+from alignimation_core.record import PhotoRecord
 from alignimation_core.store import Facts, Store
 
 BATCH = 16
 """Files that are read together."""
 
 
-def facts_of(
-    files: Sequence[File], folder: Path, executor: Executor, store: Store
-) -> Iterator[Photo | PhotoError | Lost]:
-    """Yield the facts of each file, in order, or why they cannot be read.
+def read(
+    files: Sequence[File],
+    folder: Path,
+    executor: Executor,
+    store: Store,
+    step: Callable[[], None],
+) -> tuple[list[Entry], list[PhotoRecord]]:
+    """Return the photos in the order in which they were taken; and what cannot be read, by name.
 
     Args:
         files: the photos.
         folder: where the recipe lies; the photos' names are relative to it.
         executor: where files are read.
         store: knows the facts of files that have not changed, and keeps those of the others.
+        step: called after each photo.
     """
+    entries: list[Entry] = []
+    broken: list[PhotoRecord] = []
+    for path, answer in zip(files, _facts_of(files, folder, executor, store), strict=True):
+        if isinstance(answer, Photo):
+            record = PhotoRecord(answer.name)
+            record.know(answer)
+            entries.append(Entry(answer, record))
+        else:
+            record = PhotoRecord(photos.relative_name(path, folder))
+            record.fail("photos", answer.reason)
+            broken.append(record)
+        step()
+    of_photo = {id(entry.photo): entry for entry in entries}
+    ordered = [of_photo[id(photo)] for photo in photos.order([e.photo for e in entries])]
+    return ordered, sorted(broken, key=lambda record: photos.natural(record.path))
+
+
+def _facts_of(
+    files: Sequence[File], folder: Path, executor: Executor, store: Store
+) -> Iterator[Photo | PhotoError | Lost]:
+    """Yield the facts of each file, in order, or why they cannot be read."""
     stamped = time.time()
     named = [(str(path), path) for path in files]
     stamps = {text: stamp for text, path in named if (stamp := photos.stamp(path))}

@@ -191,23 +191,31 @@ def test_renamed_copied_and_touched_photos_are_known_and_edited_ones_are_not(
     assert notes == ["detecting: 20 of 21 from the store"]
 
 
-def test_a_photo_is_found_by_its_copy_when_its_own_file_goes_away(go, calls, tmp_path, monkeypatch):
+@pytest.mark.parametrize("gone", [["2020-01-01.png"], ["2020-01-01.png", "2022-01-01.png"]])
+@pytest.mark.parametrize("detected", [False, True])
+def test_a_photo_is_found_by_its_copy_when_its_own_file_goes_away(
+    go, calls, tmp_path, monkeypatch, gone, detected
+):
     folder = tmp_path / "photos"
     shutil.copy(folder / "2020-01-01.png", folder / "2022-01-01.png")
+    if detected:  # then only the embedder is asked
+        go(embedder=None)
+        calls()
     load = photos.load
 
     def vanishing(photo, *given):
-        if photo.path.name == "2020-01-01.png":
+        if photo.path.name in gone:
             photo.path.unlink(missing_ok=True)
         return load(photo, *given)
 
     monkeypatch.setattr(photos, "load", vanishing)
     (_, record), _ = go()
-    assert calls() == (20, 20)
-    assert record["summary"] == {"used": 20, "rejected": 0, "failed": 1}
-    (gone,) = (photo for photo in record["photos"] if photo["status"] == "failed")
-    assert (gone["path"], gone["stage"]) == ("photos/2020-01-01.png", "photos")
-    assert gone["reason"] == "the file is gone"
+    lost = [photo for photo in record["photos"] if photo["status"] == "failed"]
+    assert [photo["path"] for photo in lost] == [f"photos/{name}" for name in gone]
+    assert {(photo["stage"], photo["reason"]) for photo in lost} == {("photos", "the file is gone")}
+    assert record["summary"] == {"used": 21 - len(gone), "rejected": 0, "failed": len(gone)}
+    asked = 20 if len(gone) < 2 else 19
+    assert calls() == (0 if detected else asked, asked)
 
 
 def test_copies_of_a_photo_are_looked_at_once(go, calls, tmp_path):
