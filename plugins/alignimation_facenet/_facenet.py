@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import WeightsError, geometry
+from alignimation_core.precision import mixed
 from alignimation_core.weights import Weights, load
 
 _INPUT = 160
@@ -80,7 +81,8 @@ class Network:
         while batch := [_crop(image, box) for image, box in itertools.islice(faces, _BATCH)]:
             # The network's own normalisation: 0 to 255 about 127.5, by 128.
             inputs = (torch.stack(batch) * 255 - 127.5) / 128
-            vectors.append(functional.normalize(self.module(inputs.to(self.device)).cpu().float()))
+            answer = mixed(lambda faces: {"": self.module(faces)}, inputs.to(self.device))
+            vectors.append(functional.normalize(answer[""].cpu()))
         counts = [len(found) for found in boxes]
         return list(torch.split_with_sizes(torch.cat(vectors), counts))
 

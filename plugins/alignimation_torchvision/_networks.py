@@ -15,6 +15,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from alignimation_core.errors import WeightsError
+from alignimation_core.precision import mixed
 
 # Images a pass. On the CPU one: half the memory, and bit for bit the same in any company.
 _ON_CPU, _ON_ACCELERATOR = 1, 4
@@ -169,11 +170,13 @@ def _forward(
 ) -> list[tuple[dict[str, Tensor], tuple[int, int]]]:
     """Do what ``GeneralizedRCNN.forward`` does, except to paste masks into images.
 
+    Features may come from float16; boxes, masks and heat maps are float32 throughout.
+
     Returns:
         For each image the output, in the pixels of the network's own input, and that input's size.
     """
     batch, _ = network.transform(images)
-    features = network.backbone(batch.tensors)
+    features = mixed(network.backbone, batch.tensors)
     proposals, _ = network.rpn(batch, features)
     outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
     return list(zip(outputs, batch.image_sizes, strict=True))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 import alignimation_facenet
-from alignimation_core import Detections, WeightsError
+from alignimation_core import Detections, WeightsError, precision
 from alignimation_facenet import FaceNet
 
 
@@ -73,6 +73,15 @@ def test_all_at_once_equals_one_by_one_in_order(embedder, images, found, vectors
             torch.testing.assert_close(alone, rows[i], atol=1e-5, rtol=0)
     a, b, c = torch.cat(vectors)
     assert max((a - b).norm(), (b - c).norm(), (a - c).norm()) > 1e-2
+
+
+def test_float16_hardly_changes_a_vector(embedder, images, found, vectors, monkeypatch):
+    monkeypatch.setattr(precision, "_kind", lambda _: torch.float16)
+    halves = torch.cat(embedder.embed(images, found))
+    full = torch.cat(vectors)
+    assert halves.dtype == torch.float32
+    assert not torch.equal(halves, full)
+    assert (halves - full).norm(dim=1).max() < 0.05 * torch.pdist(full).min()
 
 
 def test_the_size_of_the_photo_hardly_matters(embedder, images, found, vectors):

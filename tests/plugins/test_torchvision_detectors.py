@@ -23,9 +23,10 @@ from torch.nn import functional
 from torchvision.models import detection as zoo
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import box_iou
 
 import alignimation_torchvision
-from alignimation_core import WeightsError, geometry
+from alignimation_core import WeightsError, geometry, precision
 from alignimation_torchvision import Body, KeypointRCNN, MaskRCNN
 from alignimation_torchvision._networks import Found
 from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN
@@ -284,6 +285,31 @@ def test_masks_boxes_and_scores_are_torchvisions(
         difference = (drawn - pasted).abs()
         assert difference.max() < 0.15
         assert difference.sum() < 0.08 * pasted.sum()
+
+
+def test_features_may_be_float16_but_nothing_is_measured_in_it(
+    detectors: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, detector = picture(48, 60), detectors["v2"].model_copy(update={"category": "dog"})
+    [full] = detector.detect([image])
+    monkeypatch.setattr(precision, "_kind", lambda _: torch.float16)
+    kinds: set[object] = set()
+    hooks = [
+        module.register_forward_hook(lambda *_: kinds.add(_[2].dtype))
+        for part in (detector.network.rpn, detector.network.roi_heads)
+        for module in part.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    inside = detector.network.backbone.body.layer4
+    hooks.append(inside.register_forward_hook(lambda *_: kinds.add(("inside", _[2].dtype))))
+    [found] = detector.detect([image])
+    for hook in hooks:
+        hook.remove()
+    assert kinds == {torch.float32, ("inside", torch.float16)}
+    assert len(found) == len(full) > 2
+    assert torch.allclose(found.scores, full.scores, atol=0.005)
+    overlaps = box_iou(found.boxes, full.boxes)
+    assert overlaps.amax(1).min() > 0.95
 
 
 def _onto(postprocess: Callable[..., Any], fine: int) -> Callable[..., Any]:

@@ -1,0 +1,58 @@
+"""Mixed precision, with the CPU in the place of a CUDA device: both round float16 alike."""
+
+import pytest
+import torch
+from torch import nn
+
+from alignimation_core import precision
+from alignimation_core.precision import mixed
+
+
+@pytest.fixture
+def tensor_cores(monkeypatch):
+    """Let this machine's CPU compute in what CUDA devices do."""
+    monkeypatch.setattr(precision, "_kind", lambda _: torch.float16)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 8, 3)
+
+
+def half_of(network):
+    seen = []
+    network.register_forward_hook(lambda _, __, answer: seen.append(answer.dtype))
+    return seen
+
+
+BATCH = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
+
+
+@torch.no_grad()
+def test_a_cpu_computes_in_float32(network):
+    seen = half_of(network)
+    answer = mixed(lambda batch: {"maps": network(batch)}, BATCH)
+    assert torch.equal(answer["maps"], network(BATCH))
+    assert seen == [torch.float32] * 2
+
+
+@torch.no_grad()
+def test_tensor_cores_compute_in_float16_and_answer_in_float32(network, tensor_cores):
+    seen = half_of(network)
+    answer = mixed(lambda batch: {"maps": network(batch)}, BATCH)
+    assert seen == [torch.float16]
+    assert answer["maps"].dtype == torch.float32
+    torch.testing.assert_close(answer["maps"], network(BATCH), atol=2e-3, rtol=2e-3)
+    assert not torch.equal(answer["maps"], network(BATCH))
+
+
+@torch.no_grad()
+def test_what_float16_cannot_hold_is_computed_again_in_float32(network, tensor_cores):
+    network.weight *= 1e6
+    seen = half_of(network)
+    answer = mixed(lambda batch: {"small": batch, "maps": network(batch)}, BATCH)
+    assert seen == [torch.float16, torch.float32]
+    assert torch.equal(answer["maps"], network(BATCH))
+    assert answer["maps"].abs().max() > torch.finfo(torch.float16).max
+    assert torch.equal(answer["small"], BATCH)
