@@ -11,6 +11,7 @@ from torch import Tensor
 from alignimation_core import geometry
 from alignimation_core.alignment import Chosen
 from alignimation_core.data import Canvas
+from alignimation_core.sampling import spread
 from alignimation_core.settings import CanvasOptions
 
 LONG_SIDE = 1080
@@ -20,6 +21,8 @@ CUT = 0.01
 """How near to a photo's border a box is cut by it, as a share of the photo's size."""
 FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
+SAMPLE = 400
+"""Most photos of which it is asked where they are."""
 SOME = 1024
 """Places looked at together: few enough that what is computed of them stays in the cache."""
 SLACK = 0.01
@@ -152,7 +155,7 @@ class Cover:
     """
 
     def __init__(self, to_level: Tensor, sizes: Tensor, aspect: float, allowed: float) -> None:
-        some = torch.linspace(0, len(to_level) - 1, min(len(to_level), 400)).round().long()
+        some = spread(len(to_level), SAMPLE)
         self._photo_from_level = torch.linalg.inv(to_level[some])
         self._limits = sizes[some][:, None].double()
         self._reach = torch.split((self._limits[:, 0] / 2 + SLACK).float(), 1, dim=1)

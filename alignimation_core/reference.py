@@ -7,9 +7,10 @@ from torch import Tensor
 
 from alignimation_core import geometry, procrustes
 from alignimation_core.registration import Target
+from alignimation_core.sampling import spread
 
 SAMPLE = 1000
-"""Most targets whose mean shape is taken, evenly spaced over all."""
+"""Most targets whose mean shape is taken."""
 
 
 def typical(sketches: Target) -> int:
@@ -30,9 +31,9 @@ def typical(sketches: Target) -> int:
         return int((images - images.mean(0)).square().sum(1).argmin())
     points = torch.nan_to_num(points)
     first = whole.nonzero()[0]
-    some = torch.arange(len(points))
-    if len(some) > SAMPLE:
-        some = torch.cat([first, torch.linspace(0, len(some) - 1, SAMPLE).round().long()])
+    some = spread(len(points), SAMPLE)
+    if len(some) < len(points):
+        some = torch.cat([first, some])  # one that has all points
     mean = points[first[0]]
     for _ in range(10):
         moved, usable = _moved(points[some], weights[some], mean)

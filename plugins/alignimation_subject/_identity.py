@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Observation
+from alignimation_core.sampling import spread
 
 CANDIDATES = 256
-"""Most faces from which a search for a person starts, evenly spaced over all."""
+"""Most faces from which a search for a person starts."""
+
+CROWD = 4096
+"""Most faces among which the company of a candidate is counted."""
 
 PERSONS = 8
 """Most persons that are compared with each other."""
@@ -100,7 +104,7 @@ def gather(observations: Sequence[Observation]) -> Faces:
         if rows is None:
             raise ValueError(f"{seen.photo.name}: no embeddings to compare; set an embedder")
         width = vectors[0].shape[1] if vectors else rows.shape[-1]
-        if tuple(rows.shape) != (count, width):
+        if rows.shape != (count, width):
             raise ValueError(
                 f"{seen.photo.name}: expected embeddings of shape ({count}, {width}), "
                 f"got {tuple(rows.shape)}"
@@ -162,10 +166,9 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
         faces: one usable face at least.
         needed: cosine similarity to a person's mean from which a face is that person's.
     """
-    candidates = faces.usable.nonzero()[:, 0]
-    if len(candidates) > CANDIDATES:
-        candidates = candidates[torch.linspace(0, len(candidates) - 1, CANDIDATES).long()]
-    company = _company(faces, candidates, needed)
+    every = faces.usable.nonzero()[:, 0]
+    candidates, crowd = (every[spread(len(every), most)] for most in (CANDIDATES, CROWD))
+    company = _company(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
     persons: list[Person] = []
     for _ in range(PERSONS):
@@ -204,7 +207,7 @@ def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
     """Return the weighted mean of some faces, (D,) float32 of unit length."""
     total = torch.zeros(faces.vectors.shape[1], dtype=torch.float64)
     for some in torch.split(torch.as_tensor(members), 512):  # few enough to stay in the cache
-        total += faces.weights[some] @ faces.vectors[some].double()
+        total += faces.weights[some].float() @ faces.vectors[some]
     return torch.nn.functional.normalize(total, dim=0).float()
 
 
@@ -233,18 +236,11 @@ def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
     return ranked
 
 
-def _company(faces: Faces, candidates: Tensor, needed: float) -> Tensor:
-    """Return the weighted number of similar faces in other photos, (C,) float32."""
-    company = torch.zeros(len(candidates))
-    vectors, photos = faces.vectors[candidates], faces.photos[candidates, None]
-    chunk = 4096  # bounds the table of similarities to 8 MiB
-    for start in range(0, len(faces.photos), chunk):
-        some = slice(start, start + chunk)
-        similar = vectors @ faces.vectors[some].T >= needed
-        similar &= faces.usable[some]
-        similar &= photos != faces.photos[some]
-        company += similar.float() @ faces.weights[some].float()
-    return company
+def _company(faces: Faces, candidates: Tensor, crowd: Tensor, needed: float) -> Tensor:
+    """Return the weighted number of similar faces of a crowd in other photos, (C,) float32."""
+    similar = faces.vectors[candidates] @ faces.vectors[crowd].T >= needed
+    similar &= faces.photos[candidates, None] != faces.photos[crowd]
+    return similar.float() @ faces.weights[crowd].float()
 
 
 def _best(faces: Faces, similarity: Tensor) -> tuple[Tensor, Tensor]:

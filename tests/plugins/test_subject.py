@@ -502,11 +502,25 @@ def test_a_stranger_far_away_changes_no_choice(album, data):
     assert [choice.index is not None for choice in plain] == shown
 
 
-def test_more_faces_than_are_tried_as_a_start_still_give_the_subject():
+def strangers(count):
     generator = torch.Generator().manual_seed(1)
-    strangers = torch.nn.functional.normalize(torch.randn(1400, 64, generator=generator), dim=1)
+    vectors = torch.randn(count, 64, generator=generator)
+    return torch.nn.functional.normalize(vectors, dim=1).tolist()
+
+
+def test_more_faces_than_are_compared_with_each_other_still_give_the_subject():
     seen = [
-        see([axis(0, 64), stranger.tolist()], name=f"{i}.jpg")
-        for i, stranger in enumerate(strangers)
+        see([axis(0, 64), stranger], name=f"{i}.jpg") for i, stranger in enumerate(strangers(2600))
     ]
-    assert indices(Identity(min_similarity=0.7).select(seen)) == [0] * 1400
+    assert indices(Identity(min_similarity=0.7).select(seen)) == [0] * 2600
+
+
+@pytest.mark.parametrize("count", [255, 256, 510, 511, 512, 765])
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_subject_may_have_the_same_place_in_every_photo(count, place):
+    photos = [[axis(0, 64), stranger] for stranger in strangers(count)]
+    photos = [faces if place == 0 else faces[::-1] for faces in photos]
+    photos[0] = photos[-1] = strangers(count + 2)[-2:]
+    seen = [see(faces, name=f"{i}.jpg") for i, faces in enumerate(photos)]
+    chosen = [None, *[place] * (count - 2), None]
+    assert indices(Identity(min_similarity=0.7).select(seen)) == chosen
