@@ -31,19 +31,19 @@ def listed(record: bytes) -> frozenset[str]:
     Args:
         record: what ``run.json`` holds.
     """
-    return _read(record) or frozenset()
+    return _read(without_photos(record)) or frozenset()
 
 
 def is_record(text: bytes) -> bool:
     """Return whether this is what a run record holds."""
-    return _read(text) is not None
+    return _read(without_photos(text)) is not None
 
 
 @lru_cache(maxsize=1)
 def _read(record: bytes) -> frozenset[str] | None:
-    """Return the outputs that a run record names; None if it is none."""
+    """Return the outputs that a run record without its photos names; None if it is none."""
     try:
-        data = json.loads(without_photos(record))
+        data = json.loads(record)
         if "photos" not in data or "alignimation" not in data:
             return None
         names = {*data["outputs"], *data.get("kept", ())}

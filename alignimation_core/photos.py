@@ -235,8 +235,12 @@ def relative_name(path: File, folder: Path) -> str:
     """Return a file's name as the run record gives it: relative to the recipe, or its address."""
     if not isinstance(path, Path):
         return str(path)
-    text, start = str(path), f"{folder}{os.sep}"
-    inside = text[len(start) :] if text.startswith(start) else os.path.relpath(path, folder)
+    text, start = str(path), str(folder)
+    inside = text[len(start) :]
+    if text.startswith(start) and inside.startswith(os.sep):
+        inside = inside[1:]
+    else:
+        inside = os.path.relpath(path, folder)
     return inside if os.sep == "/" else Path(inside).as_posix()
 
 

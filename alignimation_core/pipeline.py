@@ -19,6 +19,7 @@ from alignimation_core.data import Canvas, Observation, Subject
 from alignimation_core.disk import Anchor
 from alignimation_core.errors import AlignimationError, OutputError
 from alignimation_core.executor import Executor, executor_of, torch_threads
+from alignimation_core.frames import Placed
 from alignimation_core.observations import Entry, count_known, observe
 from alignimation_core.placing import place, within_residual
 from alignimation_core.progress import Progress, Step
@@ -122,7 +123,6 @@ class Run:
         ) as store:
             entries = self._read(files, store)
             known = store.recall([entry.photo.sha256 for entry in entries])
-            unknown = len(entries) - count_known(entries, recipe.embedder, known)
             trial = entries[:limit]
             shown = {id(entry.record) for entry in trial}
             self.record.photos = [
@@ -130,22 +130,31 @@ class Run:
                 for record in self.record.photos
                 if id(record) in shown or record.sha256 is None
             ]
-            observations = self._observe(trial, known, store)
-            subjects = self._select(observations)
-            aligned, reference = self._align(subjects, store)
-            canvas, canvas_from_reference = self._frame(aligned)
-            place(aligned, reference, canvas, canvas_from_reference)
-            good = within_residual(aligned, recipe.max_residual)
-            if len(good) < len(aligned):
-                aligned = good
-                canvas, canvas_from_reference = self._frame(aligned)
-                place(aligned, reference, canvas, canvas_from_reference)
-            self._render(aligned, canvas)
+            looked, unknown = (
+                len(some) - count_known(some, recipe.embedder, known) for some in (trial, entries)
+            )
+            subjects = self._select(self._observe(trial, known, store))
+            del known  # what was found beside the subjects: memory that the frames can use
+            placed, canvas = self._place(subjects, store)
+            self._render(placed, canvas)
             if limit is None:
                 store.finish()
         if limit is not None:
-            looked = len(trial) - count_known(trial, recipe.embedder, known)
             self.progress.note(projection(self.record, len(files), looked, unknown))
+
+    def _place(
+        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
+    ) -> tuple[list[Placed], Canvas]:
+        """Align the photos; leave out those that fit badly, and choose the canvas without them."""
+        aligned, reference = self._align(subjects, store)
+        canvas, canvas_from_reference = self._frame(aligned)
+        place(aligned, reference, canvas, canvas_from_reference)
+        good = within_residual(aligned, self.recipe.max_residual)
+        if len(good) < len(aligned):
+            aligned = good
+            canvas, canvas_from_reference = self._frame(aligned)
+            place(aligned, reference, canvas, canvas_from_reference)
+        return [(each.entry, each.subject) for each in aligned], canvas
 
     def _finish(self) -> None:
         """Write the record; where the output is at an address, upload everything."""
@@ -279,8 +288,7 @@ class Run:
         self.record.canvas = {"width": canvas.width, "height": canvas.height}
         return canvas, canvas_from_reference
 
-    def _render(self, aligned: Sequence[Chosen], canvas: Canvas) -> None:
-        placed = [(each.entry, each.subject) for each in aligned]
+    def _render(self, placed: Sequence[Placed], canvas: Canvas) -> None:
         record = self.record
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"

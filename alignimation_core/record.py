@@ -28,7 +28,7 @@ Status = Literal["used", "rejected", "failed"]
 def without_photos(record: bytes) -> bytes:
     """Return what a record's file holds, with no photos in it: there may be many thousands."""
     begin = record.find(OPENING.encode())
-    end = record.find(CLOSING.encode(), begin)
+    end = record.rfind(CLOSING.encode(), begin)
     if -1 in (begin, end):
         return record
     return record[: begin + len(OPENING)] + record[end:]

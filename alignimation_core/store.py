@@ -150,7 +150,7 @@ class Store:
                 (reader,),
             )
             found = [row for row in rows if stamps.get(_path(row[2])) == row[3]]
-            if any(checksum(row[2:]) != row[1] for row in found):
+            if any(_of_file(*row[2:]) != row[1] for row in found):
                 raise DamageError
             self._file.mark("files", (row[0] for row in found))
             parsed = datetime.fromisoformat
@@ -184,7 +184,7 @@ class Store:
                 self._file.execute_many(
                     "INSERT OR REPLACE INTO files (path, stamp, sha256, height, width, taken, "
                     "taken_from, reader, used, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    ((*row, reader, run, checksum(row)) for row in rows),
+                    ((*row, reader, run, _of_file(*row)) for row in rows),
                 )
 
         if rows:
@@ -244,6 +244,12 @@ def _changed(path: str) -> float:
     except (OSError, ValueError):
         return 0.0
     return status.st_ctime if os.name == "posix" else status.st_mtime
+
+
+def _of_file(path: str | bytes, stamp: str, sha256: str, *columns: object) -> int:
+    """Return the checksum of a file's columns."""
+    height, width, taken, taken_from = columns
+    return checksum(f"{path!r} {stamp} {sha256} {height} {width} {taken} {taken_from}".encode())
 
 
 def _column(path: str) -> str | bytes:

@@ -32,6 +32,15 @@ class Known(NamedTuple):
     embeddings: Tensor | None = None
 
 
+class _Table(NamedTuple):
+    """Embeddings of one length: photos, their answers' ids, how many each, and all numbers."""
+
+    photos: list[str]
+    answers: list[int]
+    counts: list[int]
+    numbers: bytearray
+
+
 class Answers:
     """What one detector and, if any, one embedder said of every photo.
 
@@ -103,26 +112,27 @@ class Answers:
         return masks
 
     def _embeddings(self, wanted: set[str]) -> dict[str, Tensor]:
-        rows = self._file.execute(
+        tables: dict[int, _Table] = {}
+        for photo, answer, found, crc32, length, vectors in self._file.execute(
             "SELECT photo, id, found, crc32, length, vectors FROM answers "
             "LEFT JOIN embeddings ON answer = id WHERE stage = ?",
             (self._embedder,),
-        )
-        found = sorted((row for row in rows if row[0] in wanted), key=lambda row: row[4] or 0)
-        if any(
-            vectors is None or checksum(count, length, vectors) != crc32
-            for _, _, count, crc32, length, vectors in found
         ):
-            raise DamageError
-        self._file.mark("answers", (row[1] for row in found))
-        vectors: dict[str, Tensor] = {}
-        for length, group in groupby(found, lambda row: row[4]):
-            alike = list(group)
-            counts = [row[2] for row in alike]
-            joined = _joined([row[5] for row in alike]).reshape(sum(counts), length)
-            each = torch.split(joined, counts)
-            vectors.update(zip((row[0] for row in alike), each, strict=True))
-        return vectors
+            if photo not in wanted:
+                continue
+            if vectors is None or checksum(found, length, vectors) != crc32:
+                raise DamageError
+            table = tables.setdefault(length, _Table([], [], [], bytearray()))
+            table.photos.append(photo)
+            table.answers.append(answer)
+            table.counts.append(found)
+            table.numbers.extend(vectors)  # a row at a time: twice all of them is a lot of memory
+        each: dict[str, Tensor] = {}
+        for length, table in tables.items():
+            self._file.mark("answers", table.answers)
+            joined = _numbers(table.numbers).reshape(sum(table.counts), length)
+            each.update(zip(table.photos, torch.split(joined, table.counts), strict=True))
+        return each
 
     def _write_detections(self, photo: str, run: int, seen: Detections) -> bool:
         """Return whether these are the detections that are now in the store.
@@ -178,10 +188,14 @@ def _packed(values: Tensor) -> bytes:
     return values.numpy().astype("<f4").tobytes()
 
 
-def _joined(blobs: Sequence[bytes]) -> Tensor:
-    """Return the float32 numbers of all rows."""
-    values = np.frombuffer(bytearray().join(blobs), "<f4").astype(np.float32, copy=False)
+def _numbers(joined: bytearray) -> Tensor:
+    """Return the float32 numbers of rows that were joined."""
+    values = np.frombuffer(joined, "<f4").astype(np.float32, copy=False)
     return torch.from_numpy(values)
+
+
+def _joined(blobs: Sequence[bytes]) -> Tensor:
+    return _numbers(bytearray().join(blobs))
 
 
 def _kind(row: Row) -> tuple[str, bool, bool, int]:

@@ -101,7 +101,7 @@ class StoredFits:
         def verb() -> dict[str, Sketch]:
             rows = self._file.execute(
                 "SELECT id, crc32, subject, channels, thumbnail, points, point_weights "
-                "FROM sketches WHERE stage = ?",
+                "FROM sketches NOT INDEXED WHERE stage = ?",  # digests are in no order of rows
                 self._builder[1:],
             )
             found = [row for row in rows if row[2] in wanted]
@@ -141,7 +141,8 @@ class StoredFits:
         def verb() -> dict[str, Fit]:
             rows = self._file.execute(
                 "SELECT id, crc32, subject, reference_from_subject, residual_before, residual, "
-                "iterations, converged, failure FROM fits WHERE stage = ? AND reference = ?",
+                "iterations, converged, failure FROM fits NOT INDEXED "
+                "WHERE stage = ? AND reference = ?",
                 key,
             )
             found = [row for row in rows if row[2] in wanted]
