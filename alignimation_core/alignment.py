@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -49,7 +50,7 @@ def choose(pairs: Sequence[tuple[Entry, Subject]], model: TransformModel) -> lis
     frames is the same kind of transform between the photos.
     """
     side = model.working_side
-    boxes = torch.tensor([s.box for _, s in pairs], dtype=torch.float64).reshape(-1, 4)
+    boxes = geometry.table([s.box for _, s in pairs], 4)
     sizes = (boxes[:, 2:] - boxes[:, :2]).amax(1).clamp(min=1.0)
     if not model.changes_scale:
         sizes = sizes.sort().values[len(sizes) // 2].expand(len(sizes))
@@ -121,11 +122,7 @@ def mean_subject(aligned: Sequence[Chosen], reference: Subject) -> Subject:
     names = [name for name in reference.keypoint_names if name in reference.keypoints]
     if not names:
         return reference
-    places = torch.full((len(aligned), len(names), 2), torch.nan, dtype=torch.float64)
-    for row, item in zip(places, aligned, strict=True):
-        for place, name in zip(row, names, strict=True):
-            if name in item.subject.keypoints:
-                place[:] = torch.tensor(item.subject.keypoints[name], dtype=torch.float64)
+    places = keypoints_of([item.subject for item in aligned], names)
     places = geometry.apply(torch.stack([a.reference_from_photo for a in aligned]), places)
     middle = places.nanmedian(0).values
     distance = (places - middle).square().sum(-1).nanmean(1)
@@ -133,6 +130,14 @@ def mean_subject(aligned: Sequence[Chosen], reference: Subject) -> Subject:
     mean = torch.where(trusted.isnan().all(0), middle, trusted.nanmean(0))
     keypoints = {name: (x, y) for name, (x, y) in zip(names, mean.tolist(), strict=True)}
     return replace(reference, keypoints=keypoints)
+
+
+def keypoints_of(subjects: Sequence[Subject], names: Sequence[str]) -> Tensor:
+    """Return (N, P, 2) float64 keypoints in the photos' pixels; NaN where one was not found."""
+    missing = math.nan, math.nan
+    every = [subject.keypoints for subject in subjects]
+    sides = [side for points in every for name in names for side in points.get(name, missing)]
+    return geometry.table(sides, 2).reshape(len(every), len(names), 2)
 
 
 def _check_any(left: Sequence[Chosen]) -> None:

@@ -46,16 +46,18 @@ def frame(
         The canvas and ``canvas_from_reference``, (3, 3) float64.
     """
     to_reference = torch.stack([item.reference_from_photo for item in aligned])
-    sizes = torch.tensor([[float(p.entry.photo.width), p.entry.photo.height] for p in aligned])
+    photos = [item.entry.photo for item in aligned]
+    sizes = geometry.table([(photo.width, photo.height) for photo in photos], 2).float()
     height, width = options.shape() or _usual_shape(sizes)
-    level_from_reference = geometry.rotation(upright(aligned) if level else 0.0)
+    level_from_reference = geometry.rotation(_upright(to_reference) if level else 0.0)
     to_level = level_from_reference @ to_reference
 
-    low, high = _extent(to_level, sizes, torch.tensor([item.subject.box for item in aligned]))
+    boxes = geometry.table([item.subject.box for item in aligned], 4).float()
+    low, high = _extent(to_level, sizes, boxes)
     aspect = width / height
     if options.framing == "whole":
-        photos = _bounds(to_level, torch.cat([torch.zeros_like(sizes), sizes], dim=1))
-        low, high = photos[:, :2].amin(0), photos[:, 2:].amax(0)
+        whole = _bounds(to_level, torch.cat([torch.zeros_like(sizes), sizes], dim=1))
+        low, high = whole[:, :2].amin(0), whole[:, 2:].amax(0)
         centre, half = (low + high) / 2, _half_height(low, high, (low + high) / 2, aspect)
     else:
         cover = Cover(to_level, sizes, aspect, options.allowed_border())
@@ -105,7 +107,11 @@ def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
 
 def upright(aligned: Sequence[Chosen]) -> float:
     """Return by how many radians to turn the reference so that photos are upright on average."""
-    angles = geometry.angle_of(torch.stack([item.reference_from_photo for item in aligned]))
+    return _upright(torch.stack([item.reference_from_photo for item in aligned]))
+
+
+def _upright(to_reference: Tensor) -> float:
+    angles = geometry.angle_of(to_reference)
     return -math.atan2(float(angles.sin().mean()), float(angles.cos().mean()))
 
 

@@ -9,9 +9,10 @@ go, and ``align_corners=False`` without exception, so that normalised coordinate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +26,14 @@ SPARSE = 0.8
 
 STRIP = 65536
 """Pixels of a strip of the canvas."""
+
+
+def table(rows: Sequence[float] | Sequence[Sequence[float]], columns: int) -> Tensor:
+    """Return (N, columns) float64 of N rows, or of their numbers one after another.
+
+    Through numpy: of many rows, in a third of the time of ``torch.tensor``.
+    """
+    return torch.from_numpy(np.array(rows, dtype=np.float64)).reshape(-1, columns)
 
 
 def as_tensor(matrix: Matrix) -> Tensor:

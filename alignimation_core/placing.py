@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core import geometry
-from alignimation_core.alignment import Chosen
+from alignimation_core.alignment import Chosen, keypoints_of
 from alignimation_core.data import Canvas, Subject
 from alignimation_core.errors import AlignimationError
 
@@ -25,7 +25,7 @@ def place(
         canvas_from_reference: (3, 3) float64.
     """
     width = reference.entry.photo.width
-    ratio = torch.tensor([width / item.entry.photo.width for item in aligned], dtype=torch.float64)
+    ratio = geometry.table([width / item.entry.photo.width for item in aligned], 1)[:, 0]
     resized = torch.diag_embed(torch.stack([ratio, ratio, torch.ones_like(ratio)], 1))
     placed = canvas_from_reference @ torch.stack([a.reference_from_photo for a in aligned])
     residuals = Residuals(reference.subject, canvas_from_reference, canvas.height)
@@ -88,33 +88,19 @@ class Residuals:
         goal = torch.tensor(list(reference.keypoints.values()), dtype=torch.float64)
         self._goal = geometry.apply(canvas_from_reference, goal.reshape(-1, 2))
 
-    def common(self, subjects: Sequence[Subject]) -> tuple[Tensor, Tensor]:
-        """Return the reference's P keypoints of N subjects.
+    def common(self, subjects: Sequence[Subject]) -> Tensor:
+        """Return the reference's P keypoints of N subjects; see ``keypoints_of``."""
+        return keypoints_of(subjects, self._names)
 
-        Returns:
-            (N, P, 2) float64, in the photos' pixels; and (N, P) bool, whether they were found.
-        """
-        missing = torch.nan, torch.nan
-        every = [subject.keypoints for subject in subjects]
-        places = [
-            side for points in every for name in self._names for side in points.get(name, missing)
-        ]
-        found = [name in points for points in every for name in self._names]
-        shape = len(subjects), len(self._names)
-        return (
-            torch.tensor(places, dtype=torch.float64).reshape(*shape, 2),
-            torch.tensor(found, dtype=torch.bool).reshape(shape),
-        )
-
-    def of(self, points: tuple[Tensor, Tensor], canvas_from_photo: Tensor) -> list[float | None]:
+    def of(self, points: Tensor, canvas_from_photo: Tensor) -> list[float | None]:
         """Return N residuals; None without a common keypoint.
 
         Args:
-            points: what ``common`` gave.
+            points: (N, P, 2), what ``common`` gave.
             canvas_from_photo: (N, 3, 3) float64.
         """
-        places, found = points
-        squares = (geometry.apply(canvas_from_photo, places) - self._goal).square().sum(2)
+        squares = (geometry.apply(canvas_from_photo, points) - self._goal).square().sum(2)
+        found = ~points.isnan().all(2)
         mean = squares.where(found, 0.0).sum(1) / found.sum(1)
         percent = (100 * mean.sqrt() / self._height).tolist()
         return [round(value, 4) if value < torch.inf else None for value in percent]
