@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def spread(count: int, most: int) -> Tensor:
+def spread(count: int, most: int, weights: Tensor | None = None) -> Tensor:
     """Return which of a series to look at, where it is too long to look at all of it.
 
     One is drawn from each of ``most`` equal parts, the same ones at every call: at even steps it
@@ -15,12 +15,19 @@ def spread(count: int, most: int) -> Tensor:
     Args:
         count: how many there are.
         most: how many to choose at most.
+        weights: (count,) > 0, float64: then the parts are of equal weight; what weighs more than a
+            part is chosen once.
 
     Returns:
-        (min(count, most),) int64 indices, ascending.
+        (N,) int64 indices, ascending: all where there are no more than ``most``.
     """
     if count <= most:
         return torch.arange(count)
-    ends = torch.arange(most + 1) * count // most
     within = torch.rand(most, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if weights is not None:
+        up_to = weights.cumsum(0)
+        drawn = (torch.arange(most) + within) * (up_to[-1] / most)
+        met = torch.searchsorted(up_to, drawn, right=True).clamp(max=count - 1)
+        return met[met.diff(prepend=met.new_tensor([-1])) > 0]
+    ends = torch.arange(most + 1) * count // most
     return ends[:-1] + (within * ends.diff()).long()

@@ -198,7 +198,7 @@ class Identity(_GatedSelector):
         if not faces.usable.any():
             ranking: list[_identity.Best | None] = [None] * len(observations)
         else:
-            person = self._find(observations, faces, needed)
+            person = _identity.core(faces, self._find(observations, faces, needed), needed)
             ranking = _identity.rank(faces, self._centre(faces, person, reason_against))
         return [
             self._choose(seen, best, needed, partial(reason_against, photo))

@@ -11,14 +11,20 @@ from torch import Tensor
 from alignimation_core import Observation
 from alignimation_core.sampling import spread
 
-CANDIDATES = 256
+CANDIDATES = 1024
 """Most faces from which a search for a person starts."""
 
-CROWD = 4096
+CROWD = 2048
 """Most faces among which the company of a candidate is counted."""
 
 PERSONS = 8
 """Most persons that are compared with each other."""
+
+STRICTER = 0.5, 0.375, 0.25, 0.125
+"""Steps on the way from the similarity needed to 1 at which a person's core is looked for."""
+
+FEW = 3
+"""Least faces of a core."""
 
 ALIKE = 0.9
 """A person this often there, of the most frequent one, is as frequent for all we know."""
@@ -64,12 +70,14 @@ class Person:
         members: (M,) int64, at most one face a photo.
         support: sum of the members' weights.
         size: sum of the members' sizes.
+        seed: the face from which they were found.
     """
 
     centre: Tensor
     members: Tensor
     support: float
     size: float
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +175,14 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
         needed: cosine similarity to a person's mean from which a face is that person's.
     """
     every = faces.usable.nonzero()[:, 0]
-    candidates, crowd = (every[spread(len(every), most)] for most in (CANDIDATES, CROWD))
+    # by weight: of portraits among photos of crowds, there are few by number
+    candidates = every[spread(len(every), CANDIDATES, faces.weights[every])]
+    crowd = every[spread(len(every), CROWD)]
     company = _company(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
     persons: list[Person] = []
     for _ in range(PERSONS):
-        if not left.any() or company[left].max() < company.max() / 2:
+        if not left.any() or company[left].max() < company.max() / 4:
             break
         densest = left & (company >= company[left].max() - ROUNDING)
         seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
@@ -198,9 +208,27 @@ def grow(faces: Faces, seed: int, needed: float) -> Person:
         if not len(found) or found.equal(members):
             break
         members, centre = found, mean(faces, found)
-    return Person(
-        centre, members, float(faces.weights[members].sum()), float(faces.sizes[members].sum())
-    )
+    support, size = (float(each[members].sum()) for each in (faces.weights, faces.sizes))
+    return Person(centre, members, support, size, seed)
+
+
+def core(faces: Faces, person: Person, needed: float) -> Person:
+    """Return the part of a person that is alike beyond doubt.
+
+    Where two who look alike appear often, such as sisters, the few faces of the one that are
+    similar enough to the mean of the other pull it, and more of them follow, until it is the mean
+    of both or has gone over. A stricter threshold keeps them apart.
+
+    Args:
+        faces: all faces.
+        person: what ``grow`` gave.
+        needed: with which similarity.
+    """
+    for share in STRICTER:
+        near = grow(faces, person.seed, needed + share * (1 - needed))
+        if len(near.members) >= FEW:
+            return near
+    return person
 
 
 def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,3 +22,21 @@ def test_no_rhythm_of_the_series_hides_a_part_of_it(parts, period, most):
     for count in (parts * most - 1, parts * most, parts * (most - 1), parts * (most - 1) + 1):
         shares = torch.bincount(spread(count, most) % period, minlength=period) / most
         assert (shares * period).min() > 0.5
+
+
+@given(
+    weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=400), most=st.sampled_from([1, 7, 50])
+)
+def test_by_weight_every_heavy_one_is_chosen_and_none_twice(weights, most):
+    exact = torch.tensor(weights, dtype=torch.float64)
+    chosen = spread(len(weights), most, exact)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert 0 < len(chosen) <= max(most, 1) or len(weights) <= most
+    heavy = (exact >= 2 * exact.sum() / most).nonzero()[:, 0]
+    assert set(heavy.tolist()) <= set(chosen.tolist())
+
+
+def test_by_weight_a_few_portraits_are_met_among_thousands_of_faces_in_crowds():
+    weights = torch.cat([torch.ones(400), torch.full((48_000,), 1 / 30)]).double()
+    chosen = spread(len(weights), 256, weights)
+    assert (chosen < 400).sum() == pytest.approx(256 * 400 / 2000, abs=2)
