@@ -78,12 +78,15 @@ def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], st
     output = output.resolve()
     unread: list[Path] = []
     if place.is_dir():
-        files = list(_inside(Path(os.path.normpath(place)), output, unread))
+        start = Path(os.path.normpath(place))
+        files = list(_inside(start, {os.path.realpath(start), str(output)}, unread))
         why = f"the folder {place} holds no photos ({_KNOWN})"
         if unread == [place]:
             why, unread = f"the folder {place} cannot be read: {_denied(place)}", []
     elif glob.has_magic(pattern) and not place.exists():
-        matches = [Path(os.path.normpath(name)) for name in glob.glob(str(place), recursive=True)]
+        wanted = str(Path(pattern).expanduser())  # the folder's own name may hold brackets
+        names = glob.glob(wanted, root_dir=folder, recursive=True)
+        matches = [Path(os.path.normpath(folder / name)) for name in names]
         files = [path for path in matches if _is_file(path) and _visible(path, place)]
         why = f"no file matches {place}"
     else:
@@ -91,7 +94,13 @@ def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], st
         why = f"{place} does not exist"
     within = f"{output}{os.sep}"
     every = {str(path): path for path in (*files, *unread)}
-    found: list[File] = [p for text, p in sorted(every.items()) if not text.startswith(within)]
+    folders = {text.rpartition(os.sep)[0] for text in every}
+    ours = {
+        text for text in folders if f"{os.path.realpath(text + os.sep)}{os.sep}".startswith(within)
+    }
+    found: list[File] = [
+        path for text, path in sorted(every.items()) if text.rpartition(os.sep)[0] not in ours
+    ]
     return found, None if found else why
 
 
@@ -100,23 +109,37 @@ def _is_file(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.is_dir())
 
 
-def _inside(folder: Path, output: Path, unread: list[Path]) -> Iterator[Path]:
-    """Yield the photos in a folder and its sub-folders; note the folders that cannot be read."""
+def _inside(folder: Path, seen: set[str], unread: list[Path]) -> Iterator[Path]:
+    """Yield the photos in a folder and its sub-folders, also those that links lead to.
+
+    Args:
+        folder: where to look.
+        seen: real paths of folders in which not to look (again); grows.
+        unread: takes the folders that cannot be read.
+    """
     try:
         with os.scandir(folder) as listed:
-            entries = list(listed)
+            entries = sorted(listed, key=os.DirEntry.is_symlink)
     except OSError:
         unread.append(folder)
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            below = Path(entry.path)
-            if below != output:
-                yield from _inside(below, output, unread)
+        if _is_folder(entry):
+            real = os.path.realpath(entry.path)
+            if real not in seen:
+                seen.add(real)
+                yield from _inside(Path(entry.path), seen, unread)
         elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and _is_photo(entry):
             yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
 
 
 def _is_photo(entry: os.DirEntry[str]) -> bool:

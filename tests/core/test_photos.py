@@ -268,6 +268,41 @@ def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
     ]
 
 
+def test_photos_in_linked_folders_are_found_once(tmp_path: Path) -> None:
+    for name in ("all/a.jpg", "disk/2019/b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "all" / "2019").symlink_to(tmp_path / "disk" / "2019")
+    (tmp_path / "all" / "again").symlink_to(tmp_path / "disk" / "2019")
+    (tmp_path / "disk" / "2019" / "up").symlink_to(tmp_path / "all")
+    (tmp_path / "all" / "self").symlink_to(tmp_path / "all" / "self")
+    found, _ = photos.find("all", tmp_path, "out")
+    assert sorted(path.name for path in found) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("output", ["link/out", "real/out"])
+@pytest.mark.parametrize("pattern", ["link/", "real", "link/**/*.png", "real/*/*/*.png"])
+def test_frames_are_no_photos_whichever_way_leads_to_them(
+    tmp_path: Path, output: str, pattern: str
+) -> None:
+    for name in ("real/in/a/1.png", "real/out/frames/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("real")
+    for written in (pattern, str(tmp_path / pattern)):
+        found, _ = photos.find(written, tmp_path, tmp_path / output)
+        assert [path.name for path in found] == ["1.png"]
+
+
+def test_brackets_in_the_recipes_folder_are_no_pattern(tmp_path: Path) -> None:
+    for name in ("[ab]/in/mine.jpg", "a/in/other.jpg", "trip [2019]/in/mine.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for folder in ("[ab]", "trip [2019]"):
+        found, _ = photos.find("in/*.jpg", tmp_path / folder, "out")
+        assert found == [tmp_path / folder / "in" / "mine.jpg"]
+
+
 def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     link = tmp_path / "photos" / "usb.jpg"
