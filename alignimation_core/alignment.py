@@ -82,7 +82,7 @@ def align(
         chosen: photos with their subjects, in order.
         builder: draws the targets.
         model: fits the transforms.
-        reference: ``medoid``, ``mean``, ``first`` or the name of a photo.
+        reference: ``medoid``, ``mean``, ``first`` or the whole name of a photo.
         step: called after each photo.
         kept: knows sketches and fits of earlier runs, and keeps those of this one.
 
@@ -151,9 +151,8 @@ def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:
     if wanted == "first":
         return 0
     names = [item.entry.photo.name for item in drawn]
-    for at, name in enumerate(names):
-        if wanted in (name, name.rpartition("/")[2]):
-            return at
+    if wanted in names:
+        return names.index(wanted)
     raise AlignimationError(
         f"the reference {wanted!r} is not among the photos used; name one that is, "
         f"such as {names[0]}, or set `reference: medoid`"

@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from io import BufferedReader, BytesIO
 from itertools import groupby
@@ -180,6 +180,19 @@ def natural(text: str) -> list[str | int]:
     parts: list[str | int] = [*NUMBERS.split(text)]
     parts[1::2] = map(int, parts[1::2])
     return parts
+
+
+def named(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return which photos a name may mean: the one that is called so, or else all in any folder.
+
+    Args:
+        wanted: as a user writes it, with or without folders.
+        names: of photos, as the run record gives them.
+    """
+    every = list(names)
+    if wanted in every:
+        return [wanted]
+    return [name for name in every if name.endswith(f"/{wanted}")]
 
 
 def facts(path: File, folder: Path) -> Photo:

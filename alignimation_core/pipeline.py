@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import version
 
 import torch
@@ -123,7 +124,7 @@ class Run:
         ) as store:
             entries = self._read(files, store)
             known = store.recall([entry.photo.sha256 for entry in entries])
-            trial = entries[:limit]
+            trial = self._trial(entries, limit)
             shown = {id(entry.record) for entry in trial}
             self.record.photos = [
                 record
@@ -142,6 +143,20 @@ class Run:
         if limit is not None:
             self.progress.note(projection(self.record, len(files), looked, unknown))
 
+    def _trial(self, entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
+        """Return the first photos in time, the one among them that all are to be aligned on."""
+        trial = entries[:limit]
+        left = [each for each in entries[len(trial) :] if each.photo.name == self._reference]
+        return [*trial[: len(trial) - len(left)], *left]
+
+    @cached_property
+    def _reference(self) -> str:
+        """What to align on; a photo by its whole name."""
+        wanted = self.recipe.reference
+        if wanted in ("medoid", "mean", "first"):
+            return wanted
+        return photos.named(wanted, (record.path for record in self.record.photos))[0]
+
     def _place(
         self, subjects: Sequence[tuple[Entry, Subject]], store: Store
     ) -> tuple[list[Placed], Canvas]:
@@ -149,8 +164,7 @@ class Run:
         aligned, reference = self._align(subjects, store)
         canvas, canvas_from_reference = self._frame(aligned)
         place(aligned, reference, canvas, canvas_from_reference)
-        good = within_residual(aligned, self.recipe.max_residual)
-        if len(good) < len(aligned):
+        while len(good := within_residual(aligned, self.recipe.max_residual)) < len(aligned):
             aligned = good
             canvas, canvas_from_reference = self._frame(aligned)
             place(aligned, reference, canvas, canvas_from_reference)
@@ -274,7 +288,7 @@ class Run:
         recipe, model = self.recipe, self.recipe.transform_model
         with self._timed("transform_model", len(subjects)) as step:
             chosen = choose(subjects, model)
-            return align(chosen, recipe.target_builder, model, recipe.reference, step, store.fits)
+            return align(chosen, recipe.target_builder, model, self._reference, step, store.fits)
 
     @property
     def _level(self) -> bool:

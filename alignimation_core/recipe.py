@@ -171,10 +171,14 @@ class Recipe:
             if reason:
                 faults.append(self.fault(("photos", i), reason))
         if self.reference not in ("medoid", "mean", "first") and not faults:
-            names = {photos.relative_name(path, self.folder) for path in files.values()}
-            if self.reference not in names | {name.rpartition("/")[2] for name in names}:
+            names = (photos.relative_name(path, self.folder) for path in files.values())
+            meant = photos.named(self.reference, names)
+            if not meant:
                 what = f"{self.reference!r} is not among the photos; use medoid, mean or first"
                 faults.append(self.fault(("reference",), what))
+            elif len(meant) > 1:
+                what = f"{len(meant)} photos are named {self.reference!r}; write {meant[0]}"
+                faults.append(self.fault(("reference",), f"{what} or {meant[1]}"))
         if faults:
             raise RecipeError(faults)
         return list(files.values())

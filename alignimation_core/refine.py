@@ -65,8 +65,8 @@ def refine(
         detections = seen if isinstance(seen, Detections) else None
         again = _same_subject(item.subject, place.frame_from_photo, detections)
         best = item.subject
-        if again is not None and _misfit(again, reference) < _misfit(item.subject, reference):
-            best = again
+        if again is not None and best.keypoints.keys() <= again.keypoints.keys():
+            best = min(best, again, key=lambda subject: _misfit(subject, reference))
         refined.append((item.entry, best))
         step()
     return refined

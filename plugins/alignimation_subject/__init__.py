@@ -289,17 +289,18 @@ class Identity(_GatedSelector):
 
     def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
         """Return the largest face of the photo that `like` names."""
-        named = [
-            place
-            for place, seen in enumerate(observations)
-            if seen.photo.name == self.like or seen.photo.name.endswith(f"/{self.like}")
-        ]
-        if len(named) != 1:
+        from alignimation_core.photos import named
+
+        assert self.like is not None
+        names = [seen.photo.name for seen in observations]
+        meant = named(self.like, names)
+        if len(meant) != 1:
             raise ValueError(
-                f"like: {len(named) or 'no'} photos are named {self.like!r}; give the name of one "
-                f"photo, such as {observations[0].photo.name!r}"
+                f"like: {len(meant) or 'no'} photos are named {self.like!r}; give the name of one "
+                f"photo, such as {(meant or names)[0]!r}"
             )
-        first, end = faces.first[named[0] : named[0] + 2].tolist()
+        place = names.index(meant[0])
+        first, end = faces.first[place : place + 2].tolist()
         inside = [face for face in range(first, end) if faces.usable[face]]
         if not inside:
             raise ValueError(

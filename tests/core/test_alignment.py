@@ -1,9 +1,12 @@
 """What the recipe's ``reference`` and ``max_residual`` do to a run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from alignimation_core import AlignimationError, run
+from alignimation_core.settings import CanvasOptions
 
 
 @pytest.fixture
@@ -31,6 +34,34 @@ def test_a_photo_that_fits_badly_is_left_out_with_its_residual(recipe, tmp_path)
     )
     assert bad.residual > 3
     assert len(np.load(tmp_path / "out" / "frames.npy")) == 5
+
+
+def test_no_photo_that_is_used_fits_worse_than_allowed_on_the_canvas_without_the_others(
+    tmp_path, discs, discs_recipe
+):
+    """The one that is left out reaches so far that without it the canvas shows half as much."""
+    (tmp_path / "photos").mkdir()
+    noise, shape = np.random.default_rng(1), discs.BLOBS.copy()
+    try:
+        for day in range(1, 12):
+            far = day == 11
+            discs.BLOBS[:] = (
+                shape + noise.normal(0, 0.1 * day, shape.shape) + far * 0.6 * shape[::-1]
+            )
+            warp = discs.placed(32, 24, 0, 0.4 if far else 1)
+            discs.paint(tmp_path / "photos" / f"2020-01-{day:02}.png", warp)
+    finally:
+        discs.BLOBS[:] = shape
+    canvas = CanvasOptions.model_validate({"size": "64x48", "framing": "whole"})
+    recipe = discs_recipe(canvas=canvas, reference="2020-01-01.png")
+    before = run(recipe)
+    *rest, worst = sorted(photo.residual for photo in before.photos)
+    limit = 1.2 * rest[-1]
+    assert limit < worst
+    after = run(replace(recipe, max_residual=limit))
+    used = [photo.residual for photo in after.photos if photo.status == "used"]
+    assert 0 < len(used) < len(before.photos)
+    assert max(used) <= limit
 
 
 def test_without_a_limit_every_photo_is_used(recipe):

@@ -419,6 +419,28 @@ def test_a_reference_that_is_no_photo_is_refused_before_anything_is_done(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_of_photos_of_one_name_the_reference_is_the_one_that_is_meant(tmp_path, recipe, photos):
+    for folder in ("before", "after"):
+        (tmp_path / "photos" / folder).mkdir()
+        copy = tmp_path / "photos" / folder / photos[1]
+        copy.write_bytes((tmp_path / "photos" / photos[2]).read_bytes())
+    name = f"photos/{photos[1]}"
+    assert run(replace(recipe, reference=name)).reference == name
+    (tmp_path / name).unlink()
+    with pytest.raises(RecipeError) as error:
+        run(replace(recipe, reference=photos[1]))
+    assert str(error.value) == (
+        f"recipe: reference: 2 photos are named {photos[1]!r}; write photos/after/{photos[1]} or "
+        f"photos/before/{photos[1]}"
+    )
+
+
+def test_a_trial_run_has_the_reference_that_is_named(recipe, photos):
+    record = run(replace(recipe, reference=photos[3]), limit=2)
+    assert [photo.path for photo in record.photos] == [f"photos/{photos[at]}" for at in (0, 3)]
+    assert record.reference == f"photos/{photos[3]}"
+
+
 def test_a_rejected_reference_is_named(tmp_path, recipe, photos, written):
     from PIL import Image
 
@@ -426,7 +448,7 @@ def test_a_rejected_reference_is_named(tmp_path, recipe, photos, written):
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, reference=photos[1]))
     assert str(error.value) == (
-        f"the reference {photos[1]!r} is not among the photos used; name one that is, "
+        f"the reference 'photos/{photos[1]}' is not among the photos used; name one that is, "
         f"such as photos/{photos[0]}, or set `reference: medoid`"
     )
     assert written()["error"] == str(error.value)

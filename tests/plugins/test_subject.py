@@ -385,6 +385,11 @@ def test_like_finds_a_person_whom_counting_would_not():
     assert indices(Identity(like="3.jpg").select(seen)) == [None, None, None, 0]
 
 
+def test_like_prefers_the_photo_that_is_called_so():
+    seen = [see([SUBJECT], name="2019/a.jpg"), see([FRIEND], name="a.jpg")]
+    assert indices(Identity(like="photos/a.jpg").select(seen)) == [None, 0]
+
+
 def test_like_must_name_one_photo_with_something_in_it():
     seen = series([SUBJECT], [SUBJECT])
     empty = Observation(see([SUBJECT], name="empty.jpg").photo, Detections.empty(NAMES))
