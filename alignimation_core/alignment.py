@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -97,7 +98,7 @@ def align(
     kept = kept or NoFits()
     drawing = Drawing(builder, model.working_side)
     drawn, sketches = drawing.sketch(chosen, kept)
-    _check_any(drawn)
+    _check_any(drawn, chosen)
     fixed = drawn[_reference(drawn, sketches, reference)]
     aligned = fit(drawn, fixed, drawing, model, kept, step)
     if fixed not in aligned:
@@ -106,7 +107,7 @@ def align(
         for _ in range(MEAN_PASSES):
             fixed = replace(fixed, subject=mean_subject(aligned, fixed.subject))
             aligned = fit(aligned, fixed, drawing, model, kept, lambda: None)
-            _check_any(aligned)
+            _check_any(aligned, chosen)
     return aligned, fixed
 
 
@@ -140,9 +141,13 @@ def keypoints_of(subjects: Sequence[Subject], names: Sequence[str]) -> Tensor:
     return geometry.table(sides, 2).reshape(len(every), len(names), 2)
 
 
-def _check_any(left: Sequence[Chosen]) -> None:
+def _check_any(left: Sequence[Chosen], chosen: Sequence[Chosen]) -> None:
     if not left:
-        raise AlignimationError("no photo is left to align; see the reasons in run.json")
+        reasons = Counter(item.entry.record.reason for item in chosen)
+        reason, count = reasons.most_common(1)[0]
+        raise AlignimationError(
+            f"no photo is left to align; of {len(chosen)}, {count} failed: {reason}"
+        )
 
 
 def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:

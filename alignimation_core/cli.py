@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -112,6 +113,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Raise an interrupt at the end: torch, while it is imported, may swallow one."""
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of photos")
@@ -135,8 +153,9 @@ def _do(given: argparse.Namespace) -> int:
     if given.check:
         print(catalogue.check(recipe))
         return 0
-    from alignimation_core.pipeline import run
-    from alignimation_core.progress import progress_for_terminal
+    with _interrupts_held():
+        from alignimation_core.pipeline import run
+        from alignimation_core.progress import progress_for_terminal
 
     progress = progress_for_terminal()
     gc.freeze()  # what the imports have made stays: it need not be looked through again

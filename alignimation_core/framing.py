@@ -22,7 +22,7 @@ CUT = 0.01
 FURTHEST = 64.0
 """Largest crop considered, in units of the smallest that shows the subject."""
 SAMPLE = 400
-"""Most photos of which it is asked where they are."""
+"""Most photos of which it is asked what they cover, where a little may be invented."""
 SOME = 1024
 """Places looked at together: few enough that what is computed of them stays in the cache."""
 SLACK = 0.01
@@ -161,7 +161,10 @@ class Cover:
     """
 
     def __init__(self, to_level: Tensor, sizes: Tensor, aspect: float, allowed: float) -> None:
-        some = spread(len(to_level), SAMPLE)
+        # where nothing may be invented every photo counts; being convex, by a crop's corners alone
+        exact = allowed == 0
+        self._ticks = torch.linspace(-1, 1, 2 if exact else 41, dtype=torch.float64)
+        some = spread(len(to_level), len(to_level) if exact else SAMPLE)
         self._photo_from_level = torch.linalg.inv(to_level[some])
         self._limits = sizes[some][:, None].double()
         self._reach = torch.split((self._limits[:, 0] / 2 + SLACK).float(), 1, dim=1)
@@ -194,9 +197,9 @@ class Cover:
             centre: (2,) in the levelled frame.
             least: half the height that shows the subject: no smaller one is given.
         """
-        ticks = torch.linspace(-1, 1, 41, dtype=torch.float64)
+        ticks = self._ticks
         grid = torch.cartesian_prod(ticks * self._aspect, ticks)
-        ends = torch.where(ticks.abs() == 1, 0.5, 1.0).double() / 40  # the trapezoidal rule
+        ends = torch.where(ticks.abs() == 1, 0.5, 1.0).double() / (len(ticks) - 1)  # trapezoids
         area = torch.outer(ends, ends).flatten()
 
         def fits(half: float) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from alignimation_core.record import RECORD_NAME, without_photos
 from alignimation_core.source import Place
+
+HIDDEN = ".alignimation"
+"""Where the store is, in the output folder."""
 
 
 def name(path: str) -> str:
@@ -67,6 +70,8 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
         relative = PurePosixPath(name(path))
         place: Place = ("renderers", i, "path")
         final = folder / relative
+        if relative.parts[0] == HIDDEN:
+            yield place, f"the folder {HIDDEN} is the store's; choose another path"
         for part in (*reversed(list(relative.parents)[:-1]), relative):
             here = folder / part
             if here.is_symlink():
@@ -81,6 +86,20 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
                     place,
                     f"{final} is no output of an earlier run; move it away, or choose another path",
                 )
+
+
+def taken(folder: Path, path: str, ours: Container[str]) -> str | None:
+    """Return why an output must not take the place of what stands there; None where it may.
+
+    Args:
+        folder: the output folder.
+        path: of the renderer.
+        ours: names of what earlier runs wrote.
+    """
+    final = folder / name(path)
+    if name(path) in ours or not (final.exists() or final.is_symlink()):
+        return None
+    return f"{final} appeared while the run went on; move it away, or choose another path"
 
 
 def _is_record(path: Path) -> bool:

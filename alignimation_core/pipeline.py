@@ -303,7 +303,12 @@ class Run:
         return canvas, canvas_from_reference
 
     def _render(self, placed: Sequence[Placed], canvas: Canvas) -> None:
-        record = self.record
+        record, ours = self.record, frozenset(self.record.kept)
+
+        def strange(path: str) -> str | None:
+            local = self.remote is None  # else the folder is one that only runs work in
+            return outputs.taken(self.folder, path, ours) if local else None
+
         record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
         record.error = "the run did not finish"
         self._check_anchor()
@@ -329,6 +334,7 @@ class Run:
                     self.executor,
                     counted,
                     written.result,
+                    strange,
                 )
             finally:
                 record.kept = [name for name in record.kept if (self.folder / name).exists()]

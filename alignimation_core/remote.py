@@ -80,7 +80,7 @@ class Remote:
                 made.
         """
         try:
-            (self.folder / ".alignimation").mkdir(parents=True, exist_ok=True)
+            (self.folder / outputs.HIDDEN).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
                 f"{self.folder}: cannot be made ({error.strerror}), and outputs are written there "

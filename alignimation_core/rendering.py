@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from alignimation_core.data import Canvas, Frame
-from alignimation_core.errors import AlignimationError, StageError
+from alignimation_core.errors import AlignimationError, OutputError, StageError
 from alignimation_core.executor import Executor
 from alignimation_core.frames import Placed, frames
 from alignimation_core.looking import ask
@@ -31,6 +31,7 @@ def render(
     executor: Executor,
     step: Callable[[], None],
     ready: Callable[[], object],
+    strange: Callable[[str], str | None],
 ) -> tuple[list[Path], list[AlignimationError]]:
     """Write every output in one pass over the photos.
 
@@ -47,6 +48,7 @@ def render(
         executor: where photos are decoded and warped.
         step: called after each photo.
         ready: called before the first output takes its name.
+        strange: says of a renderer's path why no output may take it now; None where it may.
 
     Returns:
         The finished outputs, and what failed.
@@ -54,7 +56,7 @@ def render(
     Raises:
         AlignimationError: no photo could be read again.
     """
-    outputs = [_Output(renderer) for renderer in renderers]
+    outputs = [_Output(renderer, strange) for renderer in renderers]
     try:
         for output in outputs:
             output.open(canvas, len(placed), folder)
@@ -87,9 +89,9 @@ class _Output:
         errors: what failed; once something has, nothing more is written.
     """
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, strange: Callable[[str], str | None]) -> None:
         self.errors: list[AlignimationError] = []
-        self._renderer = renderer
+        self._renderer, self._strange = renderer, strange
         self._writer: Writer | None = None
         self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
         self._waiting: deque[Future[None]] = deque()
@@ -137,6 +139,8 @@ class _Output:
             return None
 
         def verb() -> Path:
+            if (reason := self._strange(self._renderer.path)) is not None:
+                raise OutputError(reason)
             path = writer.close()
             return self._expect(path, isinstance(path, Path), "close: expected a Path")
 

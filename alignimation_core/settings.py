@@ -7,9 +7,11 @@ import importlib.util
 import re
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -197,6 +199,20 @@ class ExecutorOptions(BaseModel):
         return self
 
 
+def _at_home(folder: str) -> str:
+    """Return a folder with the home that its ``~`` stands for.
+
+    Raises:
+        ValueError: nobody is called so, or no file system takes such a name.
+    """
+    if "\0" in folder:
+        raise ValueError(f"{folder!r} is no name of a folder")
+    try:
+        return str(Path(folder).expanduser()) if folder.startswith("~") else folder
+    except RuntimeError:
+        raise ValueError(f"{folder!r}: there is no such user; write the folder out") from None
+
+
 class Settings(BaseModel):
     """The static part of a recipe."""
 
@@ -212,6 +228,7 @@ class Settings(BaseModel):
     ]
     output: Annotated[
         str,
+        AfterValidator(_at_home),
         Field(description="folder or address (s3://...) for all results", min_length=1),
     ] = "out/"
     detector: Annotated[Choice, Field(description="finds what could be the subject")]
@@ -244,6 +261,7 @@ class Settings(BaseModel):
             description="leave out photos whose keypoints stay further from the reference's, "
             "percent of the canvas height",
             gt=0,
+            allow_inf_nan=False,
         ),
     ] = None
     canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()

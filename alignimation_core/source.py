@@ -92,7 +92,9 @@ class Source:
             data = loader.construct_document(root)
         except yaml.YAMLError as error:
             raise refuse(*_explain(error, text)) from None
-        except (ValueError, RecursionError) as error:
+        except RecipeError:
+            raise
+        except Exception as error:  # what PyYAML makes of a tag such as !!int "" may be anything
             raise refuse(f"this is no valid YAML: {' '.join(str(error).split())}") from None
         source.data = data
         return source

@@ -16,6 +16,7 @@ from alignimation_core import dates, opening, photos
 from alignimation_core.data import Photo
 from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.fingerprint import digest, fingerprint
+from alignimation_core.outputs import HIDDEN
 from alignimation_core.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.stored_answers import Answers, Known
 from alignimation_core.stored_fits import Fits, NoFits, StoredFits
@@ -111,7 +112,7 @@ class Store:
         fresh: bool = False,
     ) -> None:
         self._stages = [text for text in (detector, embedder) if text is not None]
-        self._file = Database(folder / ".alignimation" / "store.sqlite3", note)
+        self._file = Database(folder / HIDDEN / "store.sqlite3", note)
         self._answers: Answers | None = None
         if detector is not None:
             of_embedder = None if embedder is None else digest(embedder)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pytest
 import yaml
 
+from alignimation_core import cli
 from alignimation_core.cli import main
 
 DATA = {
@@ -424,3 +425,20 @@ def test_on_a_terminal_there_are_bars(monkeypatch):
     assert "detecting" in stream.getvalue()
     assert "2/2" in stream.getvalue()
     assert "[2 of 2] done" in stream.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
+    went_on = []
+
+    def imports():
+        with cli._interrupts_held():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            went_on.append(True)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        imports()
+    assert went_on
+    assert signal.getsignal(number) is before

@@ -336,7 +336,8 @@ def test_when_no_photo_fits_the_mean_the_run_says_so(monkeypatch):
 
     monkeypatch.setattr(Batchwise, "fit", once)
     with pytest.raises(
-        AlignimationError, match=r"^no photo is left to align; see the reasons in run\.json$"
+        AlignimationError,
+        match=r"^no photo is left to align; of 5, 5 failed: .*: RuntimeError: out of luck$",
     ):
         run(range(5), reference="mean")
 

@@ -167,3 +167,14 @@ def test_without_a_size_the_canvas_has_the_photos_usual_shape(
     items = [photo_at(eye, width, height) for _ in range(3)] + [photo_at(eye, 100, 100)]
     made, _ = framing.frame(items, CanvasOptions(), level=True)
     assert (made.height, made.width) == canvas
+
+
+def test_tight_invents_nothing_in_the_one_photo_of_a_thousand_that_shows_less() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shifts = 20 * (torch.rand(1000, 2, generator=generator) - 0.5)
+    items = [photo_at(geometry.translation(x, y)) for x, y in shifts.tolist()]
+    options = CanvasOptions.model_validate({"size": "400x300", "framing": "tight"})
+    for at in (0, 1, 2, 3, 500, 998, 999):
+        close = photo_at(geometry.translation(250, 150), width=220, height=240)
+        _, matrix = framing.frame([*items[:at], close, *items[at + 1 :]], options, level=True)
+        assert invented([close], matrix, 300, 400) < 0.005

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alignimation_core import RecipeError, run
+from alignimation_core import RecipeError, outputs, run
 from alignimation_imageio import GIF, Frames
 
 
@@ -111,3 +111,12 @@ def test_the_check_says_so_too(recipe, out):
     (out / "frames").mkdir()
     with pytest.raises(RecipeError, match="frames is no output of an earlier run"):
         check(recipe(Frames()))
+
+
+def test_the_stores_folder_is_no_place_for_outputs(tmp_path):
+    assert list(outputs.obstacles(tmp_path, [".alignimation/a.gif", "b.gif"])) == [
+        (
+            ("renderers", 0, "path"),
+            "the folder .alignimation is the store's; choose another path",
+        )
+    ]

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,6 +26,7 @@ from alignimation_core import (
     Writer,
     run,
 )
+from alignimation_core.progress import Progress
 from alignimation_core.settings import CanvasOptions, ExecutorOptions
 from alignimation_core.weights import Weights
 
@@ -979,3 +981,21 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, recipe, discs)
         most = most_alive(tmp_path, recipe, discs, count)
         assert most["images"] <= 2 * 4  # two workers with a batch each
         assert most["frames"] <= 2
+
+
+def test_what_appears_under_an_outputs_name_during_the_run_stays(tmp_path, recipe, photos, written):
+    class Mine(Progress):
+        @contextmanager
+        def stage(self, name, total):
+            if name == "rendering":
+                (tmp_path / "out" / "frames.npy").write_text("mine")
+            yield lambda: None
+
+    with pytest.raises(AlignimationError) as error:
+        run(recipe, progress=Mine())
+    assert str(error.value) == (
+        f"{tmp_path}/out/frames.npy appeared while the run went on; move it away, or choose "
+        "another path"
+    )
+    assert (tmp_path / "out" / "frames.npy").read_text() == "mine"
+    assert written()["outputs"] == []

@@ -140,6 +140,11 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
             "recipe: photos: should not be empty (folder, glob, address (s3://...)",
         ),
         ({"photos": {}}, "recipe: photos: should be a valid list, got {} (folder, glob, address"),
+        ({"output": "a\0b"}, "recipe: output: 'a\\x00b' is no name of a folder"),
+        (
+            {"output": "~nobody-else/out"},
+            "recipe: output: '~nobody-else/out': there is no such user; write the folder out",
+        ),
         ({"output": ""}, "recipe: output: should not be empty (folder or address (s3://...) for"),
         (
             {"output": []},
@@ -873,4 +878,12 @@ def test_a_background_is_a_word_or_a_colour(tmp_path):
     assert line == (
         "recipe.yaml:3: canvas.background: 'remvoe' is neither keep, remove, blur nor a colour "
         "such as '#102030'"
+    )
+
+
+def test_a_tilde_in_output_is_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert Recipe.of(SMALLEST | {"output": "~/out"}).output_folder() == tmp_path / "me" / "out"
+    assert (
+        Recipe.of(SMALLEST | {"output": "a~b"}, folder=tmp_path).output_folder() == tmp_path / "a~b"
     )

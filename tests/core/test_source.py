@@ -64,6 +64,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
         ("photos: a\n\tseed: 1\n", "recipe.yaml:2: this is no valid YAML: "),
         ("photos: *a\n", "recipe.yaml:1: this is no valid YAML: found undefined alias 'a'"),
         ("photos: a\n---\nphotos: b\n", "recipe.yaml:2: this is no valid YAML: "),
+        ('photos: !!int ""\n', "recipe.yaml: this is no valid YAML: string index out of range"),
+        ("photos: !!bool maybe\n", "recipe.yaml: this is no valid YAML: 'maybe'"),
         ("photos: 2001-99-99\n", "recipe.yaml: this is no valid YAML: month must be in 1..12"),
         (
             "a: !!python/object/apply:os.system ['touch pwned']\n",
