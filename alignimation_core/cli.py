@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import io
 import logging
 import os
 import signal
@@ -24,11 +25,13 @@ exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 
 def command() -> NoReturn:
     """Run the command, and end the process: at once, whatever stage is still at work."""
     gc.set_threshold(500_000, 20, 100)  # to look through what torch imports takes half a second
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a file is called, it can be told
+        sys.stdout.reconfigure(errors="backslashreplace")
     status: int | None = None
 
     def leave() -> None:
         if status is not None:
-            sys.stdout.flush()
+            print(end="", flush=True)  # also where there is no stdout
             sys.stderr.flush()
             os._exit(status)  # to take down all that torch has built takes half a second
 
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does
     try:
         status = _do(given)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return status
     except KeyboardInterrupt:  # Ctrl-C, or being asked to stop
         print("alignimation-run: interrupted; nothing half-written was left", file=sys.stderr)

@@ -184,7 +184,11 @@ class Run:
 
     def _write_record(self) -> None:
         self._check_anchor()
-        self.record.write()
+        record = self.record
+        # another run in this folder may have finished meanwhile: what it wrote stays known
+        every = {*record.kept, *outputs.known(self.folder)}
+        record.kept = sorted(every - {*record.outputs})
+        record.write()
 
     def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.

@@ -442,3 +442,18 @@ def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
         imports()
     assert went_on
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("change", "told"), [("", "\\xfcber\n"), (" >&-", "")])
+def test_any_name_can_be_told_to_any_output(change, told):
+    script = (
+        "from alignimation_core import cli; cli.main = lambda: print('\xfcber') or 0; cli.command()"
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "{script}"{change}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")

@@ -999,3 +999,15 @@ def test_what_appears_under_an_outputs_name_during_the_run_stays(tmp_path, recip
     )
     assert (tmp_path / "out" / "frames.npy").read_text() == "mine"
     assert written()["outputs"] == []
+
+
+def test_what_another_run_wrote_meanwhile_stays_known(tmp_path, recipe, photos, written):
+    class Another(Progress):
+        @contextmanager
+        def stage(self, name, total):
+            if name == "rendering":
+                run(replace(recipe, renderers=[type(recipe.renderers[0])(path="other.npy")]))
+            yield lambda: None
+
+    run(recipe, progress=Another())
+    assert (written()["outputs"], written()["kept"]) == (["frames.npy"], ["other.npy"])
