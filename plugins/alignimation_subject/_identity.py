@@ -104,8 +104,8 @@ def gather(observations: Sequence[Observation]) -> Faces:
             other photos' embeddings.
     """
     vectors: list[Tensor] = []
-    for seen in observations:
-        count = len(seen.detections)
+    numbers = [len(seen.detections) for seen in observations]
+    for seen, count in zip(observations, numbers, strict=True):
         if not count:
             continue
         rows = seen.embeddings
@@ -118,7 +118,7 @@ def gather(observations: Sequence[Observation]) -> Faces:
                 f"got {tuple(rows.shape)}"
             )
         vectors.append(rows)
-    counts = torch.tensor([len(seen.detections) for seen in observations])
+    counts = torch.tensor(numbers)
     areas = torch.tensor([seen.photo.height * seen.photo.width for seen in observations])
     boxes = torch.cat([seen.detections.boxes for seen in observations]).float()
     photos = torch.arange(len(counts)).repeat_interleave(counts)
@@ -233,9 +233,12 @@ def core(faces: Faces, person: Person, needed: float) -> Person:
 
 def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
     """Return the weighted mean of some faces, (D,) float32 of unit length."""
+    weights = torch.zeros(len(faces.vectors))
+    weights[members] = faces.weights[members].float()
     total = torch.zeros(faces.vectors.shape[1], dtype=torch.float64)
-    for some in torch.split(torch.as_tensor(members), 512):  # few enough to stay in the cache
-        total += faces.weights[some].float() @ faces.vectors[some]
+    parts = torch.split(weights, 512), torch.split(faces.vectors, 512)
+    for some, vectors in zip(*parts, strict=True):
+        total += some @ vectors  # few enough for float32
     return torch.nn.functional.normalize(total, dim=0).float()
 
 
