@@ -83,8 +83,8 @@ class GaussianKeypoints(TargetBuilder):
             raise ValueError(f"`weights` names {unknown}, which is not among the keypoints; {hint}")
 
     def requires(self) -> frozenset[Ability]:
-        """Return the keypoints chosen, those of the other side where asked for, and masks."""
-        names = set(self.keypoints or ())
+        """Return the keypoints chosen or weighed, those of the other side, and masks."""
+        names = {*(self.keypoints or ()), *(self.weights or ())}
         if self.either_side:
             names |= {other for name in names if (other := counterpart(name))}
         masks = {"masks"} if self.mask else set()

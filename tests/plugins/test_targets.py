@@ -297,6 +297,7 @@ def test_a_keypoint_off_the_mask_does_not_count():
 
 def test_it_requires_what_it_draws():
     assert GaussianKeypoints().requires() == {"keypoints"}
+    assert GaussianKeypoints(weights={"nose": 2}).requires() == {"keypoints", "keypoints.nose"}
     assert GaussianKeypoints(keypoints=("nose",), mask=True).requires() == {
         "keypoints",
         "keypoints.nose",
