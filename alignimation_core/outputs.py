@@ -6,6 +6,7 @@ import json
 from collections.abc import Container, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from alignimation_core.record import RECORD_NAME, without_photos
 from alignimation_core.source import Place
@@ -28,13 +29,23 @@ def known(folder: Path) -> list[str]:
     return sorted(each for each in listed(record) if (folder / each).exists())
 
 
+def finished(folder: Path) -> frozenset[str]:
+    """Return what the last run that wrote a record into a folder had finished by then."""
+    try:
+        found = _read(without_photos((folder / RECORD_NAME).read_bytes()))
+    except OSError:
+        return frozenset()
+    return frozenset() if found is None else found.finished
+
+
 def listed(record: bytes) -> frozenset[str]:
     """Return the outputs of this and earlier runs that a run record names; none if it is none.
 
     Args:
         record: what ``run.json`` holds.
     """
-    return _read(without_photos(record)) or frozenset()
+    found = _read(without_photos(record))
+    return frozenset() if found is None else found.finished | found.kept
 
 
 def is_record(text: bytes) -> bool:
@@ -42,17 +53,24 @@ def is_record(text: bytes) -> bool:
     return _read(without_photos(text)) is not None
 
 
+class _Outputs(NamedTuple):
+    """What a run record names: what the run finished, and what else may be of a run."""
+
+    finished: frozenset[str]
+    kept: frozenset[str]
+
+
 @lru_cache(maxsize=1)
-def _read(record: bytes) -> frozenset[str] | None:
+def _read(record: bytes) -> _Outputs | None:
     """Return the outputs that a run record without its photos names; None if it is none."""
     try:
         data = json.loads(record)
         if "photos" not in data or "alignimation" not in data:
             return None
-        names = {*data["outputs"], *data.get("kept", ())}
+        every = data["outputs"], data.get("kept", ())
+        return _Outputs(*(frozenset(n for n in names if isinstance(n, str)) for names in every))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return frozenset(name for name in names if isinstance(name, str))
 
 
 def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
@@ -94,7 +112,7 @@ def taken(folder: Path, path: str, ours: Container[str]) -> str | None:
     Args:
         folder: the output folder.
         path: of the renderer.
-        ours: names of what earlier runs wrote.
+        ours: names of what runs have written.
     """
     final = folder / name(path)
     if name(path) in ours or not (final.exists() or final.is_symlink()):

@@ -76,6 +76,7 @@ class Run:
         self.recipe, self.progress = recipe, progress
         self.remote = recipe.remote()
         self.folder = recipe.output_folder()
+        self.theirs: frozenset[str] = frozenset()
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -186,9 +187,15 @@ class Run:
         self._check_anchor()
         record = self.record
         # another run in this folder may have finished meanwhile: what it wrote stays known
-        every = {*record.kept, *outputs.known(self.folder)}
-        record.kept = sorted(every - {*record.outputs})
+        self.theirs |= outputs.finished(self.folder)
+        others = {*outputs.known(self.folder)} - self._planned
+        record.kept = sorted({*record.kept, *others} - {*record.outputs})
         record.write()
+
+    @property
+    def _planned(self) -> frozenset[str]:
+        """The outputs that this run is to write."""
+        return frozenset(outputs.name(renderer.path) for renderer in self.recipe.renderers)
 
     def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.
@@ -307,13 +314,18 @@ class Run:
         return canvas, canvas_from_reference
 
     def _render(self, placed: Sequence[Placed], canvas: Canvas) -> None:
-        record, ours = self.record, frozenset(self.record.kept)
+        record = self.record
+        before, ours = frozenset(record.kept), {*record.kept}
 
         def strange(path: str) -> str | None:
             local = self.remote is None  # else the folder is one that only runs work in
-            return outputs.taken(self.folder, path, ours) if local else None
+            theirs = self.theirs | outputs.finished(self.folder)
+            reason = outputs.taken(self.folder, path, before | theirs) if local else None
+            if reason is None:
+                ours.add(outputs.name(path))
+            return reason
 
-        record.kept = sorted({*record.kept, *(outputs.name(r.path) for r in self.recipe.renderers)})
+        record.kept = sorted(before | self._planned)
         record.error = "the run did not finish"
         self._check_anchor()
         with (
@@ -341,7 +353,7 @@ class Run:
                     strange,
                 )
             finally:
-                record.kept = [name for name in record.kept if (self.folder / name).exists()]
+                record.kept = sorted(name for name in ours if (self.folder / name).exists())
         record.error = None
         record.outputs = [photos.relative_name(path, self.folder) for path in done]
         record.kept = sorted(set(record.kept) - set(record.outputs))

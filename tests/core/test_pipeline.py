@@ -998,7 +998,22 @@ def test_what_appears_under_an_outputs_name_during_the_run_stays(tmp_path, recip
         "another path"
     )
     assert (tmp_path / "out" / "frames.npy").read_text() == "mine"
-    assert written()["outputs"] == []
+    assert (written()["outputs"], written()["kept"]) == ([], [])
+    with pytest.raises(RecipeError, match=r"is no output of an earlier run"):
+        run(recipe)
+    assert (tmp_path / "out" / "frames.npy").read_text() == "mine"
+
+
+def test_two_runs_at_once_may_write_the_same_outputs(tmp_path, recipe, photos, written):
+    class Same(Progress):
+        @contextmanager
+        def stage(self, name, total):
+            if name == "rendering":
+                run(recipe)
+            yield lambda: None
+
+    run(recipe, progress=Same())
+    assert (written()["outputs"], written()["kept"]) == (["frames.npy"], [])
 
 
 def test_what_another_run_wrote_meanwhile_stays_known(tmp_path, recipe, photos, written):
