@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from alignimation_core.errors import Fault, RecipeError, in_one_line
 from alignimation_core.registry import KINDS, registry
-from alignimation_core.settings import Settings, StageChoice, validation_faults
+from alignimation_core.settings import Settings, StageChoice
 from alignimation_core.source import Place, Source
 from alignimation_core.stages import Stage
+from alignimation_core.validation import validation_faults
 
 
 def bind(source: Source) -> dict[str, Any]:

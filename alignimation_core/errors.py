@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ def in_one_line(error: BaseException) -> str:
     """Return an exception of foreign code as a reason for a person: its type and its text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that a message repeats."""
 
 
 class AlignimationError(Exception):
@@ -122,3 +127,9 @@ class WeightsError(AlignimationError):
 
 class OutputError(AlignimationError):
     """The output cannot be written; the text names the path."""
+
+
+def shown(value: object) -> str:
+    """Return a value as it stands in a message, cut short."""
+    text = str(value) if isinstance(value, date) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alignimation_core import addresses, outputs, photos
+from alignimation_core import addresses, finding, outputs, photos
 from alignimation_core.addresses import File, is_address
 from alignimation_core.binding import bind
 from alignimation_core.compatibility import mismatches
@@ -158,11 +158,11 @@ class Recipe:
         for i, pattern in enumerate(self.photos):
             found: Sequence[File] = ()
             try:
-                found, reason = photos.find(pattern, self.folder, self.output)
+                found, reason = finding.find(pattern, self.folder, self.output)
                 if reason and not is_address(pattern):
                     place = (self.folder / pattern).resolve()
                     if output in (place, *place.parents):
-                        reason = photos.INSIDE.format(output)
+                        reason = finding.INSIDE.format(output)
             except addresses.AddressError as error:
                 reason = f"{pattern}: {error}"
             except (OSError, ValueError, RuntimeError) as error:

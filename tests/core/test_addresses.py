@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import PhotoError, Recipe, RecipeError, addresses, photos, run
+from alignimation_core import PhotoError, Recipe, RecipeError, addresses, finding, photos, run
 
 SMALLEST = {"detector": "mtcnn"}
 
@@ -36,13 +36,13 @@ def fill(fs, root, names):
 
 
 def found(pattern, output="out/"):
-    files, why = photos.find(pattern, Path("/nowhere"), output)
+    files, why = finding.find(pattern, Path("/nowhere"), output)
     assert why is None
     return [str(path) for path in files]
 
 
 def why_none(pattern, output="out/"):
-    files, why = photos.find(pattern, Path("/nowhere"), output)
+    files, why = finding.find(pattern, Path("/nowhere"), output)
     assert files == []
     return why
 
@@ -165,12 +165,12 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
 
 def test_a_stamp_changes_with_the_file_and_only_then(place):
     fs, root, address = place
-    (path,), _ = photos.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    (path,), _ = finding.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
     asked = photos.stamp(path)
-    files, _ = photos.find(address, Path("/nowhere"), "out")
+    files, _ = finding.find(address, Path("/nowhere"), "out")
     assert photos.stamp(files[-1]) == photos.stamp(pickle.loads(pickle.dumps(path))) == asked
     fs.pipe_file(f"{root}/img9.jpg", picture(colour="navy"))
-    (path,), _ = photos.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    (path,), _ = finding.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
     assert photos.stamp(path) not in (asked, None)
     assert photos.stamp(addresses.at(f"{address}/gone.jpg")) is None
 
@@ -178,7 +178,7 @@ def test_a_stamp_changes_with_the_file_and_only_then(place):
 def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
     fs = s3()
     fill(fs, f"{bucket}/photos", ["a.jpg", "b.jpg"])
-    files, _ = photos.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
+    files, _ = finding.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     asked = []
     call = type(fs)._call_s3
@@ -206,7 +206,7 @@ def test_a_local_stamp_changes_with_the_file(tmp_path):
 
 def test_remote_photos_are_read_in_other_processes(bucket, s3):
     fill(s3(), bucket, ["2018-07-04.jpg"])
-    (path,), _ = photos.find(f"s3://{bucket}/", Path("/nowhere"), "out")
+    (path,), _ = finding.find(f"s3://{bucket}/", Path("/nowhere"), "out")
     expected = photos.facts(path, Path("/nowhere"))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(photos.facts, path, Path("/nowhere")).result() == expected

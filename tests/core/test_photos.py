@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from alignimation_core import PhotoError, photos
+from alignimation_core import PhotoError, finding, photos
 
 EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
     0x8769,
@@ -247,7 +247,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
     (output / "frames" / "0001.png").touch()
 
     def names(pattern: str) -> list[str]:
-        found, _ = photos.find(pattern, tmp_path, output)
+        found, _ = finding.find(pattern, tmp_path, output)
         return [photos.relative_name(path, tmp_path) for path in found]
 
     assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
@@ -259,7 +259,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
 
 def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    reasons = [photos.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
+    reasons = [finding.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
     assert reasons[0] is not None
     assert reasons[0].startswith(f"the folder {tmp_path / 'empty'} holds no photos (.apng .avif")
     assert reasons[1:] == [
@@ -276,7 +276,7 @@ def test_photos_in_linked_folders_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "all" / "again").symlink_to(tmp_path / "disk" / "2019")
     (tmp_path / "disk" / "2019" / "up").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "self").symlink_to(tmp_path / "all" / "self")
-    found, _ = photos.find("all", tmp_path, "out")
+    found, _ = finding.find("all", tmp_path, "out")
     assert sorted(path.name for path in found) == ["a.jpg", "b.jpg"]
 
 
@@ -290,7 +290,7 @@ def test_frames_are_no_photos_whichever_way_leads_to_them(
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("real")
     for written in (pattern, str(tmp_path / pattern)):
-        found, _ = photos.find(written, tmp_path, tmp_path / output)
+        found, _ = finding.find(written, tmp_path, tmp_path / output)
         assert [path.name for path in found] == ["1.png"]
 
 
@@ -299,7 +299,7 @@ def test_brackets_in_the_recipes_folder_are_no_pattern(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     for folder in ("[ab]", "trip [2019]"):
-        found, _ = photos.find("in/*.jpg", tmp_path / folder, "out")
+        found, _ = finding.find("in/*.jpg", tmp_path / folder, "out")
         assert found == [tmp_path / folder / "in" / "mine.jpg"]
 
 
@@ -309,7 +309,7 @@ def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> Non
     link.symlink_to("/nowhere/usb.jpg")
     loop = tmp_path / "photos" / "loop.jpg"
     loop.symlink_to("loop.jpg")
-    found, _ = photos.find("photos", tmp_path, tmp_path / "out")
+    found, _ = finding.find("photos", tmp_path, tmp_path / "out")
     assert found == [loop, link]
     with pytest.raises(PhotoError, match="the link leads nowhere"):
         photos.facts(link, tmp_path)
@@ -331,11 +331,11 @@ def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found, _ = photos.find("photos", tmp_path, tmp_path / "out")
+    found, _ = finding.find("photos", tmp_path, tmp_path / "out")
     assert found == [tmp_path / "photos" / "a.jpg", shut]
     with pytest.raises(PhotoError):
         photos.facts(shut, tmp_path)
-    found, why = photos.find("photos/shut", tmp_path, tmp_path / "out")
+    found, why = finding.find("photos/shut", tmp_path, tmp_path / "out")
     assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
 
 

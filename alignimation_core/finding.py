@@ -1,0 +1,146 @@
+"""A line of the recipe -> files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from alignimation_core import addresses
+from alignimation_core.addresses import File
+from alignimation_core.opening import HEIF, RAW
+
+SUFFIXES = (
+    RAW
+    | HEIF
+    | frozenset(
+        ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .tif .tiff .bmp .gif .jp2 .j2k .ppm .pgm"
+        " .tga".split()
+    )
+)
+"""What counts as a photo when a recipe names a folder."""
+
+_KNOWN = " ".join(sorted(SUFFIXES - RAW))
+
+INSIDE = "it lies inside the output folder {}, where nothing is a photo"
+
+
+def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], str | None]:
+    """Find the photos that one line of a recipe names.
+
+    Args:
+        pattern: a folder (searched with all its sub-folders), a glob or a file, relative to
+            ``folder`` or at an address.
+        folder: where the recipe lies.
+        output: the output folder, or its address; nothing inside it is a photo.
+
+    Returns:
+        The files, sorted by path; and, if there are none, why.
+
+    Raises:
+        AddressError: an address cannot be listed.
+    """
+    if addresses.is_address(pattern):
+        return _find_at(pattern, str(output))
+    return _find_here(pattern, folder, folder / output)
+
+
+def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
+    place = addresses.at(pattern)
+    files, why = addresses.find(place, SUFFIXES)
+    inside = f"{addresses.at(output)}".rstrip("/") + "/" if addresses.is_address(output) else None
+    found = [path for path in files if not (inside and str(path).startswith(inside))]
+    why = why or f"the folder {place} holds no photos ({_KNOWN})"
+    if files and not found:
+        why = INSIDE.format(output)
+    return sorted(found, key=str), None if found else why
+
+
+def _find_here(pattern: str, folder: Path, output: Path) -> tuple[list[File], str | None]:
+    place = folder / Path(pattern).expanduser()
+    output = output.resolve()
+    unread: list[Path] = []
+    if place.is_dir():
+        start = Path(os.path.normpath(place))
+        files = list(_inside(start, {os.path.realpath(start), str(output)}, unread))
+        why = f"the folder {place} holds no photos ({_KNOWN})"
+        if unread == [place]:
+            why, unread = f"the folder {place} cannot be read: {_denied(place)}", []
+    elif glob.has_magic(pattern) and not place.exists():
+        wanted = str(Path(pattern).expanduser())  # the folder's own name may hold brackets
+        names = glob.glob(wanted, root_dir=folder, recursive=True)
+        matches = [Path(os.path.normpath(folder / name)) for name in names]
+        files = [path for path in matches if _is_file(path) and _visible(path, place)]
+        why = f"no file matches {place}"
+    else:
+        files = [Path(os.path.normpath(place))] if _is_file(place) else []
+        why = f"{place} does not exist"
+    within = f"{output}{os.sep}"
+    every = {str(path): path for path in (*files, *unread)}
+    folders = {text.rpartition(os.sep)[0] for text in every}
+    ours = {
+        text for text in folders if f"{os.path.realpath(text + os.sep)}{os.sep}".startswith(within)
+    }
+    found: list[File] = [
+        path for text, path in sorted(every.items()) if text.rpartition(os.sep)[0] not in ours
+    ]
+    return found, None if found else why
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether it is a file, or a link that leads nowhere, which is not lost in silence."""
+    return path.is_file() or (path.is_symlink() and not path.is_dir())
+
+
+def _inside(folder: Path, seen: set[str], unread: list[Path]) -> Iterator[Path]:
+    """Yield the photos in a folder and its sub-folders, also those that links lead to.
+
+    Args:
+        folder: where to look.
+        seen: real paths of folders in which not to look (again); grows.
+        unread: takes the folders that cannot be read.
+    """
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=os.DirEntry.is_symlink)
+    except OSError:
+        unread.append(folder)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            real = os.path.realpath(entry.path)
+            if real not in seen:
+                seen.add(real)
+                yield from _inside(Path(entry.path), seen, unread)
+        elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and _is_photo(entry):
+            yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _is_photo(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:  # such as a link to itself, of which is told when it is read
+        return True
+
+
+def _denied(path: Path) -> str:
+    try:
+        with os.scandir(path):
+            return "try again"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _visible(path: Path, place: Path) -> bool:
+    inside = path.relative_to(place) if place in path.parents else Path(path.name)
+    return not any(part.startswith(".") for part in inside.parts)
