@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -106,18 +106,42 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
                 )
 
 
-def taken(folder: Path, path: str, ours: Container[str]) -> str | None:
-    """Return why an output must not take the place of what stands there; None where it may.
+class Claims:
+    """Which outputs in a folder are of runs: of earlier ones, of this one, of others meanwhile.
 
     Args:
         folder: the output folder.
-        path: of the renderer.
-        ours: names of what runs have written.
+        earlier: names of outputs of earlier runs.
+        paths: of this run's renderers.
+        shared: whether others write there: the user, and runs at the same time.
     """
-    final = folder / name(path)
-    if name(path) in ours or not (final.exists() or final.is_symlink()):
+
+    def __init__(
+        self, folder: Path, earlier: Iterable[str], paths: Iterable[str], *, shared: bool
+    ) -> None:
+        self._folder, self._shared = folder, shared
+        self._ours, self._theirs = {*earlier}, frozenset[str]()
+        self.planned = frozenset(name(path) for path in paths)
+
+    def refuse(self, path: str) -> str | None:
+        """Return why an output must not take its name now; None where it does so next."""
+        final, called = self._folder / name(path), name(path)
+        known = called in self._ours or called in self._theirs | finished(self._folder)
+        if self._shared and not known and (final.exists() or final.is_symlink()):
+            return f"{final} appeared while the run went on; move it away, or choose another path"
+        self._ours.add(called)
         return None
-    return f"{final} appeared while the run went on; move it away, or choose another path"
+
+    def standing(self) -> list[str]:
+        """Return the outputs of earlier runs and of this one that stand there."""
+        return sorted(each for each in self._ours if (self._folder / each).exists())
+
+    def meet(self) -> frozenset[str]:
+        """Return what other runs have written; to be asked before a record takes its place."""
+        if not self._shared:
+            return frozenset()
+        self._theirs |= finished(self._folder)
+        return frozenset(known(self._folder)) - self.planned
 
 
 def _is_record(path: Path) -> bool:

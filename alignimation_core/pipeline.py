@@ -76,7 +76,6 @@ class Run:
         self.recipe, self.progress = recipe, progress
         self.remote = recipe.remote()
         self.folder = recipe.output_folder()
-        self.theirs: frozenset[str] = frozenset()
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -187,15 +186,14 @@ class Run:
         self._check_anchor()
         record = self.record
         # another run in this folder may have finished meanwhile: what it wrote stays known
-        self.theirs |= outputs.finished(self.folder)
-        others = {*outputs.known(self.folder)} - self._planned
-        record.kept = sorted({*record.kept, *others} - {*record.outputs})
+        record.kept = sorted({*record.kept, *self._claims.meet()} - {*record.outputs})
         record.write()
 
-    @property
-    def _planned(self) -> frozenset[str]:
-        """The outputs that this run is to write."""
-        return frozenset(outputs.name(renderer.path) for renderer in self.recipe.renderers)
+    @cached_property
+    def _claims(self) -> outputs.Claims:
+        paths = (renderer.path for renderer in self.recipe.renderers)
+        shared = self.remote is None  # else the folder is one that only runs work in
+        return outputs.Claims(self.folder, self.record.kept, paths, shared=shared)
 
     def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.
@@ -314,18 +312,8 @@ class Run:
         return canvas, canvas_from_reference
 
     def _render(self, placed: Sequence[Placed], canvas: Canvas) -> None:
-        record = self.record
-        before, ours = frozenset(record.kept), {*record.kept}
-
-        def strange(path: str) -> str | None:
-            local = self.remote is None  # else the folder is one that only runs work in
-            theirs = self.theirs | outputs.finished(self.folder)
-            reason = outputs.taken(self.folder, path, before | theirs) if local else None
-            if reason is None:
-                ours.add(outputs.name(path))
-            return reason
-
-        record.kept = sorted(before | self._planned)
+        record, claims = self.record, self._claims
+        record.kept = sorted({*record.kept, *claims.planned})
         record.error = "the run did not finish"
         self._check_anchor()
         with (
@@ -350,10 +338,10 @@ class Run:
                     self.executor,
                     counted,
                     written.result,
-                    strange,
+                    claims.refuse,
                 )
             finally:
-                record.kept = sorted(name for name in ours if (self.folder / name).exists())
+                record.kept = claims.standing()
         record.error = None
         record.outputs = [photos.relative_name(path, self.folder) for path in done]
         record.kept = sorted(set(record.kept) - set(record.outputs))

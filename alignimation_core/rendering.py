@@ -31,7 +31,7 @@ def render(
     executor: Executor,
     step: Callable[[], None],
     ready: Callable[[], object],
-    strange: Callable[[str], str | None],
+    refuse: Callable[[str], str | None],
 ) -> tuple[list[Path], list[AlignimationError]]:
     """Write every output in one pass over the photos.
 
@@ -48,7 +48,7 @@ def render(
         executor: where photos are decoded and warped.
         step: called after each photo.
         ready: called before the first output takes its name.
-        strange: says of a renderer's path why no output may take it now; None where it may.
+        refuse: says of a renderer's path why no output may take it now; None where it may.
 
     Returns:
         The finished outputs, and what failed.
@@ -56,7 +56,7 @@ def render(
     Raises:
         AlignimationError: no photo could be read again.
     """
-    outputs = [_Output(renderer, strange) for renderer in renderers]
+    outputs = [_Output(renderer, refuse) for renderer in renderers]
     try:
         for output in outputs:
             output.open(canvas, len(placed), folder)
@@ -89,9 +89,9 @@ class _Output:
         errors: what failed; once something has, nothing more is written.
     """
 
-    def __init__(self, renderer: Renderer, strange: Callable[[str], str | None]) -> None:
+    def __init__(self, renderer: Renderer, refuse: Callable[[str], str | None]) -> None:
         self.errors: list[AlignimationError] = []
-        self._renderer, self._strange = renderer, strange
+        self._renderer, self._refuse = renderer, refuse
         self._writer: Writer | None = None
         self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
         self._waiting: deque[Future[None]] = deque()
@@ -139,7 +139,7 @@ class _Output:
             return None
 
         def verb() -> Path:
-            if (reason := self._strange(self._renderer.path)) is not None:
+            if (reason := self._refuse(self._renderer.path)) is not None:
                 raise OutputError(reason)
             path = writer.close()
             return self._expect(path, isinstance(path, Path), "close: expected a Path")

@@ -120,3 +120,15 @@ def test_the_stores_folder_is_no_place_for_outputs(tmp_path):
             "the folder .alignimation is the store's; choose another path",
         )
     ]
+
+
+@pytest.mark.parametrize(("shared", "met"), [(True, {"other.gif"}), (False, set())])
+def test_what_other_runs_wrote_counts_only_where_others_write(tmp_path, shared, met):
+    for name in ("a.gif", "other.gif"):
+        (tmp_path / name).touch()
+    record = {"alignimation": "1", "photos": [], "outputs": ["a.gif", "other.gif", "gone.gif"]}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    claims = outputs.Claims(tmp_path, [], ["a.gif"], shared=shared)
+    assert claims.meet() == met
+    assert claims.refuse("a.gif") is None
+    assert claims.standing() == ["a.gif"]
