@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,11 +12,9 @@ from torch import Tensor
 from alignimation_core import geometry
 from alignimation_core.data import Subject
 from alignimation_core.drawing import Drawing
-from alignimation_core.errors import AlignimationError
-from alignimation_core.fitting import fit, lost
+from alignimation_core.fitting import fit, lost, none_left
 from alignimation_core.observations import Entry
-from alignimation_core.reference import typical
-from alignimation_core.registration import Target
+from alignimation_core.reference import choose_reference
 from alignimation_core.stages import TargetBuilder, TransformModel
 from alignimation_core.stored_fits import Fits, NoFits
 
@@ -97,17 +94,16 @@ def align(
     """
     kept = kept or NoFits()
     drawing = Drawing(builder, model.working_side)
-    drawn, sketches = drawing.sketch(chosen, kept)
-    _check_any(drawn, chosen)
-    fixed = drawn[_reference(drawn, sketches, reference)]
-    aligned = fit(drawn, fixed, drawing, model, kept, step)
+    fixed = choose_reference(chosen, drawing, kept, reference)
+    aligned = fit(chosen, fixed, drawing, model, kept, step)
     if fixed not in aligned:
         raise lost(fixed, fixed.entry.record.reason)
     if reference == "mean":
         for _ in range(MEAN_PASSES):
             fixed = replace(fixed, subject=mean_subject(aligned, fixed.subject))
             aligned = fit(aligned, fixed, drawing, model, kept, lambda: None)
-            _check_any(aligned, chosen)
+            if not aligned:
+                raise none_left(chosen)
     return aligned, fixed
 
 
@@ -139,26 +135,3 @@ def keypoints_of(subjects: Sequence[Subject], names: Sequence[str]) -> Tensor:
     every = [subject.keypoints for subject in subjects]
     sides = [side for points in every for name in names for side in points.get(name, missing)]
     return geometry.table(sides, 2).reshape(len(every), len(names), 2)
-
-
-def _check_any(left: Sequence[Chosen], chosen: Sequence[Chosen]) -> None:
-    if not left:
-        reasons = Counter(item.entry.record.reason for item in chosen)
-        reason, count = reasons.most_common(1)[0]
-        raise AlignimationError(
-            f"no photo is left to align; of {len(chosen)}, {count} failed: {reason}"
-        )
-
-
-def _reference(drawn: Sequence[Chosen], sketches: Target, wanted: str) -> int:
-    if wanted in ("medoid", "mean"):
-        return typical(sketches)
-    if wanted == "first":
-        return 0
-    names = [item.entry.photo.name for item in drawn]
-    if wanted in names:
-        return names.index(wanted)
-    raise AlignimationError(
-        f"the reference {wanted!r} is not among the photos used; name one that is, "
-        f"such as {names[0]}, or set `reference: medoid`"
-    )

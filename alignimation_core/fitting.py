@@ -27,7 +27,7 @@ SMALLEST_AREA = 1e-6
 
 
 def fit(
-    drawn: Sequence[Chosen],
+    chosen: Sequence[Chosen],
     reference: Chosen,
     drawing: Drawing,
     model: TransformModel,
@@ -46,8 +46,8 @@ def fit(
     Raises:
         AlignimationError: the reference can no longer be drawn.
     """
-    keys = [drawing.key(item) for item in drawn]
-    copies, items = Counter(keys), dict(zip(keys, drawn, strict=True))
+    keys = [drawing.key(item) for item in chosen]
+    copies, items = Counter(keys), dict(zip(keys, chosen, strict=True))
     fixed_key, failures = drawing.key(reference), dict[str, Failure]()
     known = kept.recall_fits(fixed_key, copies)
     raised = [key for key in copies if key in known and known[key].reference_from_subject is None]
@@ -73,7 +73,7 @@ def fit(
         if found.failure is not None:
             failures.setdefault(key, ("transform_model", f"{model.name}: {found.failure}"))
     good: list[tuple[Chosen, bytes]] = []
-    for item, key in zip(drawn, keys, strict=True):
+    for item, key in zip(chosen, keys, strict=True):
         if key in failures:
             item.entry.record.fail(*failures[key])
         else:
@@ -87,6 +87,15 @@ def lost(reference: Chosen, reason: str | None) -> AlignimationError:
     return AlignimationError(
         f"{reference.entry.photo.name}: the reference could not be aligned with itself: {reason}; "
         "set `reference` to another photo"
+    )
+
+
+def none_left(chosen: Sequence[Chosen]) -> AlignimationError:
+    """Return what to raise where every photo fails."""
+    reasons = Counter(item.entry.record.reason for item in chosen)
+    reason, count = reasons.most_common(1)[0]
+    return AlignimationError(
+        f"no photo is left to align; of {len(chosen)}, {count} failed: {reason}"
     )
 
 

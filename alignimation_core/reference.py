@@ -1,16 +1,70 @@
-"""Which photo is the most typical."""
+"""What all photos are aligned on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from alignimation_core import geometry, procrustes
+from alignimation_core.drawing import Drawing
+from alignimation_core.errors import AlignimationError
+from alignimation_core.fitting import none_left
 from alignimation_core.registration import Target
-from alignimation_core.sampling import spread
+from alignimation_core.stored_fits import Fits
 
-SAMPLE = 1000
-"""Most targets whose mean shape is taken."""
+if TYPE_CHECKING:
+    from alignimation_core.alignment import Chosen
+
+CANDIDATES = 1000
+"""Photos among which the most typical one is looked for."""
+
+
+def choose_reference(chosen: Sequence[Chosen], drawing: Drawing, kept: Fits, wanted: str) -> Chosen:
+    """Choose the photo to align on, drawing no more targets than it takes.
+
+    Args:
+        chosen: photos with their subjects, in order.
+        drawing: draws the targets.
+        kept: knows sketches of earlier runs, and keeps those of this one.
+        wanted: ``medoid`` or ``mean`` for the most typical one, ``first`` or the whole name of a
+            photo.
+
+    Raises:
+        AlignimationError: none can be drawn, or the one named is not among them.
+    """
+    if wanted not in ("medoid", "mean", "first"):
+        return _named(chosen, wanted)
+    for some in [[item] for item in chosen] if wanted == "first" else _in_two(chosen, drawing):
+        drawn, sketches = drawing.sketch(some, kept)
+        if drawn:
+            return drawn[typical(sketches)]
+    raise none_left(chosen)
+
+
+def _named(chosen: Sequence[Chosen], wanted: str) -> Chosen:
+    for item in chosen:
+        if item.entry.photo.name == wanted:
+            return item
+    raise AlignimationError(
+        f"the reference {wanted!r} is not among the photos used; name one that is, "
+        f"such as {chosen[0].entry.photo.name}, or set `reference: medoid`"
+    )
+
+
+def _in_two(chosen: Sequence[Chosen], drawing: Drawing) -> list[list[Chosen]]:
+    """Return the photos among which to look for a typical one, and the others.
+
+    Of many, those with the least digests: with some photos more or less nearly all remain, and so
+    does the reference, without which no fit in the store is of use.
+    """
+    few = set(sorted(map(drawing.key, chosen))[:CANDIDATES])
+    parts: list[list[Chosen]] = [[], []]
+    for item in chosen:
+        parts[drawing.key(item) not in few].append(item)
+    return parts
 
 
 def typical(sketches: Target) -> int:
@@ -24,20 +78,16 @@ def typical(sketches: Target) -> int:
     """
     points, weights = sketches.points.double(), sketches.point_weights.double()
     common = (weights > 0).double().mean(0) >= 0.5
-    points, weights = points[:, common], weights[:, common]
-    whole = (weights > 0).all(1)
-    if points.shape[1] < 2 or not whole.any():
+    points, weights = torch.nan_to_num(points[:, common]), weights[:, common]
+    apart = (points - points[:, :1]).abs().sum((1, 2)) > 1e-6  # pixels
+    whole = (weights > 0).all(1) & apart
+    if not whole.any():
         images = sketches.image.flatten(1)
         return int((images - images.mean(0)).square().sum(1).argmin())
-    points = torch.nan_to_num(points)
-    first = whole.nonzero()[0]
-    some = spread(len(points), SAMPLE)
-    if len(some) < len(points):
-        some = torch.cat([first, some])  # one that has all points
-    mean = points[first[0]]
+    mean = points[whole.nonzero()[0, 0]]
     for _ in range(10):
-        moved, usable = _moved(points[some], weights[some], mean)
-        share = weights[some][usable][..., None]
+        moved, usable = _moved(points, weights, mean)
+        share = weights[usable][..., None]
         mean = (share * moved).sum(0) / share.sum(0)
     moved, usable = _moved(points, weights, mean)
     share = weights[usable]

@@ -99,12 +99,15 @@ class StoredFits:
         wanted = set(subjects)
 
         def verb() -> dict[str, Sketch]:
-            rows = self._file.execute(
-                "SELECT id, crc32, subject, channels, thumbnail, points, point_weights "
-                "FROM sketches NOT INDEXED WHERE stage = ?",  # digests are in no order of rows
-                self._builder[1:],
+            asked = (
+                self._file.execute(
+                    "SELECT id, crc32, subject, channels, thumbnail, points, point_weights "
+                    "FROM sketches WHERE stage = ? AND subject = ?",
+                    (self._builder[1], subject),
+                )
+                for subject in wanted
             )
-            found = [row for row in rows if row[2] in wanted]
+            found = [row for rows in asked for row in rows]
             if any(_of_sketch(*columns) != crc32 for _, crc32, *columns in found):
                 raise DamageError
             self._file.mark("sketches", (row[0] for row in found))
@@ -141,7 +144,7 @@ class StoredFits:
         def verb() -> dict[str, Fit]:
             rows = self._file.execute(
                 "SELECT id, crc32, subject, reference_from_subject, residual_before, residual, "
-                "iterations, converged, failure FROM fits NOT INDEXED "
+                "iterations, converged, failure FROM fits NOT INDEXED "  # digests are unordered
                 "WHERE stage = ? AND reference = ?",
                 key,
             )

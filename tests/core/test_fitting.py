@@ -20,6 +20,7 @@ from alignimation_core import (
     TransformModel,
     geometry,
 )
+from alignimation_core import reference as choosing
 from alignimation_core.alignment import align, choose
 from alignimation_core.drawing import Drawing
 from alignimation_core.observations import Entry
@@ -205,8 +206,76 @@ def test_photos_that_come_and_go_cost_only_themselves(store):
     with store() as opened:
         _, photos = run(range(70), opened.fits, "30.jpg")
     assert Batchwise.batches == [20]
-    assert len(Counted.calls) == 20 + 1 + 20
+    assert len(Counted.calls) == 20 + 1
     assert [name for name, *_ in photos] == [f"{number}.jpg" for number in range(70)]
+
+
+def test_of_many_photos_few_are_drawn_to_choose_the_reference(store, monkeypatch):
+    monkeypatch.setattr(choosing, "CANDIDATES", 30)
+    with store() as opened:
+        first = run(range(COUNT), opened.fits)
+    assert len(Counted.calls) == 30 + 1 + COUNT
+    assert first == run(range(COUNT))
+    Counted.calls.clear()
+    with store() as opened:
+        assert run(range(COUNT), opened.fits) == first
+    assert Counted.calls == []
+
+
+def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatch):
+    monkeypatch.setattr(choosing, "CANDIDATES", 60)
+    noise = torch.randn(200, 3, 2, generator=torch.Generator().manual_seed(0)).tolist()
+
+    def chosen(numbers) -> str:
+        pairs = []
+        for number in numbers:
+            entry, subject = pair(number)
+            moved = {
+                name: (x + 5 * dx, y + 5 * dy)
+                for (name, (x, y)), (dx, dy) in zip(
+                    subject.keypoints.items(), noise[number], strict=True
+                )
+            }
+            pairs.append((entry, replace(subject, keypoints=moved)))
+        drawing = Drawing(Counted(), 64)
+        every = choose(pairs, Batchwise(working_side=64))
+        return choosing.choose_reference(every, drawing, NoFits(), "medoid").entry.photo.name
+
+    name = chosen(range(200))
+    number = int(name.partition(".")[0])
+    fewer = [
+        chosen(sorted({*range(gone, 200, 20)} ^ {*range(200)} | {number})) for gone in range(20)
+    ]
+    assert fewer.count(name) >= 15
+
+
+def test_when_all_candidates_fail_the_reference_is_one_of_the_others(monkeypatch):
+    monkeypatch.setattr(choosing, "CANDIDATES", 1)
+    candidate, _ = run(range(20))
+    Counted.broken.add(score(int(candidate.partition(".")[0])))
+    name, photos = run(range(20))
+    assert name != candidate
+    assert [(row[0], *row[3:]) for row in photos if row[1] is None] == [
+        (candidate, "target_builder", "counted: RuntimeError: out of ink")
+    ]
+
+
+def test_the_first_photo_that_can_be_drawn_is_the_first(store):
+    Counted.broken.update({score(0), score(1)})
+    with store() as opened:
+        name, photos = run(range(10), opened.fits, "first")
+    assert name == "2.jpg"
+    assert [row[0] for row in photos if row[1] is None] == ["0.jpg", "1.jpg"]
+
+
+def test_a_reference_by_name_that_cannot_be_drawn_says_why():
+    Counted.broken.add(score(4))
+    with pytest.raises(
+        AlignimationError,
+        match=r"^4\.jpg: the reference could not be aligned with itself: counted: RuntimeError: "
+        r"out of ink; set `reference` to another photo$",
+    ):
+        run(range(10), reference="4.jpg")
 
 
 def test_an_error_is_tried_again_and_a_refusal_is_an_answer(store):

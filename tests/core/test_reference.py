@@ -71,6 +71,10 @@ def test_of_many_shapes_one_of_the_nearest_to_the_mean_is_typical() -> None:
     assert size[chosen] < size.quantile(0.05)
 
 
+def test_a_shape_whose_points_fall_together_is_not_the_typical_one() -> None:
+    assert typical(stacked([torch.full_like(FACE, 9.0), *shapes()])) == 5
+
+
 def test_without_points_the_images_decide() -> None:
     images = [torch.full((1, 8, 8), value) for value in (0.0, 0.45, 1.0)]
     assert typical(Target.stack([Target.of(image) for image in images])) == 1
