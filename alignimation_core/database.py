@@ -30,10 +30,8 @@ class DamageError(Exception):
 
 def checksum(*parts: Any) -> int:
     """Return the CRC-32 of a row's columns, in order: of bytes, and of the rest as Python text."""
-    sum32 = 0
-    for part in parts:
-        sum32 = zlib.crc32(part if type(part) is bytes else repr(part).encode(), sum32)
-    return sum32
+    told = [part if type(part) is bytes else repr(part).encode() for part in parts]
+    return zlib.crc32(b"".join(told))
 
 
 @contextmanager

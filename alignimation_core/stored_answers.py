@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,10 +178,9 @@ class Answers:
 
 def _checksum(row: Row, masks: Sequence[Row]) -> int | None:
     """Return the checksum of detections as they are read; None where their row is gone."""
-    _, _, count, _, boxes, *columns = row
-    if boxes is None:
+    if row[4] is None:
         return None
-    return checksum(count, boxes, *columns, *(part for mask in masks for part in mask))
+    return checksum(row[2], *row[4:], *chain.from_iterable(masks))
 
 
 def _packed(values: Tensor) -> bytes:
