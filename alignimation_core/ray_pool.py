@@ -26,6 +26,10 @@ LIVES = 2
 """Workers that an item may kill before it is given up."""
 NODE_DIED = "its node has died"
 """What Ray says of a worker that went down with its node."""
+TOLD_TO_END = "The process receives a SIGTERM."
+"""What Ray says of a worker that was asked to go, as by a node that is about to leave."""
+CALLS = 3
+"""How often that may happen at an item before it is suspected of asking for it."""
 HOPELESS = 5
 """Items given up, or workers dead as they start, with no answer between, that end the run."""
 
@@ -68,12 +72,14 @@ class Task:
         places: their places in the batch.
         killed: workers that died while they had them, alone or with another task: a worker that
             dies may take along the reply to what it had done before.
+        called: workers that were asked to go while they had them.
     """
 
     batch: Batch
     items: list[Any]
     places: Sequence[int]
     killed: int = 0
+    called: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -256,7 +262,7 @@ class Pool:
         """Pass on the tasks of a worker that is lost, and find out whose fault that was."""
         tasks = [task for _, task in hand.tasks]
         self._dismiss(hand)
-        if NODE_DIED not in str(error):
+        if not _by_order(tasks, error):
             for task in tasks:
                 task.killed += 1
             reason = _reason(hand.home, error)
@@ -276,9 +282,18 @@ class Pool:
             task.batch.fill(task.places, [lost])
             return []
         return [
-            Task(task.batch, [item], [place], task.killed)
+            Task(task.batch, [item], [place], task.killed, task.called)
             for item, place in zip(task.items, task.places, strict=True)
         ]
+
+
+def _by_order(tasks: Sequence[Task], error: exceptions.RayError) -> bool:
+    """Return whether a worker went with its node, or was asked to go: its tasks are innocent."""
+    if TOLD_TO_END not in str(error):
+        return NODE_DIED in str(error)
+    for task in tasks:
+        task.called += 1
+    return bool(tasks) and all(task.called <= CALLS for task in tasks)
 
 
 def _busy(hand: Hand) -> bool:

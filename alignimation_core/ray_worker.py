@@ -88,6 +88,8 @@ class Worker:
             assert self._work is not None
             return pickle.dumps(("answers", self._work(pickle.loads(items))))  # noqa: S301 - of our driver
         except BaseException as error:  # whatever the work raises is the driver's to handle
+            if hasattr(error, "ray_terminate_msg"):  # SIGTERM: the process is to end, not the work
+                raise
             return _raised(error)
 
     def _take(self, order: Order) -> str | None:

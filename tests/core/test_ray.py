@@ -306,6 +306,25 @@ def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
     assert len(list(tmp_path.iterdir())) > 10  # what was interrupted was begun again
 
 
+def test_a_worker_that_is_asked_to_go_costs_no_photo(executor, works, tmp_path):
+    answers = executor.map(works.Slow(2.0, tmp_path), batches(6))
+    seen = [next(answers)]
+    wait_until(lambda: len(list(tmp_path.iterdir())) > 2)
+    latest = max(tmp_path.iterdir(), key=lambda begun: begun.stat().st_mtime_ns)
+    os.kill(int(latest.name.partition("-")[2]), signal.SIGTERM)
+    seen += answers
+    assert [item for batch in seen for item, _ in batch] == list(range(12))
+    assert len(list(tmp_path.iterdir())) > 6  # what was interrupted was begun again
+
+
+def test_a_photo_that_asks_its_worker_to_go_is_lost_alone(executor, works):
+    answers = list(executor.map(works.Killing({2}, "terminate"), [[0], [1], [2], [3]]))
+    assert answers[:2] == [[0], [10]]
+    assert answers[3] == [30]
+    (lost,) = answers[2]
+    assert "The process receives a SIGTERM." in lost.reason
+
+
 def test_a_node_that_joins_is_used(nodes, works):
     nodes.remove_node(one_of(nodes))
     seen, end = [], time.monotonic() + 60

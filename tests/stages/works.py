@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import time
 from typing import Any, ClassVar
 
@@ -48,6 +49,8 @@ class Killing:
         if self.items.intersection(items):
             if self.how == "exit":
                 os._exit(3)
+            if self.how == "terminate":
+                os.kill(os.getpid(), signal.SIGTERM)
             ctypes.string_at(0)
         return [item * 10 for item in items]
 
