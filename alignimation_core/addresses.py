@@ -132,22 +132,22 @@ def missing_bucket(place: UPath) -> str | None:
     return None if found else f"there is no bucket {bucket}; make it, or correct the address"
 
 
-def find(place: UPath, suffixes: Container[str]) -> tuple[list[UPath], str | None]:
+def find(address: str, suffixes: Container[str]) -> tuple[list[UPath], str | None]:
     """List the photos in a folder with its sub-folders, the matches of a glob, or one file.
 
     Hidden files, and files in hidden folders that the glob does not name, are left out.
 
     Args:
-        place: the folder, glob or file.
+        address: of the folder or file, or a glob.
         suffixes: what counts as a photo in a folder, in lower case.
 
     Returns:
         The files; and, if there are none, why, which is left to say for a folder without photos.
 
     Raises:
-        AddressError: the place cannot be listed.
+        AddressError: it cannot be used, or not be listed.
     """
-    why = None
+    place, why = at(address), None
     try:
         place.fs.invalidate_cache()
         info = look(place)
@@ -162,9 +162,9 @@ def find(place: UPath, suffixes: Container[str]) -> tuple[list[UPath], str | Non
         elif _MAGIC.search(place.path):
             found = place.fs.glob(place.path, detail=True)
             files = (name for name, each in found.items() if each["type"] != "directory")
-            names, why = _visible(files, place.path), f"no file matches {place}"
+            names, why = _visible(files, place.path), f"no file matches {address}"
         else:
-            names, why = [], f"{place} does not exist"
+            names, why = [], f"{address} does not exist"
         if not names:
             why = missing_bucket(place) or why
     except Exception as error:  # backends raise their own, such as botocore's

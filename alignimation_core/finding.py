@@ -47,11 +47,10 @@ def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], st
 
 
 def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
-    place = addresses.at(pattern)
-    files, why = addresses.find(place, SUFFIXES)
+    files, why = addresses.find(pattern, SUFFIXES)
     inside = f"{addresses.at(output)}".rstrip("/") + "/" if addresses.is_address(output) else None
     found = [path for path in files if not (inside and str(path).startswith(inside))]
-    why = why or f"the folder {place} holds no photos ({_KNOWN})"
+    why = why or f"the folder {pattern} holds no photos ({_KNOWN})"
     if files and not found:
         why = INSIDE.format(output)
     return sorted(found, key=str), None if found else why
