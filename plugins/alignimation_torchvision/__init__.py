@@ -79,7 +79,7 @@ class _RegionDetector(Detector):
         state = load(published, own)
         network = build(self._input_size(), self.score_threshold)
         _networks.equip(network, state, own or published.filename, needed)
-        return network.eval().to(self.torch_device())
+        return _networks.made_ready(network, self.torch_device())
 
     def _find(self, network: GeneralizedRCNN, images: Sequence[Tensor]) -> list[Found]:
         from alignimation_torchvision import _networks

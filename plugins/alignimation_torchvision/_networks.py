@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.models.detection import KeypointRCNN, MaskRCNN, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
@@ -98,6 +100,23 @@ def equip(
     network.load_state_dict({name: state[name] for name in given})
 
 
+def made_ready(network: GeneralizedRCNN, device: torch.device) -> GeneralizedRCNN:
+    """Return a network that has its weights, on a device, for nothing but ``find``.
+
+    Each batch normalisation becomes part of the convolution before it, which changes what is found
+    by rounding alone; on a CPU, the channels of a pixel lie side by side. Together these take a
+    quarter off the time of the backbone on one core.
+    """
+    network.eval()
+    for module in network.modules():
+        for (before, conv), (after, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
+                setattr(module, before, fuse_conv_bn_eval(conv, norm))
+                setattr(module, after, nn.Identity())
+    network.to(device)
+    return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a network finds in one image, best first.
@@ -127,7 +146,7 @@ def find(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> list
     would need changes what the network finds, and a photo must not depend on its neighbours.
 
     Args:
-        network: in evaluation mode, on its device.
+        network: what ``made_ready`` gave.
         images: (3, h, w) uint8.
         size: what the network was built with.
 
@@ -176,7 +195,10 @@ def _forward(
         For each image the output, in the pixels of the network's own input, and that input's size.
     """
     batch, _ = network.transform(images)
-    features = mixed(network.backbone, batch.tensors)
+    tensors = batch.tensors
+    if tensors.device.type == "cpu":
+        tensors = tensors.contiguous(memory_format=torch.channels_last)
+    features = mixed(network.backbone, tensors)
     proposals, _ = network.rpn(batch, features)
     outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
     return list(zip(outputs, batch.image_sizes, strict=True))
