@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core import procrustes
+from alignimation_core import geometry, procrustes
 from alignimation_core.drawing import Drawing, Failure, shape_of
 from alignimation_core.errors import AlignimationError, StageError
 from alignimation_core.looking import ask
@@ -150,7 +150,7 @@ def _bring(
     joined = np.frombuffer(bytearray().join(matrix for _, matrix in fitted), "<f8")
     matrices = torch.from_numpy(joined.astype(np.float64, copy=False)).reshape(-1, 3, 3)
     working_from_photo = torch.stack([item.working_from_photo for item, _ in fitted])
-    from_working = torch.linalg.inv(reference.working_from_photo)
+    from_working = geometry.inverse(reference.working_from_photo)
     brought = (from_working @ matrices @ working_from_photo).unbind()
     aligned: list[Chosen] = []
     for (item, _), matrix, reason in zip(fitted, brought, _unusable(matrices), strict=True):

@@ -165,7 +165,7 @@ class Cover:
         exact = allowed == 0
         self._ticks = torch.linspace(-1, 1, 2 if exact else 41, dtype=torch.float64)
         some = spread(len(to_level), len(to_level) if exact else SAMPLE)
-        self._photo_from_level = torch.linalg.inv(to_level[some])
+        self._photo_from_level = geometry.inverse(to_level[some])
         self._limits = sizes[some][:, None].double()
         self._reach = torch.split((self._limits[:, 0] / 2 + SLACK).float(), 1, dim=1)
         self._aspect, self._allowed = aspect, allowed
@@ -251,6 +251,6 @@ class Cover:
     def _bounds(self) -> Tensor:
         """Return the (2, 2) corners of what all photos cover, without the furthest twentieth."""
         boxes = torch.cat([torch.zeros_like(self._limits), self._limits], dim=-1)[:, 0]
-        bounds = _bounds(torch.linalg.inv(self._photo_from_level), boxes)
+        bounds = _bounds(geometry.inverse(self._photo_from_level), boxes)
         low = torch.quantile(bounds[:, :2], 0.05, dim=0)
         return torch.stack([low, torch.quantile(bounds[:, 2:], 0.95, dim=0)])

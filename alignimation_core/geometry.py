@@ -62,6 +62,22 @@ def apply(matrices: Tensor, points: Tensor) -> Tensor:
     return mapped / weight
 
 
+def inverse(matrices: Tensor) -> Tensor:
+    """Return the inverses of (..., 3, 3) matrices; differentiable.
+
+    The inverse of an affine matrix is affine to the bit, which torch's own is with some LAPACKs
+    and not with others: these leave 1e-19 in its last row.
+
+    Raises:
+        torch.linalg.LinAlgError: a matrix has none.
+    """
+    inverted: Tensor = torch.linalg.inv(matrices)
+    last, found = matrices[..., 2:, :], inverted[..., 2:, :]
+    affine = (last == last.new_tensor([0.0, 0.0, 1.0])).all(-1, keepdim=True)
+    amiss = torch.where(affine, last - found, 0.0).detach()  # gradients are right as they are
+    return torch.cat([inverted[..., :2, :], found + amiss], -2)
+
+
 def translation(x: float, y: float) -> Tensor:
     """Return the (3, 3) float64 matrix that shifts by ``(x, y)``."""
     return torch.tensor([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], dtype=torch.float64)
@@ -114,8 +130,8 @@ def warp(
     count = max(len(images), len(matrices))
     exact = matrices.double()
     to_src = normalised_from_pixels((images.shape[-2], images.shape[-1])).to(exact.device)
-    from_dst = normalised_from_pixels(size).inverse().to(exact.device)
-    src_from_dst = to_src @ torch.linalg.inv(exact) @ from_dst
+    from_dst = inverse(normalised_from_pixels(size)).to(exact.device)
+    src_from_dst = to_src @ inverse(exact) @ from_dst
     grid = _grid(src_from_dst, size).to(images.dtype).expand(count, -1, -1, -1)
     warped = functional.grid_sample(
         images.expand(count, -1, -1, -1),
@@ -184,7 +200,7 @@ def strips(
     """
     height, width = image.shape[-2:]
     corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
-    seen = apply(torch.linalg.inv(canvas_from_photo.double()), corners.double())
+    seen = apply(inverse(canvas_from_photo.double()), corners.double())
     margin = 4.0 + 0.02 * float((seen.amax(0) - seen.amin(0)).max())
     x0, y0 = (seen.amin(0) - margin).floor().int().tolist()
     x1, y1 = (seen.amax(0) + margin).ceil().int().tolist()
@@ -224,7 +240,7 @@ def _sampled(
     to_src = normalised_from_pixels((image.shape[-2], image.shape[-1]))
     affine = dst_from_src[2].tolist() == [0.0, 0.0, 1.0]
     if affine:
-        (a, b, c), (d, e, f), _ = (to_src @ torch.linalg.inv(dst_from_src)).tolist()
+        (a, b, c), (d, e, f), _ = (to_src @ inverse(dst_from_src)).tolist()
         x = torch.arange(width, dtype=torch.float64) + 0.5
         across = [(a * x).float(), (d * x).float()]
     for top in range(0, height, some):

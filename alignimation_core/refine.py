@@ -147,7 +147,7 @@ def _same_subject(
 ) -> Subject | None:
     """Return the subject with the keypoints of the detection that lies where it is expected."""
     expected = subject.transformed(geometry.as_rows(frame_from_photo))
-    photo_from_frame = geometry.as_rows(torch.linalg.inv(frame_from_photo))
+    photo_from_frame = geometry.as_rows(geometry.inverse(frame_from_photo))
     best: tuple[float, Subject] | None = None
     for index in range(0 if seen is None else len(seen)):
         assert seen is not None

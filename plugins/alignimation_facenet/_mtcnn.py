@@ -146,7 +146,7 @@ class Cascade:
         mirrored = torch.stack([_OVERSAMPLED - flipped[..., 0], flipped[..., 1]], dim=-1)
         # What the network calls left in the mirror is the subject's left.
         both = (plain[:, _SUBJECTS_LEFT_FIRST] + mirrored) / 2
-        image_from_crop = torch.linalg.inv(crop_from_patch @ patch_from_image[:, None])
+        image_from_crop = geometry.inverse(crop_from_patch @ patch_from_image[:, None])
         return geometry.apply(image_from_crop, both.reshape(-1, len(crops), 5, 2)).mean(1)
 
 

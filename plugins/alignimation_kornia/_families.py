@@ -152,10 +152,10 @@ class Chart:
             size,
             radius,
             generators.to(device),
-            torch.linalg.inv(pixels_from_unit).to(device),
+            geometry.inverse(pixels_from_unit).to(device),
             pixels_from_unit.to(device),
             grid_from_pixels.to(device),
-            torch.linalg.inv(grid_from_pixels).to(device),
+            geometry.inverse(grid_from_pixels).to(device),
         )
 
     def matrices(self, params: Tensor) -> Tensor:

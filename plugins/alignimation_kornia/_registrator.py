@@ -55,7 +55,7 @@ def register(
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
                 answer = torch.full_like(first, torch.nan)
             if bool(answer.isfinite().all()) and float(torch.linalg.det(answer)) > 0:
-                matrix = torch.linalg.inv(to_grid) @ torch.linalg.inv(answer) @ to_grid @ first
+                matrix = geometry.inverse(to_grid) @ geometry.inverse(answer) @ to_grid @ first
             warped = geometry.warp(image, matrix, size)
             if matrix is first or not (warped * fixed.image)[counted].any():
                 failures[i] = NO_MEETING

@@ -70,7 +70,7 @@ def best_turn(
     x, y = _centre_of_mass(references[-1], chart.size).tolist()
     to_centre = geometry.translation(-x, -y)
     turns = torch.stack([geometry.rotation(2 * math.pi * k / _TURNS) for k in range(_TURNS)])
-    about = (torch.linalg.inv(to_centre) @ turns @ to_centre).to(start.device)
+    about = (geometry.inverse(to_centre) @ turns @ to_centre).to(start.device)
     matrices = about @ start[:, None]  # (B, turns, 3, 3)
     for photo, reference in zip(reversed(photos), reversed(references), strict=True):
         tried = matrices.shape[1]

@@ -104,7 +104,7 @@ def _matching(edges: list[tuple[int, int, float]]) -> tuple[list[tuple[int, int]
 def _sampled(mask: Mask, points: Tensor) -> Tensor:
     """Return the mask at (K, P, 2) points of the image, (K, P) in [0, 1]."""
     grid = mask.tensor()
-    mask_from_image = torch.linalg.inv(geometry.as_tensor(mask.image_from_mask))
+    mask_from_image = geometry.inverse(geometry.as_tensor(mask.image_from_mask))
     to_sample = geometry.normalised_from_pixels((mask.height, mask.width)) @ mask_from_image
     places = geometry.apply(to_sample.float(), points)
     return functional.grid_sample(grid[None, None], places[None], align_corners=False)[0, 0]

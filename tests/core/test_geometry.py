@@ -215,3 +215,20 @@ def test_angle_and_scale_of_a_similarity() -> None:
     matrix = similarity(0.3, 1.7, 4, 5)
     assert geometry.angle_of(matrix) == pytest.approx(0.3)
     assert geometry.scale_of(matrix) == pytest.approx(1.7)
+
+
+def test_the_inverse_of_an_affine_matrix_is_affine_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    affine = torch.randn(500, 3, 3, generator=generator, dtype=torch.float64) * 100
+    affine[:, 2] = torch.tensor([0.0, 0.0, 1.0])
+    inverses = geometry.inverse(affine)
+    assert (inverses[:, 2] == affine[:, 2]).all()
+    torch.testing.assert_close(inverses @ affine, torch.eye(3).double().expand(500, 3, 3))
+
+
+def test_a_homography_is_inverted_too_and_gradients_pass() -> None:
+    matrices = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    matrices[0, 2] = torch.tensor([0.001, -0.002, 0.9])
+    torch.testing.assert_close(geometry.inverse(matrices), torch.linalg.inv(matrices))
+    matrices.requires_grad_()
+    assert torch.autograd.gradcheck(geometry.inverse, matrices)
