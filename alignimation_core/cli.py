@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
+from alignimation_core.errors import AlignimationError, PluginError, RecipeError, printable
+
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
 """
@@ -53,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not (given.recipe or given.list or given.schema):
         parser.error("give a recipe, such as recipe.yaml, or --list")
-    from alignimation_core.errors import AlignimationError, PluginError, RecipeError
-
+    warnings = logging.StreamHandler()
+    warnings.setFormatter(_Printable())
+    logging.basicConfig(handlers=[warnings])
     if given.traceback:
-        logging.basicConfig(format="%(message)s")
         logging.getLogger("alignimation_core").setLevel(logging.DEBUG)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does
     try:
@@ -72,17 +74,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if given.traceback:
             traceback.print_exc()
-        print(f"alignimation-run: {error}", file=sys.stderr)
+        print(f"alignimation-run: {printable(str(error))}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AlignimationError as error:
         if given.traceback:
             traceback.print_exc()
         print(
-            "\n".join(f"alignimation-run: {line}" for line in str(error).splitlines()),
+            "\n".join(f"alignimation-run: {line}" for line in printable(str(error)).splitlines()),
             file=sys.stderr,
         )
         return 2 if isinstance(error, RecipeError | PluginError) else 1
+
+
+class _Printable(logging.Formatter):
+    """Warnings of plugins, of which some name photos."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _parser() -> argparse.ArgumentParser:

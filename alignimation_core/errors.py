@@ -15,6 +15,7 @@ Every message is one line that names what is wrong and ends with what to do abou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -29,6 +30,14 @@ def in_one_line(error: BaseException) -> str:
     """Return an exception of foreign code as a reason for a person: its type and its text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal, which must not obey what a file's name says to it."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 LONGEST_SHOWN = 100
