@@ -41,10 +41,14 @@ class Drawing:
     Args:
         builder: draws the targets.
         side: of the square working frames, pixels.
+
+    Attributes:
+        failed: why targets could not be sketched, by key: they are not drawn again.
     """
 
     def __init__(self, builder: TargetBuilder, side: int) -> None:
         self.builder, self.side = builder, side
+        self.failed: dict[str, Failure] = {}
         self._sees_pixels = "pixels" in builder.requires()
         self._keys: dict[Chosen, str] = {}
 
@@ -131,6 +135,7 @@ class Drawing:
                 failure = self._misshapen(got, shape)
                 shape = shape or got
             if failure is not None:
+                self.failed[key] = failure
                 item.entry.record.fail(*failure)
             elif sketch is not None:
                 drawn.append(item)

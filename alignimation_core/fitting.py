@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core import geometry, procrustes
-from alignimation_core.drawing import Drawing, Failure, shape_of
+from alignimation_core.drawing import Drawing, shape_of
 from alignimation_core.errors import AlignimationError, StageError
 from alignimation_core.looking import ask
 from alignimation_core.registration import Registration, Target
@@ -48,11 +48,13 @@ def fit(
     """
     keys = [drawing.key(item) for item in chosen]
     copies, items = Counter(keys), dict(zip(keys, chosen, strict=True))
-    fixed_key, failures = drawing.key(reference), dict[str, Failure]()
+    fixed_key = drawing.key(reference)
+    failures = {key: drawing.failed[key] for key in copies if key in drawing.failed}
     known = kept.recall_fits(fixed_key, copies)
-    raised = [key for key in copies if key in known and known[key].reference_from_subject is None]
-    new = [key for key in copies if key not in known]
-    _count(step, sum(copies[key] for key in known) - sum(copies[key] for key in raised))
+    open_ = [key for key in copies if key not in failures]
+    raised = [key for key in open_ if key in known and known[key].reference_from_subject is None]
+    new = [key for key in open_ if key not in known]
+    _count(step, len(chosen) - sum(copies[key] for key in (*raised, *new)))
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
     batches += [[key] for key in raised]
     if batches:

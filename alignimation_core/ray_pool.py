@@ -92,6 +92,8 @@ class Hand:
         home: where it is, once known.
         order: the order that it has.
         tasks: what it was given, in order, each with its pending reply.
+        unheard: whether it has not replied since it was given another order: it may have died
+            before that, when it had nothing to do.
     """
 
     actor: Any
@@ -99,6 +101,7 @@ class Hand:
     home: Home | None = None
     order: Order | None = None
     tasks: deque[tuple[Any, Task]] = field(default_factory=deque)
+    unheard: bool = False
 
     def holds(self) -> int:
         """Count what it was given; a suspect fills it, so that no other task is suspected."""
@@ -207,6 +210,7 @@ class Pool:
                 return
             task = self._tasks.popleft()
             new = self._order if hand.order is not self._order else None
+            hand.unheard |= new is not None and hand.order is not None
             hand.order = self._order
             hand.tasks.append((hand.actor.do.remote(new, pickle.dumps(task.items)), task))
 
@@ -245,6 +249,7 @@ class Pool:
             self._bury(hand, error)
             return
         hand.tasks.popleft()
+        hand.unheard = False
         if how == "unfit":
             assert hand.home is not None
             raise AlignimationError(f"executor: Ray node {hand.home.address} {what}")
@@ -262,7 +267,7 @@ class Pool:
         """Pass on the tasks of a worker that is lost, and find out whose fault that was."""
         tasks = [task for _, task in hand.tasks]
         self._dismiss(hand)
-        if not _by_order(tasks, error):
+        if not (hand.unheard or _by_order(tasks, error)):
             for task in tasks:
                 task.killed += 1
             reason = _reason(hand.home, error)

@@ -37,7 +37,7 @@ def choose_reference(chosen: Sequence[Chosen], drawing: Drawing, kept: Fits, wan
     """
     if wanted not in ("medoid", "mean", "first"):
         return _named(chosen, wanted)
-    for some in [[item] for item in chosen] if wanted == "first" else _in_two(chosen, drawing):
+    for some in [[item] for item in chosen] if wanted == "first" else _in_two(chosen):
         drawn, sketches = drawing.sketch(some, kept)
         if drawn:
             return drawn[typical(sketches)]
@@ -54,16 +54,16 @@ def _named(chosen: Sequence[Chosen], wanted: str) -> Chosen:
     )
 
 
-def _in_two(chosen: Sequence[Chosen], drawing: Drawing) -> list[list[Chosen]]:
+def _in_two(chosen: Sequence[Chosen]) -> list[list[Chosen]]:
     """Return the photos among which to look for a typical one, and the others.
 
-    Of many, those with the least digests: with some photos more or less nearly all remain, and so
-    does the reference, without which no fit in the store is of use.
+    Of many, those with the least hashes: with some photos more or less, or keypoints that differ in
+    their last bits, nearly all remain, and so does the reference, to which every fit refers.
     """
-    few = set(sorted(map(drawing.key, chosen))[:CANDIDATES])
+    few = set(sorted({item.entry.photo.sha256 for item in chosen})[:CANDIDATES])
     parts: list[list[Chosen]] = [[], []]
     for item in chosen:
-        parts[drawing.key(item) not in few].append(item)
+        parts[item.entry.photo.sha256 not in few].append(item)
     return parts
 
 

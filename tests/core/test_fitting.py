@@ -222,27 +222,36 @@ def test_of_many_photos_few_are_drawn_to_choose_the_reference(store, monkeypatch
     assert Counted.calls == []
 
 
-def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatch):
+class Sized(Batchwise):
+    """The same, keeping sizes: one scale for all working frames."""
+
+    name: ClassVar[str] = "sized"
+    changes_scale: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("model", [Batchwise, Sized])
+def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatch, model):
     monkeypatch.setattr(choosing, "CANDIDATES", 60)
     noise = torch.randn(200, 3, 2, generator=torch.Generator().manual_seed(0)).tolist()
 
-    def chosen(numbers) -> str:
+    def chosen(numbers, nudge=0.0) -> str:
         pairs = []
         for number in numbers:
             entry, subject = pair(number)
             moved = {
-                name: (x + 5 * dx, y + 5 * dy)
+                name: (x + 5 * dx + nudge, y + 5 * dy)
                 for (name, (x, y)), (dx, dy) in zip(
                     subject.keypoints.items(), noise[number], strict=True
                 )
             }
             pairs.append((entry, replace(subject, keypoints=moved)))
         drawing = Drawing(Counted(), 64)
-        every = choose(pairs, Batchwise(working_side=64))
+        every = choose(pairs, model(working_side=64))
         return choosing.choose_reference(every, drawing, NoFits(), "medoid").entry.photo.name
 
     name = chosen(range(200))
     number = int(name.partition(".")[0])
+    assert chosen(range(200), nudge=1e-7) == name  # as another processor would have it
     fewer = [
         chosen(sorted({*range(gone, 200, 20)} ^ {*range(200)} | {number})) for gone in range(20)
     ]
@@ -258,6 +267,19 @@ def test_when_all_candidates_fail_the_reference_is_one_of_the_others(monkeypatch
     assert [(row[0], *row[3:]) for row in photos if row[1] is None] == [
         (candidate, "target_builder", "counted: RuntimeError: out of ink")
     ]
+
+
+def test_what_cannot_be_drawn_is_not_tried_twice_in_a_run(store):
+    Counted.broken.update(score(number) for number in range(0, COUNT, 2))
+    for _ in range(2):
+        Counted.calls.clear()
+        Batchwise.batches.clear()
+        steps: list[int] = []
+        with store() as opened:
+            run(range(COUNT), opened.fits, steps=steps)
+        assert sum(call.score in Counted.broken for call in Counted.calls) == COUNT // 2
+        assert len(steps) == COUNT
+    assert (len(Counted.calls), Batchwise.batches) == (COUNT // 2, [])
 
 
 def test_the_first_photo_that_can_be_drawn_is_the_first(store):

@@ -306,15 +306,30 @@ def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
     assert len(list(tmp_path.iterdir())) > 10  # what was interrupted was begun again
 
 
-def test_a_worker_that_is_asked_to_go_costs_no_photo(executor, works, tmp_path):
-    answers = executor.map(works.Slow(2.0, tmp_path), batches(6))
-    seen = [next(answers)]
-    wait_until(lambda: len(list(tmp_path.iterdir())) > 2)
-    latest = max(tmp_path.iterdir(), key=lambda begun: begun.stat().st_mtime_ns)
-    os.kill(int(latest.name.partition("-")[2]), signal.SIGTERM)
-    seen += answers
-    assert [item for batch in seen for item, _ in batch] == list(range(12))
-    assert len(list(tmp_path.iterdir())) > 6  # what was interrupted was begun again
+def test_workers_that_are_asked_to_go_cost_no_photo(executor, works, tmp_path):
+    def ask_to_go():
+        for times in range(1, 4):
+            wait_until(lambda times=times: len(list(tmp_path.glob("6-*"))) == times)
+            latest = max(tmp_path.glob("6-*"), key=lambda begun: begun.stat().st_mtime_ns)
+            os.kill(int(latest.name.partition("-")[2]), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask_to_go)
+    asking.start()
+    answers = list(executor.map(works.Slow(1.0, tmp_path), batches(6)))
+    asking.join()
+    assert [item for batch in answers for item, _ in batch] == list(range(12))
+    assert len(list(tmp_path.glob("6-*"))) == 4
+
+
+def test_workers_that_go_while_they_have_nothing_to_do_cost_no_photo(executor, works, monkeypatch):
+    monkeypatch.setattr("alignimation_core.ray_pool.CALLS", 0)
+    monkeypatch.setattr("alignimation_core.ray_pool.LIVES", 1)
+    answers = executor.map(works.Loading(), batches(6))
+    processes = {process for batch in answers for process, _, _ in batch}
+    for process in processes:
+        os.kill(process, signal.SIGTERM)
+    wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in processes))
+    assert list(executor.map(works.Killing(set(), "exit"), [[7]])) == [[70]]
 
 
 def test_a_photo_that_asks_its_worker_to_go_is_lost_alone(executor, works):
