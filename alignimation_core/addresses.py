@@ -61,9 +61,11 @@ def at(text: str) -> UPath:
             "addresses need one more package: pip install 'alignimation[remote]'"
         ) from None
     _require(scheme)
+    user = text[match.end() :].partition("/")[0].rpartition("@")[0]
     try:
         place = UPath(scheme + text[len(scheme) :])
-        secret = {"password", "secret", "token"} & place.storage_options.keys()
+        secret = bool({"password", "secret", "token"} & place.storage_options.keys())
+        secret |= ":" in user and scheme != "github"  # where it is org:repo
     except Exception as error:  # whatever a file system makes of an address
         raise AddressError(f"this is no address of {scheme}: {in_one_line(error)}") from error
     if secret:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
-from alignimation_core.errors import AlignimationError, PluginError, RecipeError, printable
+from alignimation_core.errors import AlignimationError, PluginError, RecipeError, printable_lines
 
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
@@ -74,14 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if given.traceback:
             traceback.print_exc()
-        print(f"alignimation-run: {printable(str(error))}", file=sys.stderr)
+        print(f"alignimation-run: {printable_lines(str(error))}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AlignimationError as error:
         if given.traceback:
             traceback.print_exc()
         print(
-            "\n".join(f"alignimation-run: {line}" for line in printable(str(error)).splitlines()),
+            "\n".join(
+                f"alignimation-run: {line}" for line in printable_lines(str(error)).split("\n")
+            ),
             file=sys.stderr,
         )
         return 2 if isinstance(error, RecipeError | PluginError) else 1
@@ -91,7 +93,7 @@ class _Printable(logging.Formatter):
     """Warnings of plugins, of which some name photos."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable_lines(super().format(record))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,12 +32,17 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def printable(text: str) -> str:
-    """Return a text for a terminal, which must not obey what a file's name says to it."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+def printable(line: str) -> str:
+    """Return a line for a terminal, which must not obey what a file's name says to it."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
+
+
+def printable_lines(text: str) -> str:
+    """Return lines for a terminal, all of them."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 LONGEST_SHOWN = 100

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
+from itertools import islice
 
 import torch
 
@@ -144,10 +145,15 @@ class Run:
             self.progress.note(projection(self.record, len(files), looked, unknown))
 
     def _trial(self, entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
-        """Return the first photos in time, the one among them that all are to be aligned on."""
-        trial = entries[:limit]
-        left = [each for each in entries[len(trial) :] if each.photo.name == self._reference]
-        return [*trial[: len(trial) - len(left)], *left]
+        """Return the first photos in time, and among them those that the recipe names."""
+        if limit is None:
+            return entries
+        paths = [record.path for record in self.record.photos]
+        named = {photos.named(name, paths)[0] for name in self.recipe.photos_named().values()}
+        must = {id(each) for each in entries if each.photo.name in named}
+        others = (id(each) for each in entries if id(each) not in must)
+        trial = {*must, *islice(others, max(0, limit - len(must)))}
+        return [each for each in entries if id(each) in trial]
 
     @cached_property
     def _reference(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from alignimation_core.errors import printable
+from alignimation_core.errors import printable_lines
 
 Step = Callable[[], None]
 Received = Callable[[int, int | None], None]
@@ -88,7 +88,7 @@ class Lines(Progress):
 
     def note(self, text: str) -> None:
         """Say one line to the user."""
-        print(printable(text), file=self._stream, flush=True)
+        print(printable_lines(text), file=self._stream, flush=True)
 
 
 class Bars(Progress):
@@ -135,7 +135,7 @@ class Bars(Progress):
 
     def note(self, text: str) -> None:
         """Say one line to the user."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_for_terminal() -> Progress:

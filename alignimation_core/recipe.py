@@ -170,18 +170,41 @@ class Recipe:
             files.update((str(path), path) for path in found)
             if reason:
                 faults.append(self.fault(("photos", i), reason))
-        if self.reference not in ("medoid", "mean", "first") and not faults:
-            names = (photos.relative_name(path, self.folder) for path in files.values())
-            meant = photos.named(self.reference, names)
-            if not meant:
-                what = f"{self.reference!r} is not among the photos; use medoid, mean or first"
-                faults.append(self.fault(("reference",), what))
-            elif len(meant) > 1:
-                what = f"{len(meant)} photos are named {self.reference!r}; write {meant[0]}"
-                faults.append(self.fault(("reference",), f"{what} or {meant[1]}"))
+        if not faults:
+            names = [photos.relative_name(path, self.folder) for path in files.values()]
+            faults += self._unknown_photos(names)
         if faults:
             raise RecipeError(faults)
         return list(files.values())
+
+    def _unknown_photos(self, names: Sequence[str]) -> Iterator[Fault]:
+        """Yield what is wrong with the photos that the recipe names, of those that there are."""
+        for place, wanted in self.photos_named().items():
+            meant = photos.named(wanted, names)
+            if not meant:
+                hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
+                yield self.fault(place, f"{wanted!r} is not among the photos; {hint}")
+            elif len(meant) > 1:
+                what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
+                yield self.fault(place, what)
+
+    def photos_named(self) -> dict[Place, str]:
+        """Return the photos that the recipe names, by their places in it.
+
+        Raises:
+            RecipeError: the subject selector failed to say.
+        """
+        selector = self.subject_selector
+        try:
+            named: dict[Place, str] = {
+                ("subject_selector", key): name for key, name in selector.photos_named().items()
+            }
+        except Exception as error:  # any failure of a plugin's own code
+            what = f"{selector.name!r} failed to say which photos it names: {in_one_line(error)}"
+            raise RecipeError([self.fault(("subject_selector",), what)]) from error
+        if self.reference not in ("medoid", "mean", "first"):
+            named["reference",] = self.reference
+        return named
 
     def on(self, device: str) -> Recipe:
         """Return the same recipe with every stage that computes on another device.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alignimation_core import disk
 from alignimation_core.data import Photo, Subject
-from alignimation_core.errors import OutputError
+from alignimation_core.errors import OutputError, printable
 from alignimation_core.mask import Matrix
 
 RECORD_NAME = "run.json"
@@ -166,7 +166,8 @@ class Record:
                 reason = reason.partition(":")[0]
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
-                groups.setdefault(re.sub(r"\d+", "#", text), []).append((text, photo.path))
+                told = printable(text), printable(photo.path)
+                groups.setdefault(re.sub(r"\d+", "#", text), []).append(told)
         return sorted(
             ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
             key=lambda row: -row[1],

@@ -8,7 +8,7 @@ in plain Python as it does in a recipe.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -230,6 +230,13 @@ class SubjectSelector(Stage):
         Returns:
             One ``Choice`` an observation.
         """
+
+    def photos_named(self) -> Mapping[str, str]:
+        """Return the photos that options name, by option: with or without folders, as users write.
+
+        Each must be one of the run's photos, and a trial run (``--limit``) looks at it, too.
+        """
+        return {}
 
 
 class TargetBuilder(Stage):

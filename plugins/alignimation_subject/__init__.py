@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -172,6 +172,10 @@ class Identity(_GatedSelector):
         """Return ``embeddings``, and the keypoints that the gate reads."""
         return super().requires() | {"embeddings"}
 
+    def photos_named(self) -> Mapping[str, str]:
+        """Return the photo that ``like`` names."""
+        return {} if self.like is None else {"like": self.like}
+
     def select(self, observations: Sequence[Observation]) -> list[Choice]:
         """Find the subject over all photos, then choose in each.
 
@@ -294,10 +298,14 @@ class Identity(_GatedSelector):
         assert self.like is not None
         names = [seen.photo.name for seen in observations]
         meant = named(self.like, names)
-        if len(meant) != 1:
+        if not meant:
             raise ValueError(
-                f"like: {len(meant) or 'no'} photos are named {self.like!r}; give the name of one "
-                f"photo, such as {(meant or names)[0]!r}"
+                f"like: {self.like!r} is not among the photos that could be looked at; name one "
+                f"that is, such as {names[0]!r}"
+            )
+        if len(meant) > 1:
+            raise ValueError(
+                f"like: {len(meant)} photos are named {self.like!r}; write {meant[0]!r}"
             )
         place = names.index(meant[0])
         first, end = faces.first[place : place + 2].tolist()

@@ -24,7 +24,7 @@ STRICTER = 0.5, 0.375, 0.25, 0.125
 """Steps on the way from the similarity needed to 1 at which a person's core is looked for."""
 
 FEW = 3
-"""Least faces of a core."""
+"""Least faces of a core, in different photos."""
 
 ALIKE = 0.9
 """A person this often there, of the most frequent one, is as frequent for all we know."""
@@ -41,10 +41,11 @@ class Faces:
         vectors: (F, D) float32 of unit length; zeros for a detection that is not usable.
         usable: (F,) bool, False where the embedder gave no finite direction.
         photos: (F,) int64, the place of each face's photo among P.
-        weights: (F,) float64, 1 / (detections in the same photo).
+        weights: (F,) float64, 1 / (detections in the same photo), divided among its copies.
         sizes: (F,) float64, area of the box as a fraction of its photo.
         boxes: (F, 4) float32.
         first: (P + 1,) int64, place of each photo's first face.
+        contents: (P,) int64, the same for copies of one photo.
     """
 
     vectors: Tensor
@@ -54,6 +55,7 @@ class Faces:
     sizes: Tensor
     boxes: Tensor
     first: Tensor
+    contents: Tensor
 
     def index(self, face: int) -> tuple[int, int]:
         """Return the face's photo, and its index among that photo's detections."""
@@ -122,6 +124,9 @@ def gather(observations: Sequence[Observation]) -> Faces:
     areas = torch.tensor([seen.photo.height * seen.photo.width for seen in observations])
     boxes = torch.cat([seen.detections.boxes for seen in observations]).float()
     photos = torch.arange(len(counts)).repeat_interleave(counts)
+    known: dict[str, int] = {}
+    contents = torch.tensor([known.setdefault(o.photo.sha256, len(known)) for o in observations])
+    copies = torch.bincount(contents)[contents]
     table = torch.cat(vectors).detach().cpu().float()
     lengths = table.norm(dim=1, keepdim=True)
     usable = (lengths > 0) & lengths.isfinite()
@@ -132,10 +137,11 @@ def gather(observations: Sequence[Observation]) -> Faces:
         vectors=table,
         usable=usable[:, 0],
         photos=photos,
-        weights=1 / counts[photos].double(),
+        weights=1 / (counts * copies)[photos].double(),
         sizes=_areas(boxes).double() / areas[photos],
         boxes=boxes,
         first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        contents=contents,
     )
 
 
@@ -226,7 +232,7 @@ def core(faces: Faces, person: Person, needed: float) -> Person:
     """
     for share in STRICTER:
         near = grow(faces, person.seed, needed + share * (1 - needed))
-        if len(near.members) >= FEW:
+        if len({*faces.contents[faces.photos[near.members]].tolist()}) >= FEW:
             return near
     return person
 

@@ -401,18 +401,17 @@ def test_a_missing_package_is_told_at_its_line(tmp_path, monkeypatch):
     ]
 
 
+SECRET = "a recipe must hold no password; put it into fsspec's configuration (~/.config/fsspec/)"
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
         ("sx3://bucket/a", "fsspec knows no sx3://; did you mean s3://?"),
         ("qqq://bucket/a", "fsspec knows no qqq://; known are s3://, gs://, az:// and others"),
-        (
-            "ftp://me:1234@host/a",
-            (
-                "a recipe must hold no password; put it into fsspec's configuration "
-                "(~/.config/fsspec/)"
-            ),
-        ),
+        ("ftp://me:1234@host/a", SECRET),
+        ("http://me:1234@host/a/", SECRET),
+        ("s3://AKIA:1234@bucket/a/", SECRET),
     ],
 )
 def test_an_address_that_cannot_be_is_told(tmp_path, address, message):

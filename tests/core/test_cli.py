@@ -460,7 +460,7 @@ def test_any_name_can_be_told_to_any_output(change, told):
 
 
 def test_a_terminal_does_not_obey_what_a_name_says(recipe, site, tmp_path):
-    (tmp_path / "photos" / "a\x1b[31m\x07b.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "a\x1b[31m\x07\nb.png").write_bytes(b"no picture")
     code = (
         "import logging, sys; from alignimation_core.cli import main; status = main(sys.argv[1:]);"
         "logging.getLogger('somebody').warning('it is like \\x1b[31m'); sys.exit(status)"
@@ -473,8 +473,8 @@ def test_a_terminal_does_not_obey_what_a_name_says(recipe, site, tmp_path):
         env=os.environ | {"PYTHONPATH": str(site)},
     )
     assert done.returncode == 0, done.stderr
-    assert "a\\x1b[31m\\x07b.png" in done.stderr
+    assert "a\\x1b[31m\\x07\\x0ab.png" in done.stderr
     assert "it is like \\x1b[31m" in done.stderr
     assert not {"\x1b", "\x07"} & set(done.stderr + done.stdout)
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
-    assert "photos/a\x1b[31m\x07b.png" in [photo["path"] for photo in record["photos"]]
+    assert "photos/a\x1b[31m\x07\nb.png" in [photo["path"] for photo in record["photos"]]

@@ -4,7 +4,7 @@ import os
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from alignimation_core import (
     RecipeError,
     Registration,
     StageError,
+    SubjectSelector,
     Target,
     TransformModel,
     Writer,
@@ -441,6 +442,49 @@ def test_a_trial_run_has_the_reference_that_is_named(recipe, photos):
     record = run(replace(recipe, reference=photos[3]), limit=2)
     assert [photo.path for photo in record.photos] == [f"photos/{photos[at]}" for at in (0, 3)]
     assert record.reference == f"photos/{photos[3]}"
+
+
+class Naming(SubjectSelector):
+    """Takes the first detection, and names photos."""
+
+    name: ClassVar[str] = "naming"
+
+    named: Any = ()
+
+    def photos_named(self):
+        return {f"named[{i}]": name for i, name in enumerate(self.named)}
+
+    def select(self, observations):
+        found = [len(seen.detections) for seen in observations]
+        return [Choice(0) if count else Choice(None, "nothing") for count in found]
+
+
+def test_a_trial_run_has_the_photos_that_the_selector_names(recipe, photos):
+    naming = Naming(named=(photos[1], f"photos/{photos[2]}"))
+    for limit, reference, expected in [
+        (2, "medoid", (1, 2)),
+        (3, "medoid", (0, 1, 2)),
+        (1, photos[3], (1, 2, 3)),
+        (9, photos[3], (0, 1, 2, 3)),
+    ]:
+        record = run(replace(recipe, subject_selector=naming, reference=reference), limit=limit)
+        assert [p.path for p in record.photos] == [f"photos/{photos[at]}" for at in expected]
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (("x.png",), "recipe: subject_selector.named[0]: 'x.png' is not among the photos; correct"),
+        (3, "recipe: subject_selector: 'naming' failed to say which photos it names: TypeError: "),
+    ],
+)
+def test_photos_that_the_selector_names_and_that_are_not_there_are_refused_at_once(
+    tmp_path, recipe, photos, named, message
+):
+    with pytest.raises(RecipeError) as error:
+        run(replace(recipe, subject_selector=Naming(named=named)))
+    assert str(error.value).startswith(message)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_rejected_reference_is_named(tmp_path, recipe, photos, written):

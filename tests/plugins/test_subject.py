@@ -17,7 +17,17 @@ FORWARD = ((60.0, 40.0), (40.0, 40.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
 EYES_ASIDE = ((56.0, 40.0), (30.0, 40.0), (54.0, 50.0), (62.0, 62.0), (46.0, 62.0))
 
 
-def see(vectors=None, *, boxes=None, points=None, names=NAMES, scores=None, name="0.jpg", same=0.5):
+def see(
+    vectors=None,
+    *,
+    boxes=None,
+    points=None,
+    names=NAMES,
+    scores=None,
+    name="0.jpg",
+    content=None,
+    same=0.5,
+):
     """One photo of 1000 x 1000 pixels, with faces side by side unless `boxes` says otherwise."""
     count = len(vectors if vectors is not None else boxes)
     width = len(vectors[0]) if vectors else 8
@@ -27,7 +37,7 @@ def see(vectors=None, *, boxes=None, points=None, names=NAMES, scores=None, name
         photo=Photo(
             path=Path("/photos") / name,
             name=f"photos/{name}",
-            sha256="0" * 64,
+            sha256=name if content is None else content,
             height=1000,
             width=1000,
             taken=datetime(2020, 1, 1) + timedelta(days=1),
@@ -393,9 +403,9 @@ def test_like_prefers_the_photo_that_is_called_so():
 def test_like_must_name_one_photo_with_something_in_it():
     seen = series([SUBJECT], [SUBJECT])
     empty = Observation(see([SUBJECT], name="empty.jpg").photo, Detections.empty(NAMES))
-    with pytest.raises(ValueError, match=r"like: no photos are named 'x.jpg'; give the name of"):
+    with pytest.raises(ValueError, match=r"^like: 'x.jpg' is not among the photos that "):
         Identity(like="x.jpg").select(seen)
-    with pytest.raises(ValueError, match=r"like: 2 photos are named '0.jpg'"):
+    with pytest.raises(ValueError, match=r"^like: 2 photos are named '0.jpg'; write 'photos/0"):
         Identity(like="0.jpg").select([*seen, see([SUBJECT], name="0.jpg")])
     with pytest.raises(ValueError, match=r"like: nothing to compare was found in 'empty.jpg'"):
         Identity(like="empty.jpg").select([*seen, empty])
@@ -563,3 +573,32 @@ def test_like_keeps_to_the_person_named_beside_many_photos_of_one_who_looks_alik
     chosen = indices(identity.select(sisters(40, 600, seed)))
     assert chosen[:40] == [0] * 40
     assert sum(index is not None for index in chosen[40:]) <= 12
+
+
+def test_a_photo_that_is_there_ten_times_counts_once():
+    friend = [see([FRIEND], name=f"copy-{i}.jpg", content="friend") for i in range(10)]
+    chosen = indices(Identity().select([*series(*[[SUBJECT]] * 3), *friend]))
+    assert chosen == [0] * 3 + [None] * 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_photos_do_not_narrow_the_person(seed):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(41, 512, generator=generator)
+    unit = torch.nn.functional.normalize(noise, dim=1)
+    faces = (0.35**0.5 * unit[0] + 0.65**0.5 * unit[1:]).tolist()
+    single = [see([face], name=f"{i}.jpg", same=0.4) for i, face in enumerate(faces)]
+    copied = [
+        see([face], name=f"{i}-{k}.jpg", same=0.4, content=f"{i}")
+        for i, face in enumerate(faces)
+        for k in range(3)
+    ]
+    identity = Identity(facing_forward=False)
+    assert indices(identity.select(single)) == [0] * 40
+    assert indices(identity.select(copied)) == [0] * 120
+
+
+def test_like_is_the_photo_that_the_selector_names():
+    assert Identity(like="0.jpg").photos_named() == {"like": "0.jpg"}
+    assert Identity().photos_named() == {}
+    assert Largest().photos_named() == {}
