@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from alignimation_core import geometry
+
 
 def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
     """Return how much of each pixel a photo covers; exact along upright and level edges.
@@ -46,7 +48,7 @@ class Edges:
         """
         height, width = photo_size
         sides = torch.tensor([[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height]]).double()
-        lines = sides @ torch.linalg.inv(dst_from_photo.double())
+        lines = sides @ geometry.inverse(dst_from_photo.double())
         a, b, c, d = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float().tolist()
         return cls((tuple(a), tuple(b), tuple(c), tuple(d)))
 

@@ -15,7 +15,6 @@ Every message is one line that names what is wrong and ends with what to do abou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -32,12 +31,9 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
 def printable(line: str) -> str:
     """Return a line for a terminal, which must not obey what a file's name says to it."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def printable_lines(text: str) -> str:
@@ -88,7 +84,7 @@ class Fault:
         text = (
             f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
         )
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        return printable(text)
 
 
 class RecipeError(AlignimationError):

@@ -267,7 +267,12 @@ class Pool:
         """Pass on the tasks of a worker that is lost, and find out whose fault that was."""
         tasks = [task for _, task in hand.tasks]
         self._dismiss(hand)
-        if not (hand.unheard or _by_order(tasks, error)):
+        innocent = hand.unheard or NODE_DIED in str(error)
+        if tasks and not innocent and TOLD_TO_END in str(error):
+            for task in tasks:
+                task.called += 1
+            innocent = all(task.called <= CALLS for task in tasks)
+        if not innocent:
             for task in tasks:
                 task.killed += 1
             reason = _reason(hand.home, error)
@@ -290,15 +295,6 @@ class Pool:
             Task(task.batch, [item], [place], task.killed, task.called)
             for item, place in zip(task.items, task.places, strict=True)
         ]
-
-
-def _by_order(tasks: Sequence[Task], error: exceptions.RayError) -> bool:
-    """Return whether a worker went with its node, or was asked to go: its tasks are innocent."""
-    if TOLD_TO_END not in str(error):
-        return NODE_DIED in str(error)
-    for task in tasks:
-        task.called += 1
-    return bool(tasks) and all(task.called <= CALLS for task in tasks)
 
 
 def _busy(hand: Hand) -> bool:

@@ -188,7 +188,7 @@ class Remote:
 
     def _try_writing(self) -> None:
         """Write a small file, so that what forbids it shows now, and not after the whole run."""
-        path = self._path(".alignimation/probe")
+        path = self._path(f"{outputs.HIDDEN}/probe")
         self._make_parent(path)
         self._place.fs.pipe_file(path, b"alignimation may write here")
         with suppress(Exception):  # some may write, but not remove

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from alignimation_core import addresses
 from alignimation_core.database import alone
 from alignimation_core.errors import OutputError
+from alignimation_core.outputs import HIDDEN
 
 if TYPE_CHECKING:
     from upath import UPath
 
-STORE = ".alignimation/store.sqlite3"
+STORE = f"{HIDDEN}/store.sqlite3"
 
 
 class RemoteStore:

@@ -473,7 +473,7 @@ def test_a_terminal_does_not_obey_what_a_name_says(recipe, site, tmp_path):
         env=os.environ | {"PYTHONPATH": str(site)},
     )
     assert done.returncode == 0, done.stderr
-    assert "a\\x1b[31m\\x07\\x0ab.png" in done.stderr
+    assert "a\\x1b[31m\\x07\\nb.png" in done.stderr
     assert "it is like \\x1b[31m" in done.stderr
     assert not {"\x1b", "\x07"} & set(done.stderr + done.stdout)
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
