@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from alignimation_core.data import (
+    from alignimation_core.api.data import (
         Canvas,
         Choice,
         Detections,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Photo,
         Subject,
     )
-    from alignimation_core.errors import (
+    from alignimation_core.api.errors import (
         AlignimationError,
         OutputError,
         PhotoError,
@@ -32,13 +32,10 @@ if TYPE_CHECKING:
         StageError,
         WeightsError,
     )
-    from alignimation_core.hookspecs import hookimpl
-    from alignimation_core.mask import Mask
-    from alignimation_core.pipeline import run
-    from alignimation_core.recipe import Recipe
-    from alignimation_core.record import Record
-    from alignimation_core.registration import Registration, Target
-    from alignimation_core.stages import (
+    from alignimation_core.api.hooks import hookimpl
+    from alignimation_core.api.mask import Mask
+    from alignimation_core.api.registration import Registration, Target
+    from alignimation_core.api.stages import (
         AnnotationDetector,
         Detector,
         Embedder,
@@ -48,6 +45,9 @@ if TYPE_CHECKING:
         TransformModel,
         Writer,
     )
+    from alignimation_core.pipeline import run
+    from alignimation_core.recipe import Recipe
+    from alignimation_core.record import Record
 
 __all__ = [
     "AlignimationError",
@@ -82,22 +82,22 @@ __all__ = [
 ]
 
 _HOMES = (
-    "data",
-    "mask",
-    "registration",
-    "errors",
-    "stages",
-    "hookspecs",
-    "recipe",
-    "record",
-    "pipeline",
+    "alignimation_core.api.data",
+    "alignimation_core.api.mask",
+    "alignimation_core.api.registration",
+    "alignimation_core.api.errors",
+    "alignimation_core.api.stages",
+    "alignimation_core.api.hooks",
+    "alignimation_core.recipe",
+    "alignimation_core.record",
+    "alignimation_core.pipeline",
 )
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for; the last of its homes imports torch."""
     for home in _HOMES if name in __all__ else ():
-        module = import_module(f"alignimation_core.{home}")
+        module = import_module(home)
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from alignimation_core.errors import in_one_line
+from alignimation_core.api.errors import in_one_line
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from alignimation_core.data import Detections
-from alignimation_core.stages import Detector
+from alignimation_core.api.data import Detections
+from alignimation_core.api.stages import Detector
 
 Kind = TypeVar("Kind")
 

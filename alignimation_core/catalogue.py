@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alignimation_core import weights
-from alignimation_core.errors import in_one_line
+from alignimation_core.api import weights
+from alignimation_core.api.errors import in_one_line
 from alignimation_core.recipe import Recipe
 from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.registry import KINDS, Registered, registry

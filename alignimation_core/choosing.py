@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from alignimation_core import background
-from alignimation_core.data import Choice, Observation, Subject
+from alignimation_core.api.data import Choice, Observation, Subject
+from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.looking import ask
 from alignimation_core.observations import Entry
-from alignimation_core.stages import SubjectSelector
 
 
 def select(

@@ -17,7 +17,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
-from alignimation_core.errors import AlignimationError, PluginError, RecipeError, printable_lines
+from alignimation_core.api.errors import (
+    AlignimationError,
+    PluginError,
+    RecipeError,
+    printable_lines,
+)
 
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted

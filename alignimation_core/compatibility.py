@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from alignimation_core.errors import AlignimationError, in_one_line
+from alignimation_core.api.errors import AlignimationError, in_one_line
+from alignimation_core.api.stages import Ability, AnnotationDetector
 from alignimation_core.record import RECORD_NAME
 from alignimation_core.registry import KINDS, registry
 from alignimation_core.source import Place
-from alignimation_core.stages import Ability, AnnotationDetector
 
 if TYPE_CHECKING:
     from alignimation_core.recipe import Recipe

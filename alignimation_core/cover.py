@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 
 
 def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import filelock
 
-from alignimation_core.disk import Anchor
-from alignimation_core.errors import OutputError
+from alignimation_core.api.atomic import Anchor
+from alignimation_core.api.errors import OutputError
 from alignimation_core.schema import NewerError, connect
 
 WAIT = 60.0

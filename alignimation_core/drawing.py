@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import geometry, photos
-from alignimation_core.errors import PhotoError, StageError
+from alignimation_core import photos
+from alignimation_core.api import geometry
+from alignimation_core.api.errors import PhotoError, StageError
+from alignimation_core.api.registration import Target
+from alignimation_core.api.stages import TargetBuilder
 from alignimation_core.looking import ask
-from alignimation_core.registration import Target
-from alignimation_core.stages import TargetBuilder
 from alignimation_core.stored_fits import Fits, Sketch
 
 if TYPE_CHECKING:

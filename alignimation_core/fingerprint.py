@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 
 import alignimation_core
+from alignimation_core.api.stages import AnnotationDetector, Stage
 from alignimation_core.registry import registry
-from alignimation_core.stages import AnnotationDetector, Stage
 
 
 def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry, procrustes
+from alignimation_core import procrustes
+from alignimation_core.api import geometry
+from alignimation_core.api.errors import AlignimationError, StageError
+from alignimation_core.api.registration import Registration, Target
+from alignimation_core.api.stages import TransformModel
 from alignimation_core.drawing import Drawing, shape_of
-from alignimation_core.errors import AlignimationError, StageError
 from alignimation_core.looking import ask
-from alignimation_core.registration import Registration, Target
-from alignimation_core.stages import TransformModel
 from alignimation_core.stored_fits import Fit, Fits
 
 if TYPE_CHECKING:

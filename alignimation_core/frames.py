@@ -13,12 +13,13 @@ from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import background, geometry, photos
+from alignimation_core import background, photos
+from alignimation_core.api import geometry
+from alignimation_core.api.data import Canvas, Frame, Photo, Subject
+from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.mask import Mask
 from alignimation_core.cover import Edges
-from alignimation_core.data import Canvas, Frame, Photo, Subject
-from alignimation_core.errors import PhotoError
 from alignimation_core.executor import Executor, Lost
-from alignimation_core.mask import Mask
 from alignimation_core.observations import Entry
 from alignimation_core.settings import CanvasOptions
 

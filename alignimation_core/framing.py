@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry
 from alignimation_core.alignment import Chosen
-from alignimation_core.data import Canvas
-from alignimation_core.sampling import spread
+from alignimation_core.api import geometry
+from alignimation_core.api.data import Canvas
+from alignimation_core.api.sampling import spread
 from alignimation_core.settings import CanvasOptions
 
 LONG_SIDE = 1080

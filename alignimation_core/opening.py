@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from alignimation_core import addresses
 from alignimation_core.addresses import File
-from alignimation_core.errors import PhotoError
+from alignimation_core.api.errors import PhotoError
 
 RAW = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"

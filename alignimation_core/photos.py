@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from alignimation_core import addresses, dates, jpeg
 from alignimation_core.addresses import File
-from alignimation_core.data import Photo
-from alignimation_core.errors import PhotoError
+from alignimation_core.api.data import Photo
+from alignimation_core.api.errors import PhotoError
 from alignimation_core.opening import opened
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tu
     Raises:
         PhotoError: the photo cannot be read, or has changed.
     """
-    from alignimation_core import geometry
+    from alignimation_core.api import geometry
 
     scale = min(1.0, enough * float(geometry.scale_of(frame_from_photo)))
     picture = load(photo, round(max(photo.height, photo.width) * scale))

@@ -13,13 +13,14 @@ from itertools import islice
 
 import torch
 
-from alignimation_core import framing, outputs, photos, rendering, weights
+from alignimation_core import framing, outputs, photos, rendering
 from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
+from alignimation_core.api import weights
+from alignimation_core.api.atomic import Anchor
+from alignimation_core.api.data import Canvas, Observation, Subject
+from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.choosing import select
-from alignimation_core.data import Canvas, Observation, Subject
-from alignimation_core.disk import Anchor
-from alignimation_core.errors import AlignimationError, OutputError
 from alignimation_core.executor import Executor, executor_of, torch_threads
 from alignimation_core.frames import Placed
 from alignimation_core.observations import Entry, count_known, observe

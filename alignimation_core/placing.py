@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry
 from alignimation_core.alignment import Chosen, keypoints_of
-from alignimation_core.data import Canvas, Subject
-from alignimation_core.errors import AlignimationError
+from alignimation_core.api import geometry
+from alignimation_core.api.data import Canvas, Subject
+from alignimation_core.api.errors import AlignimationError
 
 
 def place(

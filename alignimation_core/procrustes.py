@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry
-from alignimation_core.registration import Target
+from alignimation_core.api import geometry
+from alignimation_core.api.registration import Target
 
 
 def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from alignimation_core.errors import printable_lines
+from alignimation_core.api.errors import printable_lines
 
 Step = Callable[[], None]
 Received = Callable[[int, int | None], None]

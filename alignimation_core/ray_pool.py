@@ -15,7 +15,7 @@ import ray
 from ray import exceptions
 
 from alignimation_core import ray_worker
-from alignimation_core.errors import AlignimationError, in_one_line
+from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.executor import Lost
 from alignimation_core.ray_worker import Home, Order
 from alignimation_core.settings import ExecutorOptions

@@ -163,7 +163,7 @@ def _other_code(package: str) -> str:
 
 def _without_device(kind: str, stage: Any) -> str | None:
     """Return which device a stage asks for that a worker does not see; None if it has its own."""
-    from alignimation_core.stages import ComputeStage
+    from alignimation_core.api.stages import ComputeStage
 
     if isinstance(stage, ComputeStage):
         try:

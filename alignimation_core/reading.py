@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alignimation_core import photos
 from alignimation_core.addresses import File
-from alignimation_core.data import Photo
-from alignimation_core.errors import PhotoError
+from alignimation_core.api.data import Photo
+from alignimation_core.api.errors import PhotoError
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord

@@ -9,14 +9,8 @@ from typing import Any
 
 from alignimation_core import addresses, finding, outputs, photos
 from alignimation_core.addresses import File, is_address
-from alignimation_core.binding import bind
-from alignimation_core.compatibility import mismatches
-from alignimation_core.errors import Fault, RecipeError, in_one_line
-from alignimation_core.registry import KINDS
-from alignimation_core.remote import Remote
-from alignimation_core.settings import CanvasOptions, ExecutorOptions, RefineOptions
-from alignimation_core.source import Place, Source
-from alignimation_core.stages import (
+from alignimation_core.api.errors import Fault, RecipeError, in_one_line
+from alignimation_core.api.stages import (
     ComputeStage,
     Detector,
     Embedder,
@@ -27,6 +21,12 @@ from alignimation_core.stages import (
     TransformModel,
     known_device,
 )
+from alignimation_core.binding import bind
+from alignimation_core.compatibility import mismatches
+from alignimation_core.registry import KINDS
+from alignimation_core.remote import Remote
+from alignimation_core.settings import CanvasOptions, ExecutorOptions, RefineOptions
+from alignimation_core.source import Place, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ class Recipe:
         Raises:
             RecipeError: with each of them.
         """
-        from alignimation_core import weights
+        from alignimation_core.api import weights
 
         faults: list[Fault] = []
         for _, place, stage in self.stages():

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from alignimation_core import disk
-from alignimation_core.data import Photo, Subject
-from alignimation_core.errors import OutputError, printable
-from alignimation_core.mask import Matrix
+from alignimation_core.api import atomic
+from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.errors import OutputError, printable
+from alignimation_core.api.mask import Matrix
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
@@ -199,17 +199,17 @@ class Record:
         path = self.folder / RECORD_NAME
         part: Path | None = None
         try:
-            part = disk.part_of(path)
+            part = atomic.part_of(path)
             # a file name that is no UTF-8 becomes a JSON escape
             part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
-            disk.put(part, path)
+            atomic.put(part, path)
         except OSError as error:
-            what = disk.reason(error, "set `output` to another place")
+            what = atomic.reason(error, "set `output` to another place")
             raise OutputError(f"{path}: {what}") from error
         finally:
             if part is not None:
                 with suppress(OSError):
-                    disk.remove(part)
+                    atomic.remove(part)
         return path
 
     def _text(self) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry, procrustes
+from alignimation_core import procrustes
+from alignimation_core.api import geometry
+from alignimation_core.api.errors import AlignimationError
+from alignimation_core.api.registration import Target
 from alignimation_core.drawing import Drawing
-from alignimation_core.errors import AlignimationError
 from alignimation_core.fitting import none_left
-from alignimation_core.registration import Target
 from alignimation_core.stored_fits import Fits
 
 if TYPE_CHECKING:

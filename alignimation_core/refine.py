@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry, photos, procrustes
+from alignimation_core import photos, procrustes
 from alignimation_core.alignment import Chosen
-from alignimation_core.data import Detections, Photo, Subject
-from alignimation_core.errors import PhotoError, StageError
+from alignimation_core.api import geometry
+from alignimation_core.api.data import Detections, Photo, Subject
+from alignimation_core.api.errors import PhotoError, StageError
+from alignimation_core.api.stages import Detector
 from alignimation_core.executor import Executor
 from alignimation_core.looking import Turns, ask, detect
 from alignimation_core.observations import BATCH, Entry
-from alignimation_core.stages import Detector
 
 SIDE = 512
 """Side of the square frame in which a subject is looked for again, pixels."""

@@ -11,9 +11,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
 
-from alignimation_core import hookspecs
-from alignimation_core.errors import PluginError, in_one_line
-from alignimation_core.stages import (
+from alignimation_core.api import hooks
+from alignimation_core.api.errors import PluginError, in_one_line
+from alignimation_core.api.stages import (
     Detector,
     Embedder,
     Renderer,
@@ -99,8 +99,8 @@ class Registry:
             PluginError: a hook is misspelt, or two plugins claim the same name of a kind.
         """
         registry = cls()
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
+        manager = pluggy.PluginManager(hooks.PROJECT)
+        manager.add_hookspecs(hooks)
         for point in points:
             registry._load(manager, point)
         return registry
@@ -199,5 +199,5 @@ def registry() -> Registry:
     Raises:
         PluginError: a hook is misspelt, or two distributions claim the same name of a kind.
     """
-    points = entry_points(group=hookspecs.PROJECT)
+    points = entry_points(group=hooks.PROJECT)
     return Registry.of(sorted(points, key=lambda point: point.name))

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alignimation_core import addresses, outputs
-from alignimation_core.errors import AlignimationError, OutputError
+from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.remote_store import RemoteStore
 from alignimation_core.source import Place

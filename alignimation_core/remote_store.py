@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignimation_core import addresses
+from alignimation_core.api.errors import OutputError
 from alignimation_core.database import alone
-from alignimation_core.errors import OutputError
 from alignimation_core.outputs import HIDDEN
 
 if TYPE_CHECKING:

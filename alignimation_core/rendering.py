@@ -8,13 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from alignimation_core.data import Canvas, Frame
-from alignimation_core.errors import AlignimationError, OutputError, StageError
+from alignimation_core.api.data import Canvas, Frame
+from alignimation_core.api.errors import AlignimationError, OutputError, StageError
+from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.executor import Executor
 from alignimation_core.frames import Placed, frames
 from alignimation_core.looking import ask
 from alignimation_core.settings import CanvasOptions
-from alignimation_core.stages import Renderer, Writer
 
 WAITING = 2
 """Frames that wait for the writer of one output."""

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from alignimation_core.errors import shown
+from alignimation_core.api.errors import shown
 
 
 def _use(value: object) -> object:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from alignimation_core.errors import Fault, RecipeError
+from alignimation_core.api.errors import Fault, RecipeError
 
 Place = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""

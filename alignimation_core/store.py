@@ -13,11 +13,11 @@ from typing import NamedTuple, Self
 import PIL
 
 from alignimation_core import dates, opening, photos
-from alignimation_core.data import Photo
+from alignimation_core.api.data import Photo
+from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.fingerprint import digest, fingerprint
 from alignimation_core.outputs import HIDDEN
-from alignimation_core.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.stored_answers import Answers, Known
 from alignimation_core.stored_fits import Fits, NoFits, StoredFits
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core.data import Detections
+from alignimation_core.api.data import Detections
+from alignimation_core.api.mask import Mask
 from alignimation_core.database import DamageError, Database, checksum
-from alignimation_core.mask import Mask
 
 Row = Sequence[Any]
 

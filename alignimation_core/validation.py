@@ -9,7 +9,7 @@ from datetime import date
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from alignimation_core.errors import Fault, shown
+from alignimation_core.api.errors import Fault, shown
 from alignimation_core.settings import StageChoice
 from alignimation_core.source import Place, Source
 

@@ -37,8 +37,9 @@ from pasted_persons import Person, persons_in, write_series
 from registration import machine
 
 from alignimation_annotations import CocoAnnotations
-from alignimation_core import Recipe, Record, Registration, Target, TransformModel, geometry, run
-from alignimation_core.stages import TargetBuilder
+from alignimation_core import Recipe, Record, Registration, Target, TransformModel, run
+from alignimation_core.api import geometry
+from alignimation_core.api.stages import TargetBuilder
 from alignimation_kornia import Similarity
 from alignimation_subject import Largest
 from alignimation_targets import GaussianKeypoints, SoftMask

@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from alignimation_core import Detections, Detector, Recipe, geometry, photos, run
+from alignimation_core import Detections, Detector, Recipe, photos, run
+from alignimation_core.api import geometry
 
 QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
 SIDE = 640

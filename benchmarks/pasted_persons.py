@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from registration import NAMES
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 
 SLACK = 2.4
 """Side of the new photos, in longest sides of the person's box."""

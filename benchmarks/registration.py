@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alignimation_core import Mask, Registration, Subject, Target, geometry, procrustes
-from alignimation_core.mask import Matrix
+from alignimation_core import Mask, Registration, Subject, Target, procrustes
+from alignimation_core.api import geometry
+from alignimation_core.api.mask import Matrix
 from alignimation_kornia import KorniaRegistrator, Similarity
 from alignimation_targets import GaussianKeypoints, SoftMask
 

@@ -205,8 +205,9 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
     """Return the core-ms a photo of each step that no program of this kind can leave out."""
     import torch
 
-    from alignimation_core import Canvas, Frame, geometry
+    from alignimation_core import Canvas, Frame
     from alignimation_core import photos as files
+    from alignimation_core.api import geometry
     from alignimation_core.frames import ENOUGH, fill
     from alignimation_facenet import MTCNN
     from alignimation_imageio import Video

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from alignimation_core.api.stages import ComputeStage
 from alignimation_core.registry import KINDS, registry
-from alignimation_core.stages import ComputeStage
 
 ROOT = Path(__file__).parents[1]
 STAGES = [found for stages in registry().stages.values() for found in stages.values()]

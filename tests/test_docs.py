@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from alignimation_core import Recipe
-from alignimation_core.hookspecs import PROJECT
+from alignimation_core.api.hooks import PROJECT
 from alignimation_core.registry import KINDS, registry
 
 ROOT = Path(__file__).parents[1]

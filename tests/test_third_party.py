@@ -17,7 +17,8 @@ import skimage.data
 import torch
 from pydantic import ValidationError
 
-from alignimation_core import Detections, WeightsError, geometry
+from alignimation_core import Detections, WeightsError
+from alignimation_core.api import geometry
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"

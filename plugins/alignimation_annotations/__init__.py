@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from alignimation_core import AnnotationDetector, Detections, Detector, Photo, hookimpl
-from alignimation_core.stages import Ability, RecipePath
+from alignimation_core.api.stages import Ability, RecipePath
 
 if TYPE_CHECKING:
     from alignimation_annotations._coco import Annotations

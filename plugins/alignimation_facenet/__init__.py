@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alignimation_core import Detections, Detector, Embedder, hookimpl
-from alignimation_core.stages import RecipePath
-from alignimation_core.weights import Weights
+from alignimation_core.api.stages import RecipePath
+from alignimation_core.api.weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import WeightsError, geometry
-from alignimation_core.precision import mixed
-from alignimation_core.weights import Weights, load
+from alignimation_core import WeightsError
+from alignimation_core.api import geometry
+from alignimation_core.api.precision import mixed
+from alignimation_core.api.weights import Weights, load
 
 _INPUT = 160
 _MARGIN = 14

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 from alignimation_facenet._cascade import find
 from alignimation_facenet._networks import load
 

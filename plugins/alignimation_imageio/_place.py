@@ -8,7 +8,8 @@ from pathlib import Path
 
 import av
 
-from alignimation_core import OutputError, disk
+from alignimation_core import OutputError
+from alignimation_core.api import atomic
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, av.FFmpegError) as error:
-        reason = disk.reason(error, "choose another path or format")
+        reason = atomic.reason(error, "choose another path or format")
         raise OutputError(f"{path}: {reason}") from error
 
 
@@ -35,7 +36,7 @@ class Place:
             # a link stays a link: what it points to is replaced
             self._target = final.resolve()
             self._make_parents()
-            self.part = disk.part_of(self._target)
+            self.part = atomic.part_of(self._target)
 
     def _make_parents(self) -> None:
         for parent in reversed(self._target.parents):
@@ -45,8 +46,8 @@ class Place:
 
     def publish(self) -> None:
         """Put what was written under the final name, in place of what stood there."""
-        disk.put(self.part, self._target)
+        atomic.put(self.part, self._target)
 
     def discard(self) -> None:
         """Remove what was written."""
-        disk.remove(self.part)
+        atomic.remove(self.part)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 from alignimation_kornia._families import Chart, Transform
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]

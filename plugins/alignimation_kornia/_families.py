@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 
 _GENERATORS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "x": ((0, 0, 1), (0, 0, 0), (0, 0, 0)),

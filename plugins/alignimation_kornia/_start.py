@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from alignimation_core import Target, geometry
+from alignimation_core import Target
+from alignimation_core.api import geometry
 from alignimation_kornia._families import Chart
 from alignimation_kornia._gauss_newton import minimise
 from alignimation_kornia._level import Level, Pixels

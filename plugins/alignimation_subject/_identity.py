@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Observation
-from alignimation_core.sampling import spread
+from alignimation_core.api.sampling import spread
 
 CANDIDATES = 1024
 """Most faces from which a search for a person starts."""

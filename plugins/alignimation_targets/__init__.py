@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alignimation_core import Subject, Target, TargetBuilder, hookimpl
-from alignimation_core.stages import Ability
+from alignimation_core.api.stages import Ability
 from alignimation_targets._anatomy import counterpart, rigidity, shown_side, spread_of
 
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from alignimation_core import Subject, geometry
+from alignimation_core import Subject
+from alignimation_core.api import geometry
 from alignimation_targets._gaussians import profile
 
 

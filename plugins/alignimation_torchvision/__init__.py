@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from alignimation_core import Detections, Detector, Mask, hookimpl
-from alignimation_core.stages import Ability, RecipePath
-from alignimation_core.weights import Weights, load
+from alignimation_core.api.stages import Ability, RecipePath
+from alignimation_core.api.weights import Weights, load
 from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN
 
 if TYPE_CHECKING:

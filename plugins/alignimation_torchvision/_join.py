@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_iou
 
-from alignimation_core import Detections, Mask, geometry
+from alignimation_core import Detections, Mask
+from alignimation_core.api import geometry
 
 # Of the same person, half of whose keypoints are hidden behind another: about 0.5. Of two persons
 # who embrace, one found by one network alone, the other by the other: below 0.3.

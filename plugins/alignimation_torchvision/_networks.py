@@ -16,8 +16,8 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from alignimation_core.errors import WeightsError
-from alignimation_core.precision import mixed
+from alignimation_core.api.errors import WeightsError
+from alignimation_core.api.precision import mixed
 
 # Images a pass. On the CPU one: half the memory, and bit for bit the same in any company.
 _ON_CPU, _ON_ACCELERATOR = 1, 4

@@ -5,7 +5,7 @@ A test holds it equal to torchvision's own enums.
 
 from __future__ import annotations
 
-from alignimation_core.weights import Weights
+from alignimation_core.api.weights import Weights
 
 _LICENCE = (
     "published with torchvision (BSD-3-Clause); trained on COCO, whose photos have terms of their "

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, geometry, run
+from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, run
+from alignimation_core.api import geometry
 from alignimation_core.background import matte_of, replaced, unusable
 from alignimation_core.executor import Threads
 from alignimation_core.frames import fill, frames

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alignimation_core import Recipe
-from alignimation_core.errors import AlignimationError, RecipeError
+from alignimation_core.api.errors import AlignimationError, RecipeError
 from alignimation_core.executor import AHEAD, Threads, executor_of
 from alignimation_core.settings import ExecutorOptions
 

@@ -18,10 +18,10 @@ from alignimation_core import (
     Target,
     TargetBuilder,
     TransformModel,
-    geometry,
 )
 from alignimation_core import reference as choosing
 from alignimation_core.alignment import align, choose
+from alignimation_core.api import geometry
 from alignimation_core.drawing import Drawing
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord

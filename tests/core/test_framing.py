@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from alignimation_core import Photo, Subject, framing, geometry
+from alignimation_core import Photo, Subject, framing
 from alignimation_core.alignment import Chosen
+from alignimation_core.api import geometry
 from alignimation_core.observations import Entry
 from alignimation_core.record import PhotoRecord
 from alignimation_core.settings import CanvasOptions

@@ -27,9 +27,9 @@ from alignimation_core import (
     Writer,
     run,
 )
+from alignimation_core.api.weights import Weights
 from alignimation_core.progress import Progress
 from alignimation_core.settings import CanvasOptions, ExecutorOptions
-from alignimation_core.weights import Weights
 
 PHOTO_KEYS = [
     "path",

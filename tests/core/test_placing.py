@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignimation_core import Canvas, Photo, Subject, geometry
+from alignimation_core import Canvas, Photo, Subject
 from alignimation_core.alignment import Chosen
+from alignimation_core.api import geometry
 from alignimation_core.observations import Entry
 from alignimation_core.placing import Residuals, place
 from alignimation_core.record import PhotoRecord

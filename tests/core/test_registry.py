@@ -248,10 +248,10 @@ def test_an_unknown_stage_is_explained_by_what_is_there_and_what_is_broken(insta
 
 
 def test_every_kind_has_its_hook():
-    from alignimation_core import hookspecs
+    from alignimation_core.api import hooks
 
     for kind in KINDS:
-        assert callable(getattr(hookspecs, f"alignimation_{kind}s"))
+        assert callable(getattr(hooks, f"alignimation_{kind}s"))
 
 
 def test_options_that_cannot_be_described_harm_no_other_stage(install):

@@ -10,7 +10,8 @@ from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
 from alignimation_annotations import CocoAnnotations
-from alignimation_core import Photo, PhotoError, geometry
+from alignimation_core import Photo, PhotoError
+from alignimation_core.api import geometry
 
 SQUARE = [[10.0, 20.0, 50.0, 20.0, 50.0, 80.0, 10.0, 80.0]]
 

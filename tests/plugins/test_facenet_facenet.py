@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 import alignimation_facenet
-from alignimation_core import Detections, WeightsError, precision
+from alignimation_core import Detections, WeightsError
+from alignimation_core.api import precision
 from alignimation_facenet import FaceNet
 
 

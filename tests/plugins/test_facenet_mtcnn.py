@@ -102,7 +102,7 @@ def test_coordinates_are_those_of_the_image_given_though_it_is_reduced(detector)
 def test_points_follow_the_photo_to_a_fraction_of_a_pixel(detector):
     # One portrait at many scales and places. The points of the cascade alone are off by 0.8 pixels
     # in y at any scale, which a fit against 1 / scale brings to light, and scatter by 2 to 3 %.
-    from alignimation_core import geometry
+    from alignimation_core.api import geometry
 
     portrait, scales, points = hopper(), torch.linspace(0.4, 1.3, 16), []
     for i, scale in enumerate(scales.tolist()):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 from alignimation_kornia._families import FAMILIES, Chart, Transform
 
 SIZE = (60, 110)

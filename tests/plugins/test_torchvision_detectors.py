@@ -26,7 +26,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
 import alignimation_torchvision
-from alignimation_core import WeightsError, geometry, precision
+from alignimation_core import WeightsError
+from alignimation_core.api import geometry, precision
 from alignimation_torchvision import Body, KeypointRCNN, MaskRCNN
 from alignimation_torchvision._networks import Found
 from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN

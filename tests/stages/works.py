@@ -6,8 +6,8 @@ import signal
 import time
 from typing import Any, ClassVar
 
-from alignimation_core.errors import Fault, PhotoError, RecipeError, StageError
-from alignimation_core.stages import Detector
+from alignimation_core.api.errors import Fault, PhotoError, RecipeError, StageError
+from alignimation_core.api.stages import Detector
 
 
 class Square:

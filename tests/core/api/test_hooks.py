@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alignimation_core import Recipe, hookspecs, run
+from alignimation_core import Recipe, run
+from alignimation_core.api import hooks
 from alignimation_core.registry import KINDS, registry
 
 HOOKS = [f"alignimation_{kind}s" for kind in KINDS]
@@ -24,7 +25,7 @@ from pydantic import Field
 
 def example(hook):
     """Return the code of the block that follows the line ending in ``::``."""
-    text = inspect.getdoc(getattr(hookspecs, hook))
+    text = inspect.getdoc(getattr(hooks, hook))
     (block,) = re.findall(r"::\n\n((?:    .*\n|\n)+)", text + "\n")
     return textwrap.dedent(block)
 
@@ -49,16 +50,14 @@ def spots(tmp_path):
 
 def test_every_hook_of_the_core_is_a_kind_of_stage():
     found = [
-        name
-        for name, member in vars(hookspecs).items()
-        if hasattr(member, f"{hookspecs.PROJECT}_spec")
+        name for name, member in vars(hooks).items() if hasattr(member, f"{hooks.PROJECT}_spec")
     ]
     assert found == HOOKS
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_takes_nothing_and_gives_nothing_by_itself(hook):
-    function = getattr(hookspecs, hook)
+    function = getattr(hooks, hook)
     assert not inspect.signature(function).parameters
     assert function() == ()
     assert f"def {hook}():" in example(hook)
@@ -84,7 +83,7 @@ def test_the_other_examples_need_only_what_the_first_imports(install, hook):
 
 def test_the_detector_holds_the_moon_with_the_translation_it_advises(install, tmp_path, spots):
     install("moon", example("alignimation_detectors"))
-    advice = inspect.getdoc(hookspecs.alignimation_detectors)
+    advice = inspect.getdoc(hooks.alignimation_detectors)
     assert "use ``transform_model: translation``" in advice
     recipe = Recipe.of(
         {

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from alignimation_core.data import (
+from alignimation_core.api.data import (
     Canvas,
     Choice,
     Detections,
@@ -31,13 +31,13 @@ from alignimation_core.data import (
     Photo,
     Subject,
 )
-from alignimation_core.registration import Registration, Target
+from alignimation_core.api.registration import Registration, Target
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from alignimation_core.weights import Weights
+    from alignimation_core.api.weights import Weights
 
 Ability = Literal["keypoints", "masks", "embeddings", "pixels"] | str
 """What one stage gives and another needs; a keypoint by name is ``keypoints.left_eye``."""

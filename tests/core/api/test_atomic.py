@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignimation_core import Canvas, Frame, OutputError, Photo, disk
+from alignimation_core import Canvas, Frame, OutputError, Photo
+from alignimation_core.api import atomic
 from alignimation_core.record import Record
 from alignimation_imageio import GIF, Frames, Video
 
@@ -130,7 +131,7 @@ def test_a_folder_that_cannot_be_put_there_is_put_back(tmp_path, monkeypatch):
 
 def test_an_anchor_holds_while_the_folder_is_there(tmp_path):
     (tmp_path / "out").mkdir()
-    anchor = disk.Anchor(tmp_path / "out")
+    anchor = atomic.Anchor(tmp_path / "out")
     anchor.check()
     (tmp_path / "out").rmdir()
     with pytest.raises(OutputError) as caught:

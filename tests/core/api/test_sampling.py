@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignimation_core.sampling import spread
+from alignimation_core.api.sampling import spread
 
 
 @given(count=st.integers(0, 5000), most=st.integers(1, 600))

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from alignimation_core.errors import OutputError
+from alignimation_core.api.errors import OutputError
 
 _ADVICE = {
     errno.ENOENT: "its folder is gone; bring it back, or choose another output folder",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alignimation_core import geometry
+from alignimation_core.api import geometry
 
 
 def picture(*shape, dtype=torch.float32):

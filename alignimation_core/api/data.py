@@ -20,7 +20,7 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
 from alignimation_core.addresses import File
-from alignimation_core.mask import Mask, Matrix, scaling
+from alignimation_core.api.mask import Mask, Matrix, scaling
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from alignimation_core.stages import (
+from alignimation_core.api.stages import (
     Detector,
     Embedder,
     Renderer,

@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch import nn
 
-from alignimation_core import download
-from alignimation_core.errors import WeightsError
-from alignimation_core.weights import Weights, cache_folder, fetch, find, load
+from alignimation_core.api import _download
+from alignimation_core.api.errors import WeightsError
+from alignimation_core.api.weights import Weights, cache_folder, fetch, find, load
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: five pieces
 PIECE = 1 << 16
@@ -378,7 +378,7 @@ def test_offline_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_silence_is_one_line(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(_download, "TIMEOUT", 0.2)
     server.go.clear()
     reason = "no answer for 0.2 seconds"
     begun = time.monotonic()
@@ -411,7 +411,7 @@ def test_a_redirect_without_end_is_one_line(server: Server) -> None:
 
 def test_two_processes_fetch_once(server: Server, cache: Path) -> None:
     script = (
-        "import sys; from alignimation_core.weights import Weights, fetch; "
+        "import sys; from alignimation_core.api.weights import Weights, fetch; "
         f"print(fetch({weights_at(server.url)!r})); "
         "assert 'torch' not in sys.modules"
     )

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from alignimation_core import precision
-from alignimation_core.precision import mixed
+from alignimation_core.api import precision
+from alignimation_core.api.precision import mixed
 
 
 @pytest.fixture

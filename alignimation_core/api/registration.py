@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alignimation_core.data import expect_shape
+from alignimation_core.api.data import expect_shape
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core.mask import Matrix
+from alignimation_core.api.mask import Matrix
 
 Padding = Literal["zeros", "border", "reflection"]
 

@@ -1,0 +1,1 @@
+"""What a plugin author may import: stages, the data they pass, and the means to make them."""
