@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import Stage
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.settings import Settings, StageChoice
 from alignimation_core.source import Place, Source
 from alignimation_core.validation import validation_faults

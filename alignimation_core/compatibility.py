@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Ability, AnnotationDetector
+from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.record import RECORD_NAME
-from alignimation_core.registry import KINDS, registry
 from alignimation_core.source import Place
 
 if TYPE_CHECKING:

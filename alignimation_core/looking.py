@@ -15,11 +15,16 @@ import torch
 from torch import Tensor
 
 from alignimation_core import photos
-from alignimation_core.answers import check_detections, check_finite, expect_list, in_float32
 from alignimation_core.api.data import Detections, Photo
 from alignimation_core.api.errors import AlignimationError, PhotoError, StageError, in_one_line
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.executor import torch_threads
+from alignimation_core.plugin.contract import (
+    check_detections,
+    check_finite,
+    expect_list,
+    in_float32,
+)
 
 LOG = logging.getLogger(__name__)
 

@@ -147,9 +147,9 @@ def _order(work: Work[Any, Any]) -> Order:
     Raises:
         AlignimationError: it cannot be pickled.
     """
-    from alignimation_core.fingerprint import code_digest, fingerprint
+    from alignimation_core.plugin.fingerprint import code_digest, fingerprint
+    from alignimation_core.plugin.registry import registry
     from alignimation_core.ray_worker import Order
-    from alignimation_core.registry import registry
 
     versions = {"alignimation": metadata.version("alignimation")}
     stages = []
@@ -167,7 +167,7 @@ def _order(work: Work[Any, Any]) -> Order:
 
 def _stages(work: Work[Any, Any]) -> list[tuple[str, Stage]]:
     """Return the stages that travel with a work, each after its kind."""
-    from alignimation_core.registry import KINDS
+    from alignimation_core.plugin.registry import KINDS
 
     found: list[tuple[str, Stage]] = []
 

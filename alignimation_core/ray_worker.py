@@ -116,7 +116,7 @@ class Worker:
 
 def _unfit_for(order: Order) -> str | None:
     """Return what is wrong with this node's code, files or devices for a work, if anything is."""
-    from alignimation_core.fingerprint import code_digest
+    from alignimation_core.plugin.fingerprint import code_digest
 
     if code_digest("alignimation_core") != order.code:
         return _other_code("alignimation")
@@ -141,7 +141,7 @@ def _unlike(distribution: str, version: str) -> str | None:
 
 def _differing(kind: str, stage: Any, fingerprint: str | None) -> str | None:
     """Return what makes a stage's answers differ from those at the driver; None if nothing."""
-    from alignimation_core.fingerprint import fingerprint as fingerprint_here
+    from alignimation_core.plugin.fingerprint import fingerprint as fingerprint_here
 
     here = fingerprint_here(kind, stage)
     if fingerprint is None or here == fingerprint:

@@ -23,7 +23,7 @@ from alignimation_core.api.stages import (
 )
 from alignimation_core.binding import bind
 from alignimation_core.compatibility import mismatches
-from alignimation_core.registry import KINDS
+from alignimation_core.plugin.registry import KINDS
 from alignimation_core.remote import Remote
 from alignimation_core.settings import CanvasOptions, ExecutorOptions, RefineOptions
 from alignimation_core.source import Place, Source

@@ -16,8 +16,8 @@ from alignimation_core import dates, opening, photos
 from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.database import DamageError, Database, checksum
-from alignimation_core.fingerprint import digest, fingerprint
 from alignimation_core.outputs import HIDDEN
+from alignimation_core.plugin.fingerprint import digest, fingerprint
 from alignimation_core.stored_answers import Answers, Known
 from alignimation_core.stored_fits import Fits, NoFits, StoredFits
 

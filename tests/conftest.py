@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alignimation_core import Recipe
-from alignimation_core.registry import registry
+from alignimation_core.plugin.registry import registry
 from alignimation_core.settings import CanvasOptions
 
 MAIN = "from alignimation_core.cli import command; command()"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from alignimation_core.api.stages import ComputeStage
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS, registry
 
 ROOT = Path(__file__).parents[1]
 STAGES = [found for stages in registry().stages.values() for found in stages.values()]

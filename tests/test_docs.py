@@ -10,7 +10,7 @@ from PIL import Image
 
 from alignimation_core import Recipe
 from alignimation_core.api.hooks import PROJECT
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS, registry
 
 ROOT = Path(__file__).parents[1]
 

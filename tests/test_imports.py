@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import alignimation_core
-from alignimation_core.registry import registry
+from alignimation_core.plugin.registry import registry
 
 HEAVY = ("torch", "torchvision", "kornia", "facenet_pytorch", "av", "imageio", "pycocotools", "ray")
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from alignimation_core import Recipe, catalogue
 from alignimation_core.api.weights import cache_folder
+from alignimation_core.plugin.registry import KINDS
 from alignimation_core.record import PhotoRecord, Record
-from alignimation_core.registry import KINDS
 
 DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
 

@@ -28,9 +28,9 @@ from alignimation_core import (
     run,
 )
 from alignimation_core.executor import Lost, Threads
+from alignimation_core.plugin.registry import registry
 from alignimation_core.progress import Progress
 from alignimation_core.ray_cluster import Cluster
-from alignimation_core.registry import registry
 from alignimation_core.settings import ExecutorOptions
 
 ray = pytest.importorskip("ray", reason="ray is not installed")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from alignimation_core import Recipe, run
 from alignimation_core.api import hooks
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS, registry
 
 HOOKS = [f"alignimation_{kind}s" for kind in KINDS]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alignimation_core import Detections, Detector
-from alignimation_core.answers import check_detections
+from alignimation_core.plugin.contract import check_detections
 
 BOXES = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
 POINTS = torch.tensor([[[1.5, 2.5]]])

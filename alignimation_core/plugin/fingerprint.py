@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 import alignimation_core
 from alignimation_core.api.stages import AnnotationDetector, Stage
-from alignimation_core.registry import registry
+from alignimation_core.plugin.registry import registry
 
 
 def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:

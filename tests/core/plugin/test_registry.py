@@ -2,7 +2,7 @@ import pytest
 
 from alignimation_core import PluginError
 from alignimation_core.catalogue import listing
-from alignimation_core.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS, registry
 
 GOOD = '''
 from typing import ClassVar
