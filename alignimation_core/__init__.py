@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         Writer,
     )
     from alignimation_core.pipeline import run
-    from alignimation_core.recipe import Recipe
+    from alignimation_core.recipe.recipe import Recipe
     from alignimation_core.record import Record
 
 __all__ = [
@@ -88,7 +88,7 @@ _HOMES = (
     "alignimation_core.api.errors",
     "alignimation_core.api.stages",
     "alignimation_core.api.hooks",
-    "alignimation_core.recipe",
+    "alignimation_core.recipe.recipe",
     "alignimation_core.record",
     "alignimation_core.pipeline",
 )

@@ -8,9 +8,9 @@ from typing import Any
 from alignimation_core.api import weights
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.plugin.registry import KINDS, Registered, registry
-from alignimation_core.recipe import Recipe
+from alignimation_core.recipe.options import Settings
+from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import RECORD_NAME, Record
-from alignimation_core.settings import Settings
 
 
 def listing() -> str:

@@ -164,7 +164,7 @@ def _do(given: argparse.Namespace) -> int:
     if given.schema:
         print(catalogue.schema())
         return 0
-    from alignimation_core.recipe import Recipe
+    from alignimation_core.recipe.recipe import Recipe
 
     recipe = Recipe.load(given.recipe, settings=given.settings)
     if given.device:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from alignimation_core.settings import ExecutorOptions
+from alignimation_core.recipe.options import ExecutorOptions
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

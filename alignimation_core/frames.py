@@ -21,7 +21,7 @@ from alignimation_core.api.mask import Mask
 from alignimation_core.cover import Edges
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.observations import Entry
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.recipe.options import CanvasOptions
 
 ENOUGH = 0.9
 """Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""

@@ -12,7 +12,7 @@ from alignimation_core.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas
 from alignimation_core.api.sampling import spread
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.recipe.options import CanvasOptions
 
 LONG_SIDE = 1080
 MARGIN = 0.12

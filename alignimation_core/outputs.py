@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from alignimation_core.recipe.document import Place
 from alignimation_core.record import RECORD_NAME, without_photos
-from alignimation_core.source import Place
 
 HIDDEN = ".alignimation"
 """Where the store is, in the output folder."""

@@ -28,7 +28,7 @@ from alignimation_core.placing import place, within_residual
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
 from alignimation_core.reading import read
-from alignimation_core.recipe import Recipe
+from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import Record
 from alignimation_core.refine import refine
 from alignimation_core.store import Known, Store, open_store

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Stage
 from alignimation_core.executor import Answer, Executor, Item, Lost, Work
-from alignimation_core.settings import ExecutorOptions
+from alignimation_core.recipe.options import ExecutorOptions
 
 if TYPE_CHECKING:
     from alignimation_core.ray_pool import Batch, Pool

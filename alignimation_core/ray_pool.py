@@ -18,7 +18,7 @@ from alignimation_core import ray_worker
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.executor import Lost
 from alignimation_core.ray_worker import Home, Order
-from alignimation_core.settings import ExecutorOptions
+from alignimation_core.recipe.options import ExecutorOptions
 
 EACH = 2
 """Batches given to each worker: the one that it is at, and the next."""

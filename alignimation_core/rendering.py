@@ -14,7 +14,7 @@ from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.executor import Executor
 from alignimation_core.frames import Placed, frames
 from alignimation_core.looking import ask
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.recipe.options import CanvasOptions
 
 WAITING = 2
 """Frames that wait for the writer of one output."""

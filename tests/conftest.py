@@ -10,7 +10,7 @@ import pytest
 
 from alignimation_core import Recipe
 from alignimation_core.plugin.registry import registry
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.recipe.options import CanvasOptions
 
 MAIN = "from alignimation_core.cli import command; command()"
 STAGES = Path(__file__).with_name("stages") / "discs.py"

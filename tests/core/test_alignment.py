@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignimation_core import AlignimationError, run
-from alignimation_core.settings import CanvasOptions
+from alignimation_core.recipe.options import CanvasOptions
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from alignimation_core.background import matte_of, replaced, unusable
 from alignimation_core.executor import Threads
 from alignimation_core.frames import fill, frames
 from alignimation_core.observations import Entry
+from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
-from alignimation_core.settings import CanvasOptions
 
 SIZE = (320, 384)
 CENTRE = (190.0, 158.0)

@@ -8,7 +8,7 @@ import torch
 from alignimation_core import Recipe
 from alignimation_core.api.errors import AlignimationError, RecipeError
 from alignimation_core.executor import AHEAD, Threads, executor_of
-from alignimation_core.settings import ExecutorOptions
+from alignimation_core.recipe.options import ExecutorOptions
 
 
 def test_answers_come_in_the_order_of_the_batches():

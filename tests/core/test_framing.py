@@ -9,8 +9,8 @@ from alignimation_core import Photo, Subject, framing
 from alignimation_core.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.observations import Entry
+from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
-from alignimation_core.settings import CanvasOptions
 
 FACE = (300.0, 200.0, 400.0, 320.0)
 

@@ -29,7 +29,7 @@ from alignimation_core import (
 )
 from alignimation_core.api.weights import Weights
 from alignimation_core.progress import Progress
-from alignimation_core.settings import CanvasOptions, ExecutorOptions
+from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions
 
 PHOTO_KEYS = [
     "path",

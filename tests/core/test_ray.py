@@ -31,7 +31,7 @@ from alignimation_core.executor import Lost, Threads
 from alignimation_core.plugin.registry import registry
 from alignimation_core.progress import Progress
 from alignimation_core.ray_cluster import Cluster
-from alignimation_core.settings import ExecutorOptions
+from alignimation_core.recipe.options import ExecutorOptions
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 

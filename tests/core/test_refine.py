@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alignimation_core import run
-from alignimation_core.settings import RefineOptions
+from alignimation_core.recipe.options import RefineOptions
 
 COUNT = 12
 

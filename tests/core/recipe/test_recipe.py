@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from alignimation_core import Recipe, RecipeError
 from alignimation_core.catalogue import schema
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.settings import Settings
+from alignimation_core.recipe.options import Settings
 
 SMALLEST = {"photos": "photos/", "detector": "mtcnn"}
 

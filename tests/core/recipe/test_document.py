@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignimation_core import Recipe, RecipeError
-from alignimation_core.source import MAX_NODES, Source, field_name
+from alignimation_core.recipe.document import MAX_NODES, Source, field_name
 
 
 def read(tmp_path, text, *, settings=()):

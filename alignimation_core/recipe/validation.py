@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from alignimation_core.api.errors import Fault, shown
-from alignimation_core.settings import StageChoice
-from alignimation_core.source import Place, Source
+from alignimation_core.recipe.document import Place, Source
+from alignimation_core.recipe.options import StageChoice
 
 COLOURS = (("canvas", "border"), ("canvas", "background"))
 """Where a recipe takes colours."""

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import Stage
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.settings import Settings, StageChoice
-from alignimation_core.source import Place, Source
-from alignimation_core.validation import validation_faults
+from alignimation_core.recipe.document import Place, Source
+from alignimation_core.recipe.options import Settings, StageChoice
+from alignimation_core.recipe.validation import validation_faults
 
 
 def bind(source: Source) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from alignimation_core.api.stages import (
     TransformModel,
     known_device,
 )
-from alignimation_core.binding import bind
-from alignimation_core.compatibility import mismatches
 from alignimation_core.plugin.registry import KINDS
+from alignimation_core.recipe.compatibility import mismatches
+from alignimation_core.recipe.document import Place, Source
+from alignimation_core.recipe.loader import bind
+from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
 from alignimation_core.remote import Remote
-from alignimation_core.settings import CanvasOptions, ExecutorOptions, RefineOptions
-from alignimation_core.source import Place, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Ability, AnnotationDetector
 from alignimation_core.plugin.registry import KINDS, registry
+from alignimation_core.recipe.document import Place
 from alignimation_core.record import RECORD_NAME
-from alignimation_core.source import Place
 
 if TYPE_CHECKING:
-    from alignimation_core.recipe import Recipe
+    from alignimation_core.recipe.recipe import Recipe
 
 MOST_NAMES = 20
 """Keypoints that a message lists."""
