@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import photos
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TargetBuilder
 from alignimation_core.looking import ask
+from alignimation_core.photos import decoder
 from alignimation_core.stored_fits import Fits, Sketch
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Drawing:
         """Return the (3, side, side) float32 pixels of the working frame, where they are asked."""
         if not self._sees_pixels:
             return None
-        picture, frame_from_picture = photos.load_onto(item.entry.photo, item.working_from_photo)
+        picture, frame_from_picture = decoder.load_onto(item.entry.photo, item.working_from_photo)
         return geometry.warp_photo(picture, frame_from_picture, (self.side, self.side))
 
 

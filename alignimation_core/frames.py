@@ -13,7 +13,7 @@ from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import background, photos
+from alignimation_core import background
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas, Frame, Photo, Subject
 from alignimation_core.api.errors import PhotoError
@@ -21,6 +21,7 @@ from alignimation_core.api.mask import Mask
 from alignimation_core.cover import Edges
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.observations import Entry
+from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
 
 ENOUGH = 0.9
@@ -112,7 +113,7 @@ class Warp:
     def _frame(self, placement: Placement) -> Tensor | PhotoError:
         photo, canvas_from_photo = placement.photo, placement.canvas_from_photo
         try:
-            picture, canvas_from_picture = photos.load_onto(photo, canvas_from_photo, ENOUGH)
+            picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
         frame = fill(picture, canvas_from_picture, self.size, self.border)

@@ -14,11 +14,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alignimation_core import photos
 from alignimation_core.api.data import Detections, Photo
 from alignimation_core.api.errors import AlignimationError, PhotoError, StageError, in_one_line
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.executor import torch_threads
+from alignimation_core.photos import decoder
 from alignimation_core.plugin.contract import (
     check_detections,
     check_finite,
@@ -175,7 +175,7 @@ class Look:
     @staticmethod
     def _load(look: _Look, side: int | None) -> Tensor | None:
         try:
-            return photos.load(look.photo, side)
+            return decoder.load(look.photo, side)
         except PhotoError as error:
             look.fail("photos", error.reason)
             return None
@@ -241,7 +241,7 @@ def _sharp_enough(
         need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
     if image is not None and max(image.shape[-2:]) >= need:
         return image
-    return photos.load(photo, need)
+    return decoder.load(photo, need)
 
 
 Item = TypeVar("Item")

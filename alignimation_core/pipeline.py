@@ -13,7 +13,7 @@ from itertools import islice
 
 import torch
 
-from alignimation_core import framing, outputs, photos, rendering
+from alignimation_core import framing, outputs, rendering
 from alignimation_core.addresses import File
 from alignimation_core.alignment import Chosen, align, choose
 from alignimation_core.api import weights
@@ -24,10 +24,11 @@ from alignimation_core.choosing import select
 from alignimation_core.executor import Executor, executor_of, torch_threads
 from alignimation_core.frames import Placed
 from alignimation_core.observations import Entry, count_known, observe
+from alignimation_core.photos import decoder
+from alignimation_core.photos.reader import read
 from alignimation_core.placing import place, within_residual
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
-from alignimation_core.reading import read
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import Record
 from alignimation_core.refine import refine
@@ -150,7 +151,7 @@ class Run:
         if limit is None:
             return entries
         paths = [record.path for record in self.record.photos]
-        named = {photos.named(name, paths)[0] for name in self.recipe.photos_named().values()}
+        named = {decoder.named(name, paths)[0] for name in self.recipe.photos_named().values()}
         must = {id(each) for each in entries if each.photo.name in named}
         others = (id(each) for each in entries if id(each) not in must)
         trial = {*must, *islice(others, max(0, limit - len(must)))}
@@ -162,7 +163,7 @@ class Run:
         wanted = self.recipe.reference
         if wanted in ("medoid", "mean", "first"):
             return wanted
-        return photos.named(wanted, (record.path for record in self.record.photos))[0]
+        return decoder.named(wanted, (record.path for record in self.record.photos))[0]
 
     def _place(
         self, subjects: Sequence[tuple[Entry, Subject]], store: Store
@@ -350,7 +351,7 @@ class Run:
             finally:
                 record.kept = claims.standing()
         record.error = None
-        record.outputs = [photos.relative_name(path, self.folder) for path in done]
+        record.outputs = [decoder.relative_name(path, self.folder) for path in done]
         record.kept = sorted(set(record.kept) - set(record.outputs))
         if failures:
             unwritable = any(isinstance(failure, OutputError) for failure in failures)

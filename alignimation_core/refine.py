@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from alignimation_core import photos, procrustes
+from alignimation_core import procrustes
 from alignimation_core.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Detections, Photo, Subject
@@ -18,6 +18,7 @@ from alignimation_core.api.stages import Detector
 from alignimation_core.executor import Executor
 from alignimation_core.looking import Turns, ask, detect
 from alignimation_core.observations import BATCH, Entry
+from alignimation_core.photos import decoder
 
 SIDE = 512
 """Side of the square frame in which a subject is looked for again, pixels."""
@@ -136,7 +137,7 @@ class LookAgain:
 def _picture(place: Place) -> Tensor | None:
     """Return the (3, SIDE, SIDE) uint8 frame; None when the photo can no longer be read."""
     try:
-        picture, frame_from_picture = photos.load_onto(place.photo, place.frame_from_photo)
+        picture, frame_from_picture = decoder.load_onto(place.photo, place.frame_from_photo)
     except PhotoError:
         return None
     frame = geometry.warp_photo(picture, frame_from_picture, (SIDE, SIDE))

@@ -12,11 +12,11 @@ from typing import NamedTuple, Self
 
 import PIL
 
-from alignimation_core import dates, opening, photos
 from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.outputs import HIDDEN
+from alignimation_core.photos import decoder, image_file, metadata
 from alignimation_core.plugin.fingerprint import digest, fingerprint
 from alignimation_core.stored_answers import Answers, Known
 from alignimation_core.stored_fits import Fits, NoFits, StoredFits
@@ -233,7 +233,9 @@ class Store:
 
 def _reader() -> str:
     """Return what facts depend on beside the file: code that reads them, and the time zone."""
-    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (photos, opening, dates))
+    code = b"".join(
+        Path(str(module.__file__)).read_bytes() for module in (decoder, image_file, metadata)
+    )
     zone = f"Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"
     return hashlib.sha256(code + zone.encode()).hexdigest()
 

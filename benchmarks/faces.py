@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from alignimation_core import Detections, Detector, Recipe, photos, run
+from alignimation_core import Detections, Detector, Recipe, run
 from alignimation_core.api import geometry
+from alignimation_core.photos import decoder
 
 QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
 SIDE = 640
@@ -139,7 +140,7 @@ def judged(folder: Path, used: list[dict[str, Any]], judge: Judge) -> Tensor:
     """Return the (N, 2, 2) eyes that the judge sees on the aligned frames."""
     eyes = []
     for photo in used:
-        picture = photos.load(Path(folder, photo["path"]))
+        picture = decoder.load(Path(folder, photo["path"]))
         matrix = torch.tensor(photo["canvas_from_photo"], dtype=torch.float64)
         frame = geometry.warp_photo(picture, matrix, (SIDE, SIDE))
         points = torch.tensor([photo["subject"]["keypoints"][name] for name in FIVE])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alignimation_core import addresses, finding, outputs, photos
+from alignimation_core import addresses, outputs
 from alignimation_core.addresses import File, is_address
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import (
@@ -21,6 +21,7 @@ from alignimation_core.api.stages import (
     TransformModel,
     known_device,
 )
+from alignimation_core.photos import decoder, search
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Place, Source
@@ -158,11 +159,11 @@ class Recipe:
         for i, pattern in enumerate(self.photos):
             found: Sequence[File] = ()
             try:
-                found, reason = finding.find(pattern, self.folder, self.output)
+                found, reason = search.find(pattern, self.folder, self.output)
                 if reason and not is_address(pattern):
                     place = (self.folder / pattern).resolve()
                     if output in (place, *place.parents):
-                        reason = finding.INSIDE.format(output)
+                        reason = search.INSIDE.format(output)
             except addresses.AddressError as error:
                 reason = f"{pattern}: {error}"
             except (OSError, ValueError, RuntimeError) as error:
@@ -171,7 +172,7 @@ class Recipe:
             if reason:
                 faults.append(self.fault(("photos", i), reason))
         if not faults:
-            names = [photos.relative_name(path, self.folder) for path in files.values()]
+            names = [decoder.relative_name(path, self.folder) for path in files.values()]
             faults += self._unknown_photos(names)
         if faults:
             raise RecipeError(faults)
@@ -180,7 +181,7 @@ class Recipe:
     def _unknown_photos(self, names: Sequence[str]) -> Iterator[Fault]:
         """Yield what is wrong with the photos that the recipe names, of those that there are."""
         for place, wanted in self.photos_named().items():
-            meant = photos.named(wanted, names)
+            meant = decoder.named(wanted, names)
             if not meant:
                 hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
                 yield self.fault(place, f"{wanted!r} is not among the photos; {hint}")

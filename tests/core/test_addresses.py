@@ -19,7 +19,8 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import PhotoError, Recipe, RecipeError, addresses, finding, photos, run
+from alignimation_core import PhotoError, Recipe, RecipeError, addresses, run
+from alignimation_core.photos import decoder, search
 
 SMALLEST = {"detector": "mtcnn"}
 
@@ -36,13 +37,13 @@ def fill(fs, root, names):
 
 
 def found(pattern, output="out/"):
-    files, why = finding.find(pattern, Path("/nowhere"), output)
+    files, why = search.find(pattern, Path("/nowhere"), output)
     assert why is None
     return [str(path) for path in files]
 
 
 def why_none(pattern, output="out/"):
-    files, why = finding.find(pattern, Path("/nowhere"), output)
+    files, why = search.find(pattern, Path("/nowhere"), output)
     assert files == []
     return why
 
@@ -129,17 +130,17 @@ def test_facts_and_pixels_are_those_of_the_file(place):
     data = picture(".png", "coral")
     fs.pipe_file(f"{root}/20180704_101530.png", data)
     path = addresses.at(f"{address}/20180704_101530.png")
-    photo = photos.facts(path, Path("/nowhere"))
+    photo = decoder.facts(path, Path("/nowhere"))
     assert (photo.path, photo.name) == (path, f"{address}/20180704_101530.png")
     assert (photo.height, photo.width) == (24, 32)
     assert (photo.taken, photo.taken_from) == (datetime(2018, 7, 4, 10, 15, 30), "name")
     rgb = torch.tensor([255, 127, 80], dtype=torch.uint8)
-    assert torch.equal(photos.load(path), rgb[:, None, None].expand(3, 24, 32))
+    assert torch.equal(decoder.load(path), rgb[:, None, None].expand(3, 24, 32))
 
 
 def test_without_any_date_the_time_of_the_remote_file_counts(place):
     _, _, address = place
-    photo = photos.facts(addresses.at(f"{address}/img9.jpg"), Path("/nowhere"))
+    photo = decoder.facts(addresses.at(f"{address}/img9.jpg"), Path("/nowhere"))
     age = datetime.now() - photo.taken
     assert photo.taken_from == "file"
     assert -2 < age.total_seconds() < 60
@@ -153,7 +154,7 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
     reasons = {}
     for name in ("empty.jpg", "cut.jpg", "gone.jpg"):
         with pytest.raises(PhotoError) as error:
-            photos.load(addresses.at(f"{address}/{name}"))
+            decoder.load(addresses.at(f"{address}/{name}"))
         assert str(error.value) == f"{address}/{name}: {error.value.reason}"
         reasons[name] = error.value.reason
     assert reasons.pop("cut.jpg").startswith("the picture is damaged: ")
@@ -165,20 +166,20 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
 
 def test_a_stamp_changes_with_the_file_and_only_then(place):
     fs, root, address = place
-    (path,), _ = finding.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
-    asked = photos.stamp(path)
-    files, _ = finding.find(address, Path("/nowhere"), "out")
-    assert photos.stamp(files[-1]) == photos.stamp(pickle.loads(pickle.dumps(path))) == asked
+    (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    asked = decoder.stamp(path)
+    files, _ = search.find(address, Path("/nowhere"), "out")
+    assert decoder.stamp(files[-1]) == decoder.stamp(pickle.loads(pickle.dumps(path))) == asked
     fs.pipe_file(f"{root}/img9.jpg", picture(colour="navy"))
-    (path,), _ = finding.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
-    assert photos.stamp(path) not in (asked, None)
-    assert photos.stamp(addresses.at(f"{address}/gone.jpg")) is None
+    (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    assert decoder.stamp(path) not in (asked, None)
+    assert decoder.stamp(addresses.at(f"{address}/gone.jpg")) is None
 
 
 def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
     fs = s3()
     fill(fs, f"{bucket}/photos", ["a.jpg", "b.jpg"])
-    files, _ = finding.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
+    files, _ = search.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     asked = []
     call = type(fs)._call_s3
@@ -188,28 +189,28 @@ def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
         return await call(self, method, *arguments, **options)
 
     monkeypatch.setattr(type(fs), "_call_s3", counted)
-    assert len({photos.stamp(path) for path in files}) == 1  # one content, one ETag
-    photos.load(files[0])
+    assert len({decoder.stamp(path) for path in files}) == 1  # one content, one ETag
+    decoder.load(files[0])
     assert asked == ["get_object"]
 
 
 def test_a_local_stamp_changes_with_the_file(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(picture())
-    before = photos.stamp(path)
-    assert photos.stamp(path) == before
+    before = decoder.stamp(path)
+    assert decoder.stamp(path) == before
     path.write_bytes(picture(colour="navy"))
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    assert photos.stamp(path) not in (before, None)
-    assert photos.stamp(tmp_path / "gone.jpg") is None
+    assert decoder.stamp(path) not in (before, None)
+    assert decoder.stamp(tmp_path / "gone.jpg") is None
 
 
 def test_remote_photos_are_read_in_other_processes(bucket, s3):
     fill(s3(), bucket, ["2018-07-04.jpg"])
-    (path,), _ = finding.find(f"s3://{bucket}/", Path("/nowhere"), "out")
-    expected = photos.facts(path, Path("/nowhere"))
+    (path,), _ = search.find(f"s3://{bucket}/", Path("/nowhere"), "out")
+    expected = decoder.facts(path, Path("/nowhere"))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(photos.facts, path, Path("/nowhere")).result() == expected
+        assert pool.submit(decoder.facts, path, Path("/nowhere")).result() == expected
 
 
 @contextmanager
@@ -259,7 +260,7 @@ def test_denied_access_is_said_at_the_line_of_the_recipe_and_of_the_photo(s3):
             f"recipe: photos[1]: s3://bucket/*/*.jpg: access is denied (Forbidden); {advice}",
         ]
         with pytest.raises(PhotoError) as error:
-            photos.load(addresses.at("s3://bucket/photos/a.jpg"))
+            decoder.load(addresses.at("s3://bucket/photos/a.jpg"))
     assert error.value.reason == f"access is denied (Forbidden); {advice}"
 
 
@@ -309,7 +310,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(s3):
 
     with serving(answer) as url:
         s3(url)
-        assert photos.load(addresses.at("s3://bucket/a.jpg")).shape == (3, 24, 32)
+        assert decoder.load(addresses.at("s3://bucket/a.jpg")).shape == (3, 24, 32)
     assert asked[-1] == ("GET", "/bucket/a.jpg")
     assert len(asked) == 5
 
@@ -339,7 +340,7 @@ def test_local_and_remote_photos_mix_each_once(memory, tmp_path):
         SMALLEST | {"photos": ["memory://box/", "c.jpg", "memory://box/b.jpg"]}, folder=tmp_path
     )
     files = recipe.find_photos()
-    assert [photos.relative_name(path, tmp_path) for path in files] == [
+    assert [decoder.relative_name(path, tmp_path) for path in files] == [
         "memory://box/a.jpg",
         "memory://box/b.jpg",
         "c.jpg",
@@ -447,7 +448,7 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
 def test_times_without_a_zone_are_never_mixed_up(memory):
     memory.pipe_file("/box/a.jpg", picture())
     memory.store["/box/a.jpg"].modified = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
-    photo = photos.facts(addresses.at("memory://box/a.jpg"), Path("/nowhere"))
+    photo = decoder.facts(addresses.at("memory://box/a.jpg"), Path("/nowhere"))
     assert photo.taken == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone().replace(
         tzinfo=None
     )

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from alignimation_core import PhotoError, addresses, dates, photos
+from alignimation_core import PhotoError, addresses
+from alignimation_core.photos import decoder, metadata
 
 PROGRESS = re.compile(r"\w+: \d+ of \d+ (in \d+\.\d s|from the store)|all \d+ photos: about .*")
 
@@ -260,25 +261,25 @@ def test_a_photo_at_an_address_that_changes_is_refused(memory, discs, tmp_path):
         discs.paint(tmp_path / "a.png", discs.placed(x, 24))
         pictures.append((tmp_path / "a.png").read_bytes())
     memory.pipe("/box/a.png", pictures[0])
-    photo = photos.facts(addresses.at("memory://box/a.png"), tmp_path)
-    assert photos.load(photo).shape == (3, 48, 64)
+    photo = decoder.facts(addresses.at("memory://box/a.png"), tmp_path)
+    assert decoder.load(photo).shape == (3, 48, 64)
     memory.pipe("/box/a.png", pictures[1])
     with pytest.raises(PhotoError) as caught:
-        photos.load(photo)
+        decoder.load(photo)
     assert str(caught.value) == f"memory://box/a.png: {CHANGED}"
 
 
 def test_a_photo_that_is_still_being_copied_is_not_read(discs, monkeypatch, tmp_path):
-    path, in_name = tmp_path / "2020-01-01.png", dates.in_name
+    path, in_name = tmp_path / "2020-01-01.png", metadata.in_name
     discs.paint(path, discs.placed(32, 24))
 
     def grow(name):
         path.write_bytes(path.read_bytes() + b"more")
         return in_name(name)
 
-    monkeypatch.setattr(dates, "in_name", grow)
+    monkeypatch.setattr(metadata, "in_name", grow)
     with pytest.raises(PhotoError) as caught:
-        photos.facts(path, tmp_path)
+        decoder.facts(path, tmp_path)
     assert str(caught.value) == f"{path}: the file changed while it was read; run again"
 
 

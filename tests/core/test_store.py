@@ -21,8 +21,9 @@ import pytest
 import torch
 import yaml
 
-from alignimation_core import Detections, Mask, OutputError, Recipe, database, photos, run
+from alignimation_core import Detections, Mask, OutputError, Recipe, database, run
 from alignimation_core.database import Database
+from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
 from alignimation_core.store import KEPT_RUNS, Facts, Known, Store
 from alignimation_core.stored_fits import Fit, Sketch
@@ -163,8 +164,8 @@ def test_what_comes_after_the_networks_may_change_without_them_and_without_pixel
     go()
     calls()
     decoded = []
-    load = photos.load
-    monkeypatch.setattr(photos, "load", lambda *given: decoded.append(given) or load(*given))
+    load = decoder.load
+    monkeypatch.setattr(decoder, "load", lambda *given: decoded.append(given) or load(*given))
     go(
         subject_selector="largest",
         target_builder="gaussian-keypoints",
@@ -201,14 +202,14 @@ def test_a_photo_is_found_by_its_copy_when_its_own_file_goes_away(
     if detected:  # then only the embedder is asked
         go(embedder=None)
         calls()
-    load = photos.load
+    load = decoder.load
 
     def vanishing(photo, *given):
         if photo.path.name in gone:
             photo.path.unlink(missing_ok=True)
         return load(photo, *given)
 
-    monkeypatch.setattr(photos, "load", vanishing)
+    monkeypatch.setattr(decoder, "load", vanishing)
     (_, record), _ = go()
     lost = [photo for photo in record["photos"] if photo["status"] == "failed"]
     assert [photo["path"] for photo in lost] == [f"photos/{name}" for name in gone]

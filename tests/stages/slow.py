@@ -17,7 +17,8 @@ from typing import ClassVar
 import alignimation_discs as discs
 import torch
 
-from alignimation_core import Embedder, hookimpl, photos
+from alignimation_core import Embedder, hookimpl
+from alignimation_core.photos import decoder
 
 PAUSE = float(os.environ.get("PAUSE", "0.008"))
 SAID = Counter()
@@ -126,8 +127,8 @@ def slow_down(owner, verb, word):
     setattr(owner, verb, slow)
 
 
-slow_down(photos, "facts", "read")
-slow_down(photos, "load", "load")
+slow_down(decoder, "facts", "read")
+slow_down(decoder, "load", "load")
 slow_down(Path, "replace", "put")
 slow_down(Path, "rename", "put")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignimation_core import dates
+from alignimation_core.photos import metadata
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from alignimation_core import dates
     ],
 )
 def test_a_date_in_a_name_is_read(name: str, date: datetime | None) -> None:
-    assert dates.in_name(name) == date
+    assert metadata.in_name(name) == date
 
 
 @given(
@@ -36,4 +36,4 @@ def test_a_date_in_a_name_is_read(name: str, date: datetime | None) -> None:
 def test_every_date_written_into_a_name_is_read_back(
     date: datetime, form: str, prefix: str
 ) -> None:
-    assert dates.in_name(f"{prefix}{date.strftime(form)}.jpg") == date.replace(microsecond=0)
+    assert metadata.in_name(f"{prefix}{date.strftime(form)}.jpg") == date.replace(microsecond=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alignimation_core import addresses
 from alignimation_core.addresses import File
-from alignimation_core.opening import HEIF, RAW
+from alignimation_core.photos.image_file import HEIF, RAW
 
 SUFFIXES = (
     RAW

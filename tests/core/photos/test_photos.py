@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from alignimation_core import PhotoError, finding, photos
+from alignimation_core import PhotoError
+from alignimation_core.photos import decoder, search
 
 EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
     0x8769,
@@ -46,7 +47,7 @@ def save(path: Path, image: Image.Image | None = None, **dates: str) -> Path:
 
 def test_facts_are_size_hash_and_date(tmp_path: Path) -> None:
     path = save(tmp_path / "a" / "one.jpg", original="2008:04:12 09:12:00")
-    photo = photos.facts(path, tmp_path)
+    photo = decoder.facts(path, tmp_path)
     assert (photo.name, photo.height, photo.width) == ("a/one.jpg", 24, 32)
     assert (photo.taken, photo.taken_from) == (datetime(2008, 4, 12, 9, 12), "exif")
     assert len(photo.sha256) == 64
@@ -60,10 +61,10 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
     }
     years = []
     while every:
-        photo = photos.facts(save(tmp_path / "20110101.jpg", **every), tmp_path)
+        photo = decoder.facts(save(tmp_path / "20110101.jpg", **every), tmp_path)
         years.append((photo.taken.year, photo.taken_from))
         every.pop(next(iter(every)))
-    photo = photos.facts(save(tmp_path / "20110101.jpg"), tmp_path)
+    photo = decoder.facts(save(tmp_path / "20110101.jpg"), tmp_path)
     years.append((photo.taken.year, photo.taken_from))
     assert years == [(2008, "exif"), (2009, "exif"), (2010, "exif"), (2011, "name")]
 
@@ -72,30 +73,30 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
     "date", ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00"]
 )
 def test_an_exif_date_that_is_none_falls_through_to_the_name(tmp_path: Path, date: str) -> None:
-    photo = photos.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
+    photo = decoder.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime(2012, 5, 6), "name")
 
 
 def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
     path = save(tmp_path / "IMG_2041.jpg")
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    photo = photos.facts(path, tmp_path)
+    photo = decoder.facts(path, tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime.fromtimestamp(1_000_000_000), "file")
 
 
 def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
     same = "2008:04:12 09:12:00"
-    late = photos.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
-    early = photos.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
-    assert [photo.name for photo in photos.order([late, early])] == ["b.jpg", "a.jpg"]
+    late = decoder.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
+    early = decoder.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
+    assert [photo.name for photo in decoder.order([late, early])] == ["b.jpg", "a.jpg"]
 
 
 def test_photos_of_one_time_are_ordered_by_name_as_people_count(tmp_path: Path) -> None:
     same = "2008:04:12 09:12:00"
     taken = [
-        photos.facts(save(tmp_path / f"img{n}.jpg", original=same), tmp_path) for n in (10, 9, 1)
+        decoder.facts(save(tmp_path / f"img{n}.jpg", original=same), tmp_path) for n in (10, 9, 1)
     ]
-    assert [p.name for p in photos.order(taken)] == ["img1.jpg", "img9.jpg", "img10.jpg"]
+    assert [p.name for p in decoder.order(taken)] == ["img1.jpg", "img9.jpg", "img10.jpg"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -116,9 +117,9 @@ def test_every_exif_orientation_comes_upright(tmp_path: Path, orientation: int) 
     stored.getexif()[ORIENTATION] = orientation
     path = tmp_path / "turned.png"
     stored.save(path, exif=stored.getexif())
-    photo = photos.facts(path, tmp_path)
+    photo = decoder.facts(path, tmp_path)
     assert (photo.height, photo.width) == (24, 32)
-    pixels = photos.load(path)
+    pixels = decoder.load(path)
     assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.array(upright))
 
 
@@ -133,7 +134,7 @@ def test_a_jpeg_is_to_the_bit_what_pillow_makes_of_it(
     image.save(path, exif=image.getexif(), quality=80)
     with Image.open(path) as opened:
         expected = ImageOps.exif_transpose(opened).convert("RGB")
-    assert np.array_equal(photos.load(path).permute(1, 2, 0).numpy(), np.array(expected))
+    assert np.array_equal(decoder.load(path).permute(1, 2, 0).numpy(), np.array(expected))
 
 
 def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_refused_where_it_refuses(
@@ -152,10 +153,10 @@ def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_refused_where_it_refus
                 expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
         except Exception:
             with pytest.raises(PhotoError):
-                photos.load(path)
+                decoder.load(path)
         else:
             read += 1
-            assert np.array_equal(photos.load(path).permute(1, 2, 0).numpy(), expected)
+            assert np.array_equal(decoder.load(path).permute(1, 2, 0).numpy(), expected)
     assert 50 < read < 150
 
 
@@ -163,10 +164,10 @@ def test_a_jpeg_with_a_harmless_fault_is_read_all_the_same(tmp_path: Path) -> No
     path = tmp_path / "photo.jpg"
     picture(64, 64).save(path)
     data = path.read_bytes()
-    whole = photos.load(path)
+    whole = decoder.load(path)
     tables = data.index(b"\xff\xdb")
     path.write_bytes(data[:tables] + b"\x00\x00\x00" + data[tables:])
-    assert torch.equal(photos.load(path), whole)
+    assert torch.equal(decoder.load(path), whole)
 
 
 def test_a_turned_jpeg_reduced_while_decoding_is_upright_too(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_turned_jpeg_reduced_while_decoding_is_upright_too(tmp_path: Path) -> 
     stored.getexif()[ORIENTATION] = 6
     path = tmp_path / "turned.jpg"
     stored.save(path, exif=stored.getexif(), quality=95)
-    small = photos.load(path, min_side=300)
+    small = decoder.load(path, min_side=300)
     assert small.shape == (3, 240, 320)
     expected = torch.from_numpy(np.array(picture(240, 320))).permute(2, 0, 1)
     assert (small.int() - expected.int()).abs().max() <= 8
@@ -183,7 +184,7 @@ def test_a_turned_jpeg_reduced_while_decoding_is_upright_too(tmp_path: Path) -> 
 def test_a_reduced_photo_keeps_at_least_the_side_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     picture(600, 800).save(path)
-    sides = [max(photos.load(path, side).shape) for side in (50, 100, 101, 201, 399, 401, 2000)]
+    sides = [max(decoder.load(path, side).shape) for side in (50, 100, 101, 201, 399, 401, 2000)]
     assert sides == [100, 100, 200, 300, 400, 800, 800]
 
 
@@ -206,7 +207,7 @@ def test_every_mode_becomes_rgb(
         Image.fromarray(np.full((4, 4), fill, np.uint16)).save(path)
     else:
         Image.new(mode, (4, 4), fill).save(path)  # type: ignore[arg-type]
-    assert tuple(photos.load(path)[:, 1, 2].tolist()) == expected
+    assert tuple(decoder.load(path)[:, 1, 2].tolist()) == expected
 
 
 def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
     reasons = {}
     for path in (cut, empty, text, raw, tmp_path / "gone.jpg"):
         with pytest.raises(PhotoError) as caught:
-            photos.load(path)
+            decoder.load(path)
         assert str(caught.value) == f"{path}: {caught.value.reason}"
         reasons[path.name] = caught.value.reason
     assert reasons.pop("cut.jpg").startswith("the picture is damaged: image file is truncated")
@@ -247,8 +248,8 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
     (output / "frames" / "0001.png").touch()
 
     def names(pattern: str) -> list[str]:
-        found, _ = finding.find(pattern, tmp_path, output)
-        return [photos.relative_name(path, tmp_path) for path in found]
+        found, _ = search.find(pattern, tmp_path, output)
+        return [decoder.relative_name(path, tmp_path) for path in found]
 
     assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
     assert names("b/*.jpg") == ["b/10.jpg"]
@@ -259,7 +260,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
 
 def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    reasons = [finding.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
+    reasons = [search.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
     assert reasons[0] is not None
     assert reasons[0].startswith(f"the folder {tmp_path / 'empty'} holds no photos (.apng .avif")
     assert reasons[1:] == [
@@ -276,7 +277,7 @@ def test_photos_in_linked_folders_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "all" / "again").symlink_to(tmp_path / "disk" / "2019")
     (tmp_path / "disk" / "2019" / "up").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "self").symlink_to(tmp_path / "all" / "self")
-    found, _ = finding.find("all", tmp_path, "out")
+    found, _ = search.find("all", tmp_path, "out")
     assert sorted(path.name for path in found) == ["a.jpg", "b.jpg"]
 
 
@@ -290,7 +291,7 @@ def test_frames_are_no_photos_whichever_way_leads_to_them(
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("real")
     for written in (pattern, str(tmp_path / pattern)):
-        found, _ = finding.find(written, tmp_path, tmp_path / output)
+        found, _ = search.find(written, tmp_path, tmp_path / output)
         assert [path.name for path in found] == ["1.png"]
 
 
@@ -299,7 +300,7 @@ def test_brackets_in_the_recipes_folder_are_no_pattern(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     for folder in ("[ab]", "trip [2019]"):
-        found, _ = finding.find("in/*.jpg", tmp_path / folder, "out")
+        found, _ = search.find("in/*.jpg", tmp_path / folder, "out")
         assert found == [tmp_path / folder / "in" / "mine.jpg"]
 
 
@@ -309,12 +310,12 @@ def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> Non
     link.symlink_to("/nowhere/usb.jpg")
     loop = tmp_path / "photos" / "loop.jpg"
     loop.symlink_to("loop.jpg")
-    found, _ = finding.find("photos", tmp_path, tmp_path / "out")
+    found, _ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [loop, link]
     with pytest.raises(PhotoError, match="the link leads nowhere"):
-        photos.facts(link, tmp_path)
+        decoder.facts(link, tmp_path)
     with pytest.raises(PhotoError):
-        photos.facts(loop, tmp_path)
+        decoder.facts(loop, tmp_path)
 
 
 def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
@@ -331,11 +332,11 @@ def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found, _ = finding.find("photos", tmp_path, tmp_path / "out")
+    found, _ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [tmp_path / "photos" / "a.jpg", shut]
     with pytest.raises(PhotoError):
-        photos.facts(shut, tmp_path)
-    found, why = finding.find("photos/shut", tmp_path, tmp_path / "out")
+        decoder.facts(shut, tmp_path)
+    found, why = search.find("photos/shut", tmp_path, tmp_path / "out")
     assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
 
 
@@ -349,7 +350,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(PhotoError) as caught:
-        photos.load(path)
+        decoder.load(path)
     assert caught.value.reason == (
         "the file cannot be read: Permission denied; give yourself leave to read it"
     )
@@ -363,7 +364,7 @@ def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> N
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     path.write_bytes(data)
     with pytest.raises(PhotoError) as caught:
-        photos.facts(path, tmp_path)
+        decoder.facts(path, tmp_path)
     assert caught.value.reason == (
         "the picture is too large: 179 megapixels is the most; export it smaller"
     )
@@ -371,4 +372,4 @@ def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> N
 
 def test_a_photo_may_be_named_by_a_string(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png")
-    assert torch.equal(photos.load(str(path)), photos.load(path))
+    assert torch.equal(decoder.load(str(path)), decoder.load(path))

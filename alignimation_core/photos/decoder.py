@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from alignimation_core import addresses, dates, jpeg
+from alignimation_core import addresses
 from alignimation_core.addresses import File
 from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
-from alignimation_core.opening import opened
+from alignimation_core.photos import jpeg, metadata
+from alignimation_core.photos.image_file import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,9 +77,9 @@ def facts(path: File, folder: Path) -> Photo:
         exif = image.getexif()
         if exif.get(0x0112) in (5, 6, 7, 8):
             width, height = height, width
-        taken, source = dates.in_exif(exif), "exif"
+        taken, source = metadata.in_exif(exif), "exif"
         if taken is None:
-            taken, source = dates.in_name(path.name), "name"
+            taken, source = metadata.in_name(path.name), "name"
         stream.seek(0)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if _version(stream) != version:

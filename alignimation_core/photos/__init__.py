@@ -1,0 +1,1 @@
+"""Photo files: found, dated, ordered, decoded."""
