@@ -12,9 +12,9 @@ from torch import Tensor
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
+from alignimation_core.detection.observations import Entry
 from alignimation_core.drawing import Drawing
 from alignimation_core.fitting import fit, lost, none_left
-from alignimation_core.observations import Entry
 from alignimation_core.reference import choose_reference
 from alignimation_core.stored_fits import Fits, NoFits
 

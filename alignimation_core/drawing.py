@@ -18,7 +18,7 @@ from alignimation_core.api import geometry
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TargetBuilder
-from alignimation_core.looking import ask
+from alignimation_core.detection.inference import ask
 from alignimation_core.photos import decoder
 from alignimation_core.stored_fits import Fits, Sketch
 

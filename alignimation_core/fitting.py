@@ -15,8 +15,8 @@ from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError, StageError
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import TransformModel
+from alignimation_core.detection.inference import ask
 from alignimation_core.drawing import Drawing, shape_of
-from alignimation_core.looking import ask
 from alignimation_core.stored_fits import Fit, Fits
 
 if TYPE_CHECKING:

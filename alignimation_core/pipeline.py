@@ -20,10 +20,10 @@ from alignimation_core.api import weights
 from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.data import Canvas, Observation, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError
-from alignimation_core.choosing import select
+from alignimation_core.detection.observations import Entry, count_known, observe
+from alignimation_core.detection.selection import select
 from alignimation_core.executor import Executor, executor_of, torch_threads
 from alignimation_core.frames import Placed
-from alignimation_core.observations import Entry, count_known, observe
 from alignimation_core.photos import decoder
 from alignimation_core.photos.reader import read
 from alignimation_core.placing import place, within_residual

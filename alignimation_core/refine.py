@@ -15,9 +15,9 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Detections, Photo, Subject
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector
+from alignimation_core.detection.inference import Turns, ask, detect
+from alignimation_core.detection.observations import BATCH, Entry
 from alignimation_core.executor import Executor
-from alignimation_core.looking import Turns, ask, detect
-from alignimation_core.observations import BATCH, Entry
 from alignimation_core.photos import decoder
 
 SIDE = 512

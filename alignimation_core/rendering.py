@@ -11,9 +11,9 @@ from typing import TypeVar
 from alignimation_core.api.data import Canvas, Frame
 from alignimation_core.api.errors import AlignimationError, OutputError, StageError
 from alignimation_core.api.stages import Renderer, Writer
+from alignimation_core.detection.inference import ask
 from alignimation_core.executor import Executor
 from alignimation_core.frames import Placed, frames
-from alignimation_core.looking import ask
 from alignimation_core.recipe.options import CanvasOptions
 
 WAITING = 2

@@ -10,8 +10,8 @@ from pathlib import Path
 from alignimation_core.addresses import File
 from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.detection.observations import Entry
 from alignimation_core.executor import Executor, Lost
-from alignimation_core.observations import Entry
 from alignimation_core.photos import decoder
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store import Facts, Store

@@ -14,9 +14,9 @@ from torch.nn import functional
 from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, run
 from alignimation_core.api import geometry
 from alignimation_core.background import matte_of, replaced, unusable
+from alignimation_core.detection.observations import Entry
 from alignimation_core.executor import Threads
 from alignimation_core.frames import fill, frames
-from alignimation_core.observations import Entry
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from alignimation_core import Photo, Subject, framing
 from alignimation_core.alignment import Chosen
 from alignimation_core.api import geometry
-from alignimation_core.observations import Entry
+from alignimation_core.detection.observations import Entry
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
 

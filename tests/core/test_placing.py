@@ -8,7 +8,7 @@ import torch
 from alignimation_core import Canvas, Photo, Subject
 from alignimation_core.alignment import Chosen
 from alignimation_core.api import geometry
-from alignimation_core.observations import Entry
+from alignimation_core.detection.observations import Entry
 from alignimation_core.placing import Residuals, place
 from alignimation_core.record import PhotoRecord
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from alignimation_core import Photo, Subject, Target
 from alignimation_core.alignment import Chosen, mean_subject
 from alignimation_core.api import geometry
-from alignimation_core.observations import Entry
+from alignimation_core.detection.observations import Entry
 from alignimation_core.record import PhotoRecord
 from alignimation_core.reference import typical
 

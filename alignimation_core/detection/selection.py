@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from alignimation_core import background
 from alignimation_core.api.data import Choice, Observation, Subject
 from alignimation_core.api.stages import SubjectSelector
-from alignimation_core.looking import ask
-from alignimation_core.observations import Entry
+from alignimation_core.detection.inference import ask
+from alignimation_core.detection.observations import Entry
 
 
 def select(

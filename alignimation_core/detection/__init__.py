@@ -1,0 +1,1 @@
+"""Detector, embedder and subject selector at work on the photos."""
