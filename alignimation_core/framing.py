@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import Chosen
+from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas
 from alignimation_core.api.sampling import spread

@@ -15,7 +15,8 @@ import torch
 
 from alignimation_core import framing, outputs, rendering
 from alignimation_core.addresses import File
-from alignimation_core.alignment import Chosen, align, choose
+from alignimation_core.alignment.alignment import Chosen, align, choose
+from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.data import Canvas, Observation, Subject
@@ -31,7 +32,6 @@ from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import Record
-from alignimation_core.refine import refine
 from alignimation_core.store import Known, Store, open_store
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import Chosen, keypoints_of
+from alignimation_core.alignment.alignment import Chosen, keypoints_of
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas, Subject
 from alignimation_core.api.errors import AlignimationError

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alignimation_core import Mask, Registration, Subject, Target, procrustes
+from alignimation_core import Mask, Registration, Subject, Target
+from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_core.api.mask import Matrix
 from alignimation_kornia import KorniaRegistrator, Similarity

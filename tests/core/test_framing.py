@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Photo, Subject, framing
-from alignimation_core.alignment import Chosen
+from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.recipe.options import CanvasOptions

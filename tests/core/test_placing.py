@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alignimation_core import Canvas, Photo, Subject
-from alignimation_core.alignment import Chosen
+from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.placing import Residuals, place

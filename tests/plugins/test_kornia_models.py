@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from alignimation_core import Target, procrustes
+from alignimation_core import Target
+from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_kornia import (
     Affine,

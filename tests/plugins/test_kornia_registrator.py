@@ -2,7 +2,8 @@ import math
 
 import torch
 
-from alignimation_core import Target, procrustes
+from alignimation_core import Target
+from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_kornia import KorniaRegistrator, Similarity
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from alignimation_core import Mask, Subject, Target, procrustes
+from alignimation_core import Mask, Subject, Target
+from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_targets import GaussianKeypoints, Pixels, SoftMask
 

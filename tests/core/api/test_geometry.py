@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import Target, procrustes
+from alignimation_core import Target
+from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_core.cover import cover
 

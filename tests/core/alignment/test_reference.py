@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Photo, Subject, Target
-from alignimation_core.alignment import Chosen, mean_subject
+from alignimation_core.alignment.alignment import Chosen, mean_subject
+from alignimation_core.alignment.reference import typical
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.record import PhotoRecord
-from alignimation_core.reference import typical
 
 FACE = torch.tensor([[20.0, 20], [44, 20], [32, 34], [24, 44], [40, 44]], dtype=torch.float64)
 NAMES = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")

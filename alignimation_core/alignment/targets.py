@@ -23,7 +23,7 @@ from alignimation_core.photos import decoder
 from alignimation_core.stored_fits import Fits, Sketch
 
 if TYPE_CHECKING:
-    from alignimation_core.alignment import Chosen
+    from alignimation_core.alignment.alignment import Chosen
 
 BATCH = 32
 """Sketches that are kept at once."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from alignimation_core import procrustes
+from alignimation_core.alignment import procrustes
+from alignimation_core.alignment.fits import none_left
+from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.registration import Target
-from alignimation_core.drawing import Drawing
-from alignimation_core.fitting import none_left
 from alignimation_core.stored_fits import Fits
 
 if TYPE_CHECKING:
-    from alignimation_core.alignment import Chosen
+    from alignimation_core.alignment.alignment import Chosen
 
 CANDIDATES = 1000
 """Photos among which the most typical one is looked for."""

@@ -19,11 +19,11 @@ from alignimation_core import (
     TargetBuilder,
     TransformModel,
 )
-from alignimation_core import reference as choosing
-from alignimation_core.alignment import align, choose
+from alignimation_core.alignment import reference as choosing
+from alignimation_core.alignment.alignment import align, choose
+from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
-from alignimation_core.drawing import Drawing
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store import Store
 from alignimation_core.stored_fits import NoFits, Sketch

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from alignimation_core import procrustes
-from alignimation_core.alignment import Chosen
+from alignimation_core.alignment import procrustes
+from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Detections, Photo, Subject
 from alignimation_core.api.errors import PhotoError, StageError

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core import procrustes
+from alignimation_core.alignment import procrustes
+from alignimation_core.alignment.targets import Drawing, shape_of
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError, StageError
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import TransformModel
 from alignimation_core.detection.inference import ask
-from alignimation_core.drawing import Drawing, shape_of
 from alignimation_core.stored_fits import Fit, Fits
 
 if TYPE_CHECKING:
-    from alignimation_core.alignment import Chosen
+    from alignimation_core.alignment.alignment import Chosen
 
 BATCH = 32
 SMALLEST_AREA = 1e-6

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from alignimation_core.alignment.fits import fit, lost, none_left
+from alignimation_core.alignment.reference import choose_reference
+from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.detection.observations import Entry
-from alignimation_core.drawing import Drawing
-from alignimation_core.fitting import fit, lost, none_left
-from alignimation_core.reference import choose_reference
 from alignimation_core.stored_fits import Fits, NoFits
 
 FILL = 0.5

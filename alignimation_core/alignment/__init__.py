@@ -1,0 +1,1 @@
+"""Target builder and transform model at work: from subjects to transforms."""
