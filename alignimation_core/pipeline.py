@@ -13,7 +13,7 @@ from itertools import islice
 
 import torch
 
-from alignimation_core import framing, outputs, rendering
+from alignimation_core import outputs
 from alignimation_core.addresses import File
 from alignimation_core.alignment.alignment import Chosen, align, choose
 from alignimation_core.alignment.refinement import refine
@@ -24,14 +24,15 @@ from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import Entry, count_known, observe
 from alignimation_core.detection.selection import select
 from alignimation_core.executor import Executor, executor_of, torch_threads
-from alignimation_core.frames import Placed
 from alignimation_core.photos import decoder
 from alignimation_core.photos.reader import read
-from alignimation_core.placing import place, within_residual
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import Record
+from alignimation_core.rendering import framing, writers
+from alignimation_core.rendering.frames import Placed
+from alignimation_core.rendering.placement import place, within_residual
 from alignimation_core.store import Known, Store, open_store
 
 
@@ -337,7 +338,7 @@ class Run:
                     written.result()  # raises what went wrong, now and not after the last frame
 
             try:
-                done, failures = rendering.render(
+                done, failures = writers.render(
                     placed,
                     canvas,
                     self.recipe.canvas,

@@ -207,8 +207,8 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
 
     from alignimation_core import Canvas, Frame
     from alignimation_core.api import geometry
-    from alignimation_core.frames import ENOUGH, fill
     from alignimation_core.photos import decoder as files
+    from alignimation_core.rendering.frames import ENOUGH, fill
     from alignimation_facenet import MTCNN
     from alignimation_imageio import Video
 

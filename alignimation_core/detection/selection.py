@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from alignimation_core import background
 from alignimation_core.api.data import Choice, Observation, Subject
 from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.detection.inference import ask
 from alignimation_core.detection.observations import Entry
+from alignimation_core.rendering import background
 
 
 def select(

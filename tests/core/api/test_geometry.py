@@ -11,7 +11,7 @@ from torch.nn import functional
 from alignimation_core import Target
 from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
-from alignimation_core.cover import cover
+from alignimation_core.rendering.coverage import cover
 
 
 def similarity(angle: float, scale: float, x: float, y: float) -> Tensor:

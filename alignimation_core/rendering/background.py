@@ -9,11 +9,11 @@ from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import matting
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.mask import Mask
-from alignimation_core.cover import cover
+from alignimation_core.rendering import matting
+from alignimation_core.rendering.coverage import cover
 
 CELL = 9.0
 """Pixels of the reduced picture that a mask's cell takes while its edge is refined."""

@@ -13,8 +13,8 @@ from alignimation_core.api.errors import AlignimationError, OutputError, StageEr
 from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.detection.inference import ask
 from alignimation_core.executor import Executor
-from alignimation_core.frames import Placed, frames
 from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.rendering.frames import Placed, frames
 
 WAITING = 2
 """Frames that wait for the writer of one output."""

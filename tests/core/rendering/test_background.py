@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, run
 from alignimation_core.api import geometry
-from alignimation_core.background import matte_of, replaced, unusable
 from alignimation_core.detection.observations import Entry
 from alignimation_core.executor import Threads
-from alignimation_core.frames import fill, frames
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
+from alignimation_core.rendering.background import matte_of, replaced, unusable
+from alignimation_core.rendering.frames import fill, frames
 
 SIZE = (320, 384)
 CENTRE = (190.0, 158.0)

@@ -9,8 +9,8 @@ from alignimation_core import Canvas, Photo, Subject
 from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
-from alignimation_core.placing import Residuals, place
 from alignimation_core.record import PhotoRecord
+from alignimation_core.rendering.placement import Residuals, place
 
 CANVAS = Canvas(200, 400)
 POINTS = {"a": (10.0, 20.0), "b": (50.0, 25.0), "c": (30.0, 70.0)}

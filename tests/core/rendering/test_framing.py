@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from alignimation_core import Photo, Subject, framing
+from alignimation_core import Photo, Subject
 from alignimation_core.alignment.alignment import Chosen
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
+from alignimation_core.rendering import framing
 
 FACE = (300.0, 200.0, 400.0, 320.0)
 

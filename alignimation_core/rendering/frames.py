@@ -13,16 +13,16 @@ from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core import background
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas, Frame, Photo, Subject
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
-from alignimation_core.cover import Edges
 from alignimation_core.detection.observations import Entry
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.rendering import background
+from alignimation_core.rendering.coverage import Edges
 
 ENOUGH = 0.9
 """Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""

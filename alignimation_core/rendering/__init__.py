@@ -1,0 +1,1 @@
+"""Canvas, frames and renderers: from transforms to outputs."""
