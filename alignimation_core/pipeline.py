@@ -33,7 +33,7 @@ from alignimation_core.record import Record
 from alignimation_core.rendering import framing, writers
 from alignimation_core.rendering.frames import Placed
 from alignimation_core.rendering.placement import place, within_residual
-from alignimation_core.store import Known, Store, open_store
+from alignimation_core.store.store import Known, Store, open_store
 
 
 def run(

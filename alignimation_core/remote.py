@@ -17,7 +17,7 @@ from alignimation_core import addresses, outputs
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.recipe.document import Place
 from alignimation_core.record import RECORD_NAME, Record
-from alignimation_core.remote_store import RemoteStore
+from alignimation_core.store.remote import RemoteStore
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -16,7 +16,7 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.detection.observations import Entry
-from alignimation_core.stored_fits import Fits, NoFits
+from alignimation_core.store.fits import Fits, NoFits
 
 FILL = 0.5
 """Share of a working frame's side that the subject's box takes: the rest is room to move."""

@@ -17,7 +17,7 @@ from alignimation_core.api.errors import AlignimationError, StageError
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import TransformModel
 from alignimation_core.detection.inference import ask
-from alignimation_core.stored_fits import Fit, Fits
+from alignimation_core.store.fits import Fit, Fits
 
 if TYPE_CHECKING:
     from alignimation_core.alignment.alignment import Chosen

@@ -14,7 +14,7 @@ from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.registration import Target
-from alignimation_core.stored_fits import Fits
+from alignimation_core.store.fits import Fits
 
 if TYPE_CHECKING:
     from alignimation_core.alignment.alignment import Chosen

@@ -20,7 +20,7 @@ from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TargetBuilder
 from alignimation_core.detection.inference import ask
 from alignimation_core.photos import decoder
-from alignimation_core.stored_fits import Fits, Sketch
+from alignimation_core.store.fits import Fits, Sketch
 
 if TYPE_CHECKING:
     from alignimation_core.alignment.alignment import Chosen

@@ -15,7 +15,7 @@ from alignimation_core.detection.inference import Look, Question, Sight, ask
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.plugin.contract import check_detections
 from alignimation_core.record import PhotoRecord
-from alignimation_core.store import Known
+from alignimation_core.store.store import Known
 
 BATCH = 4
 """Photos that go through the networks together."""

@@ -14,7 +14,7 @@ from alignimation_core.detection.observations import Entry
 from alignimation_core.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.record import PhotoRecord
-from alignimation_core.store import Facts, Store
+from alignimation_core.store.store import Facts, Store
 
 BATCH = 16
 """Files that are read together."""

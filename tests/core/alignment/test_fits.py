@@ -25,8 +25,8 @@ from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.record import PhotoRecord
-from alignimation_core.store import Store
-from alignimation_core.stored_fits import NoFits, Sketch
+from alignimation_core.store.fits import NoFits, Sketch
+from alignimation_core.store.store import Store
 
 COUNT = 100
 FACE = {"left_eye": (44.0, 20.0), "right_eye": (20.0, 20.0), "nose": (32.0, 34.0)}

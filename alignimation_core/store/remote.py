@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from alignimation_core import addresses
 from alignimation_core.api.errors import OutputError
-from alignimation_core.database import alone
 from alignimation_core.outputs import HIDDEN
+from alignimation_core.store.database import alone
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -13,7 +13,7 @@ import filelock
 
 from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.errors import OutputError
-from alignimation_core.schema import NewerError, connect
+from alignimation_core.store.schema import NewerError, connect
 
 WAIT = 60.0
 """How long another run is waited for, seconds."""

@@ -14,12 +14,12 @@ import PIL
 
 from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
-from alignimation_core.database import DamageError, Database, checksum
 from alignimation_core.outputs import HIDDEN
 from alignimation_core.photos import decoder, image_file, metadata
 from alignimation_core.plugin.fingerprint import digest, fingerprint
-from alignimation_core.stored_answers import Answers, Known
-from alignimation_core.stored_fits import Fits, NoFits, StoredFits
+from alignimation_core.store.database import DamageError, Database, checksum
+from alignimation_core.store.detections import Answers, Known
+from alignimation_core.store.fits import Fits, NoFits, StoredFits
 
 __all__ = ["KEPT_RUNS", "Facts", "Known", "Store", "open_store"]
 

@@ -21,12 +21,13 @@ import pytest
 import torch
 import yaml
 
-from alignimation_core import Detections, Mask, OutputError, Recipe, database, run
-from alignimation_core.database import Database
+from alignimation_core import Detections, Mask, OutputError, Recipe, run
 from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
-from alignimation_core.store import KEPT_RUNS, Facts, Known, Store
-from alignimation_core.stored_fits import Fit, Sketch
+from alignimation_core.store import database
+from alignimation_core.store.database import Database
+from alignimation_core.store.fits import Fit, Sketch
+from alignimation_core.store.store import KEPT_RUNS, Facts, Known, Store
 
 ROOT = Path(__file__).parents[2]
 

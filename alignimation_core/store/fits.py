@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from alignimation_core.database import DamageError, Database, checksum
+from alignimation_core.store.database import DamageError, Database, checksum
 
 
 class Sketch(NamedTuple):

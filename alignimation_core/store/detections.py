@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alignimation_core.api.data import Detections
 from alignimation_core.api.mask import Mask
-from alignimation_core.database import DamageError, Database, checksum
+from alignimation_core.store.database import DamageError, Database, checksum
 
 Row = Sequence[Any]
 
