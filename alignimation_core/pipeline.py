@@ -13,7 +13,6 @@ from itertools import islice
 
 import torch
 
-from alignimation_core import outputs
 from alignimation_core.addresses import File
 from alignimation_core.alignment.alignment import Chosen, align, choose
 from alignimation_core.alignment.refinement import refine
@@ -24,6 +23,7 @@ from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import Entry, count_known, observe
 from alignimation_core.detection.selection import select
 from alignimation_core.executor import Executor, executor_of, torch_threads
+from alignimation_core.output import folder as outputs
 from alignimation_core.photos import decoder
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step

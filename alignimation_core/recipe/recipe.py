@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alignimation_core import addresses, outputs
+from alignimation_core import addresses
 from alignimation_core.addresses import File, is_address
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import (
@@ -21,13 +21,14 @@ from alignimation_core.api.stages import (
     TransformModel,
     known_device,
 )
+from alignimation_core.output import folder as outputs
+from alignimation_core.output.remote import Remote
 from alignimation_core.photos import decoder, search
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Place, Source
 from alignimation_core.recipe.loader import bind
 from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
-from alignimation_core.remote import Remote
 
 
 @dataclass(frozen=True, slots=True)

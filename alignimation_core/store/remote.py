@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from alignimation_core import addresses
 from alignimation_core.api.errors import OutputError
-from alignimation_core.outputs import HIDDEN
+from alignimation_core.output.folder import HIDDEN
 from alignimation_core.store.database import alone
 
 if TYPE_CHECKING:

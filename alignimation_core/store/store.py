@@ -14,7 +14,7 @@ import PIL
 
 from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
-from alignimation_core.outputs import HIDDEN
+from alignimation_core.output.folder import HIDDEN
 from alignimation_core.photos import decoder, image_file, metadata
 from alignimation_core.plugin.fingerprint import digest, fingerprint
 from alignimation_core.store.database import DamageError, Database, checksum

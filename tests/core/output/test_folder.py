@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from alignimation_core import RecipeError, outputs, run
+from alignimation_core import RecipeError, run
+from alignimation_core.output import folder as outputs
 from alignimation_imageio import GIF, Frames
 
 

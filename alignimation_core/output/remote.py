@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alignimation_core import addresses, outputs
+from alignimation_core import addresses
 from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.output import folder as outputs
 from alignimation_core.recipe.document import Place
 from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.store.remote import RemoteStore

@@ -10,8 +10,8 @@ import yaml
 
 from alignimation_core import OutputError, Recipe, RecipeError
 from alignimation_core.cli import main
+from alignimation_core.output.remote import Remote, working_folder
 from alignimation_core.record import Record
-from alignimation_core.remote import Remote, working_folder
 from alignimation_core.store import database
 
 STORE = ".alignimation/store.sqlite3"

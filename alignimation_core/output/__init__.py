@@ -1,0 +1,1 @@
+"""The output folder, on this machine or at an address."""
