@@ -17,7 +17,7 @@ from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector
 from alignimation_core.detection.inference import Turns, ask, detect
 from alignimation_core.detection.observations import BATCH, Entry
-from alignimation_core.executor import Executor
+from alignimation_core.execution.executor import Executor
 from alignimation_core.photos import decoder
 
 SIDE = 512

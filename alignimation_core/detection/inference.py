@@ -17,7 +17,7 @@ from torch import Tensor
 from alignimation_core.api.data import Detections, Photo
 from alignimation_core.api.errors import AlignimationError, PhotoError, StageError, in_one_line
 from alignimation_core.api.stages import Detector, Embedder, Stage
-from alignimation_core.executor import torch_threads
+from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.plugin.contract import (
     check_detections,

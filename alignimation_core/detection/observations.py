@@ -12,7 +12,7 @@ from alignimation_core.api.data import Detections, Observation, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
 from alignimation_core.detection.inference import Look, Question, Sight, ask
-from alignimation_core.executor import Executor, Lost
+from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.plugin.contract import check_detections
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store.store import Known

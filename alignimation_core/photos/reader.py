@@ -11,7 +11,7 @@ from alignimation_core.addresses import File
 from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.detection.observations import Entry
-from alignimation_core.executor import Executor, Lost
+from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store.store import Facts, Store

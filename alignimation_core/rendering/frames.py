@@ -18,7 +18,7 @@ from alignimation_core.api.data import Canvas, Frame, Photo, Subject
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
 from alignimation_core.detection.observations import Entry
-from alignimation_core.executor import Executor, Lost
+from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.rendering import background

@@ -12,7 +12,7 @@ from alignimation_core.api.data import Canvas, Frame
 from alignimation_core.api.errors import AlignimationError, OutputError, StageError
 from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.detection.inference import ask
-from alignimation_core.executor import Executor
+from alignimation_core.execution.executor import Executor
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.rendering.frames import Placed, frames
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, run
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
-from alignimation_core.executor import Threads
+from alignimation_core.execution.executor import Threads
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import PhotoRecord
 from alignimation_core.rendering.background import matte_of, replaced, unusable

@@ -19,18 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from alignimation_core import (
-    AlignimationError,
-    PhotoError,
-    RecipeError,
-    StageError,
-    ray_cluster,
-    run,
-)
-from alignimation_core.executor import Lost, Threads
+from alignimation_core import AlignimationError, PhotoError, RecipeError, StageError, run
+from alignimation_core.execution import ray_cluster
+from alignimation_core.execution.executor import Lost, Threads
+from alignimation_core.execution.ray_cluster import Cluster
 from alignimation_core.plugin.registry import registry
 from alignimation_core.progress import Progress
-from alignimation_core.ray_cluster import Cluster
 from alignimation_core.recipe.options import ExecutorOptions
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
@@ -192,7 +186,7 @@ def test_only_the_guilty_photo_of_a_batch_is_lost(executor, works):
 
 
 def test_a_run_of_which_no_worker_survives_ends(executor, works, monkeypatch):
-    monkeypatch.setattr("alignimation_core.ray_pool.HOPELESS", 1)
+    monkeypatch.setattr("alignimation_core.execution.ray_pool.HOPELESS", 1)
     with pytest.raises(AlignimationError) as caught:
         list(executor.map(works.Killing({0}, "exit"), [[0]]))
     assert str(caught.value).startswith("executor: no Ray worker survives: on node ")
@@ -284,7 +278,7 @@ def test_the_cluster_is_left_when_its_workers_cannot_be_let_go(nodes, monkeypatc
     def close(pool):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alignimation_core.ray_pool.Pool.close", close)
+    monkeypatch.setattr("alignimation_core.execution.ray_pool.Pool.close", close)
     with (
         pytest.raises(KeyboardInterrupt),
         Cluster(ExecutorOptions(use="ray", address=nodes.address)),
@@ -322,8 +316,8 @@ def test_workers_that_are_asked_to_go_cost_no_photo(executor, works, tmp_path):
 
 
 def test_workers_that_go_while_they_have_nothing_to_do_cost_no_photo(executor, works, monkeypatch):
-    monkeypatch.setattr("alignimation_core.ray_pool.CALLS", 0)
-    monkeypatch.setattr("alignimation_core.ray_pool.LIVES", 1)
+    monkeypatch.setattr("alignimation_core.execution.ray_pool.CALLS", 0)
+    monkeypatch.setattr("alignimation_core.execution.ray_pool.LIVES", 1)
     answers = executor.map(works.Loading(), batches(6))
     processes = {process for batch in answers for process, _, _ in batch}
     for process in processes:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Stage
-from alignimation_core.executor import Answer, Executor, Item, Lost, Work
+from alignimation_core.execution.executor import Answer, Executor, Item, Lost, Work
 from alignimation_core.recipe.options import ExecutorOptions
 
 if TYPE_CHECKING:
-    from alignimation_core.ray_pool import Batch, Pool
-    from alignimation_core.ray_worker import Order
+    from alignimation_core.execution.ray_pool import Batch, Pool
+    from alignimation_core.execution.ray_worker import Order
 
 PATIENCE = 300.0
 """Seconds to wait for a node when there is none: an autoscaler may be about to start one."""
@@ -68,7 +68,7 @@ class Cluster(Executor):
             raise AlignimationError(
                 f"executor.use: {in_one_line(error)}: pip install 'alignimation[ray]'"
             ) from error
-        from alignimation_core.ray_pool import Pool
+        from alignimation_core.execution.ray_pool import Pool
 
         ours = False
         try:
@@ -110,7 +110,7 @@ class Cluster(Executor):
             AlignimationError: the work cannot travel, no node is left, a node lacks what the work
                 needs, or no worker survives.
         """
-        from alignimation_core.ray_pool import EACH, Batch, Task
+        from alignimation_core.execution.ray_pool import EACH, Batch, Task
 
         pool = self._pool
         assert pool is not None
@@ -147,9 +147,9 @@ def _order(work: Work[Any, Any]) -> Order:
     Raises:
         AlignimationError: it cannot be pickled.
     """
+    from alignimation_core.execution.ray_worker import Order
     from alignimation_core.plugin.fingerprint import code_digest, fingerprint
     from alignimation_core.plugin.registry import registry
-    from alignimation_core.ray_worker import Order
 
     versions = {"alignimation": metadata.version("alignimation")}
     stages = []

@@ -14,10 +14,10 @@ from typing import Any
 import ray
 from ray import exceptions
 
-from alignimation_core import ray_worker
 from alignimation_core.api.errors import AlignimationError, in_one_line
-from alignimation_core.executor import Lost
-from alignimation_core.ray_worker import Home, Order
+from alignimation_core.execution import ray_worker
+from alignimation_core.execution.executor import Lost
+from alignimation_core.execution.ray_worker import Home, Order
 from alignimation_core.recipe.options import ExecutorOptions
 
 EACH = 2

@@ -115,7 +115,7 @@ def executor_of(options: ExecutorOptions) -> Iterator[Executor]:
         AlignimationError: there is no such cluster, or Ray is not installed.
     """
     if options.use == "ray":
-        from alignimation_core.ray_cluster import Cluster
+        from alignimation_core.execution.ray_cluster import Cluster
 
         with Cluster(options) as cluster:
             yield cluster

@@ -1,0 +1,1 @@
+"""Executors: threads of this process, or a Ray cluster."""
