@@ -156,13 +156,13 @@ def _positive(text: str) -> int:
 
 
 def _do(given: argparse.Namespace) -> int:
-    from alignimation_core import catalogue
+    from alignimation_core import summary
 
     if given.list:
-        print(catalogue.listing())
+        print(summary.listing())
         return 0
     if given.schema:
-        print(catalogue.schema())
+        print(summary.schema())
         return 0
     from alignimation_core.recipe.recipe import Recipe
 
@@ -170,7 +170,7 @@ def _do(given: argparse.Namespace) -> int:
     if given.device:
         recipe = recipe.on(given.device)
     if given.check:
-        print(catalogue.check(recipe))
+        print(summary.check(recipe))
         return 0
     with _interrupts_held():
         from alignimation_core.pipeline import run
@@ -182,7 +182,7 @@ def _do(given: argparse.Namespace) -> int:
         record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
     finally:
         gc.unfreeze()
-    progress.note(catalogue.summary(record))
+    progress.note(summary.summary(record))
     for output in record.outputs:
         print(record.where(output))
     return 0

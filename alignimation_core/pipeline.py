@@ -13,7 +13,6 @@ from itertools import islice
 
 import torch
 
-from alignimation_core.addresses import File
 from alignimation_core.alignment.alignment import Chosen, align, choose
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
@@ -34,6 +33,7 @@ from alignimation_core.rendering import framing, writers
 from alignimation_core.rendering.frames import Placed
 from alignimation_core.rendering.placement import place, within_residual
 from alignimation_core.store.store import Known, Store, open_store
+from alignimation_core.urls import File
 
 
 def run(

@@ -19,8 +19,8 @@ from datetime import datetime
 from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
-from alignimation_core.addresses import File
 from alignimation_core.api.mask import Mask, Matrix, scaling
+from alignimation_core.urls import File
 
 if TYPE_CHECKING:
     from torch import Tensor

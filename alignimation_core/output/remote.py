@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alignimation_core import addresses
+from alignimation_core import urls
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.output import folder as outputs
 from alignimation_core.recipe.document import Place
@@ -65,10 +65,10 @@ class Remote:
         try:
             self._place.fs.invalidate_cache()
             return list(self._obstacles(list(paths)))
-        except addresses.AddressError as error:
+        except urls.AddressError as error:
             return [(("output",), f"{self.address}: {error}")]
         except Exception as error:  # backends raise their own, such as botocore's
-            return [(("output",), f"{self.address}: {addresses.reason(error)}")]
+            return [(("output",), f"{self.address}: {urls.reason(error)}")]
 
     def fetch(self) -> list[str]:
         """Make the working folder, and bring the store of earlier runs; see ``RemoteStore``.
@@ -136,7 +136,7 @@ class Remote:
 
     @cached_property
     def _place(self) -> UPath:
-        return addresses.at(self.address)
+        return urls.at(self.address)
 
     @cached_property
     def _store(self) -> RemoteStore:
@@ -146,7 +146,7 @@ class Remote:
         return f"{self._place.path.rstrip('/')}/{name}"
 
     def _look(self, name: str) -> dict[str, Any] | None:
-        return addresses.look(self._place, self._path(name))
+        return urls.look(self._place, self._path(name))
 
     def _record(self) -> bytes | None:
         try:
@@ -160,7 +160,7 @@ class Remote:
 
     def _obstacles(self, paths: list[str]) -> Iterator[tuple[Place, str]]:
         record = self._record()
-        if record is None and (missing := addresses.missing_bucket(self._place)):
+        if record is None and (missing := urls.missing_bucket(self._place)):
             yield ("output",), f"{self.address}: {missing}"
             return
         if record is not None and not outputs.is_record(record):
@@ -241,10 +241,10 @@ class Remote:
             yield
         except AlignimationError:
             raise
-        except addresses.AddressError as error:
+        except urls.AddressError as error:
             raise OutputError(f"{self.address}: {what}: {error}{more}") from error
         except Exception as error:  # backends raise their own, such as botocore's
-            why = addresses.reason(error)
+            why = urls.reason(error)
             raise OutputError(f"{self.address}: {what}: {why}{more}") from error
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from alignimation_core import addresses
-from alignimation_core.addresses import File
+from alignimation_core import urls
 from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.photos import jpeg, metadata
 from alignimation_core.photos.image_file import opened
+from alignimation_core.urls import File
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,11 +95,11 @@ def _written(path: File) -> datetime:
     try:
         if isinstance(path, Path):
             return datetime.fromtimestamp(int(path.stat().st_mtime))
-        time = addresses.modified(path)
+        time = urls.modified(path)
     except FileNotFoundError:
         raise PhotoError(path, "the file is gone") from None
     except Exception as error:
-        raise PhotoError(path, addresses.reason(error)) from error
+        raise PhotoError(path, urls.reason(error)) from error
     if time is None:
         return datetime.fromtimestamp(0)
     return time.astimezone().replace(tzinfo=None, microsecond=0)
@@ -116,7 +116,7 @@ def stamp(path: File) -> str | None:
         nothing can be known.
     """
     if not isinstance(path, Path):
-        return addresses.stamp(path)
+        return urls.stamp(path)
     try:
         known = path.stat()
     except OSError:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from alignimation_core import addresses
-from alignimation_core.addresses import File
+from alignimation_core import urls
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.urls import File
 
 RAW = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
@@ -101,7 +101,7 @@ def _bytes(path: File) -> Iterator[BufferedReader | BytesIO]:
         except FileNotFoundError:
             raise PhotoError(path, "the file is gone") from None
         except Exception as error:  # backends raise their own, such as botocore's
-            raise PhotoError(path, addresses.reason(error)) from error
+            raise PhotoError(path, urls.reason(error)) from error
         yield BytesIO(data)
         return
     try:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignimation_core.addresses import File
 from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.detection.observations import Entry
@@ -15,6 +14,7 @@ from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store.store import Facts, Store
+from alignimation_core.urls import File
 
 BATCH = 16
 """Files that are read together."""

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignimation_core import addresses
-from alignimation_core.addresses import File
+from alignimation_core import urls
 from alignimation_core.photos.image_file import HEIF, RAW
+from alignimation_core.urls import File
 
 SUFFIXES = (
     RAW
@@ -41,14 +41,14 @@ def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], st
     Raises:
         AddressError: an address cannot be listed.
     """
-    if addresses.is_address(pattern):
+    if urls.is_address(pattern):
         return _find_at(pattern, str(output))
     return _find_here(pattern, folder, folder / output)
 
 
 def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
-    files, why = addresses.find(pattern, SUFFIXES)
-    inside = f"{addresses.at(output)}".rstrip("/") + "/" if addresses.is_address(output) else None
+    files, why = urls.find(pattern, SUFFIXES)
+    inside = f"{urls.at(output)}".rstrip("/") + "/" if urls.is_address(output) else None
     found = [path for path in files if not (inside and str(path).startswith(inside))]
     why = why or f"the folder {pattern} holds no photos ({_KNOWN})"
     if files and not found:

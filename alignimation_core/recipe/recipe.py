@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alignimation_core import addresses
-from alignimation_core.addresses import File, is_address
+from alignimation_core import urls
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import (
     ComputeStage,
@@ -29,6 +28,7 @@ from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Place, Source
 from alignimation_core.recipe.loader import bind
 from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
+from alignimation_core.urls import File, is_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Recipe:
         """Refuse stages that cannot work together."""
         many = isinstance(self.photos, Iterable) and not isinstance(self.photos, str)
         given = self.photos if many else [self.photos]
-        object.__setattr__(self, "photos", tuple(addresses.plain(str(each)) for each in given))
-        output = addresses.plain(str(self.output))
+        object.__setattr__(self, "photos", tuple(urls.plain(str(each)) for each in given))
+        output = urls.plain(str(self.output))
         object.__setattr__(self, "output", output if is_address(output) else Path(output))
         object.__setattr__(self, "renderers", tuple(self.renderers))
         object.__setattr__(self, "folder", Path(self.folder).resolve())
@@ -122,8 +122,8 @@ class Recipe:
         for place, text in written:
             if is_address(text):
                 try:
-                    addresses.at(text)
-                except addresses.AddressError as error:
+                    urls.at(text)
+                except urls.AddressError as error:
                     yield self.fault(place, str(error))
 
     def fault(self, place: Place, message: str) -> Fault:
@@ -165,7 +165,7 @@ class Recipe:
                     place = (self.folder / pattern).resolve()
                     if output in (place, *place.parents):
                         reason = search.INSIDE.format(output)
-            except addresses.AddressError as error:
+            except urls.AddressError as error:
                 reason = f"{pattern}: {error}"
             except (OSError, ValueError, RuntimeError) as error:
                 reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"

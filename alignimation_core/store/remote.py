@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignimation_core import addresses
+from alignimation_core import urls
 from alignimation_core.api.errors import OutputError
 from alignimation_core.output.folder import HIDDEN
 from alignimation_core.store.database import alone
@@ -76,7 +76,7 @@ class RemoteStore:
             size, _ = self._news()
             if size is None or size <= copy.stat().st_size:
                 self._put(copy, STORE)
-                self._note(addresses.stamp(self._there))
+                self._note(urls.stamp(self._there))
         except sqlite3.Error as error:
             raise OutputError(
                 f"{self._local}: cannot be copied to be uploaded ({error}); make room, or delete "
@@ -92,10 +92,10 @@ class RemoteStore:
         The size is None where there is none, or the one that was last brought or uploaded, or, with
         a copy here, where the file system does not say what changes with a file.
         """
-        info = addresses.look(self._there)
+        info = urls.look(self._there)
         if info is None:
             return None, None
-        stamp = addresses.stamp(self._there)
+        stamp = urls.stamp(self._there)
         if self._local.exists() and stamp in (None, self._noted()):
             return None, stamp
         return info.get("size") or 0, stamp

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from alignimation_core import PhotoError, addresses
+from alignimation_core import PhotoError, urls
 from alignimation_core.photos import decoder, metadata
 
 PROGRESS = re.compile(r"\w+: \d+ of \d+ (in \d+\.\d s|from the store)|all \d+ photos: about .*")
@@ -261,7 +261,7 @@ def test_a_photo_at_an_address_that_changes_is_refused(memory, discs, tmp_path):
         discs.paint(tmp_path / "a.png", discs.placed(x, 24))
         pictures.append((tmp_path / "a.png").read_bytes())
     memory.pipe("/box/a.png", pictures[0])
-    photo = decoder.facts(addresses.at("memory://box/a.png"), tmp_path)
+    photo = decoder.facts(urls.at("memory://box/a.png"), tmp_path)
     assert decoder.load(photo).shape == (3, 48, 64)
     memory.pipe("/box/a.png", pictures[1])
     with pytest.raises(PhotoError) as caught:

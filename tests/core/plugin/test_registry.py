@@ -1,8 +1,8 @@
 import pytest
 
 from alignimation_core import PluginError
-from alignimation_core.catalogue import listing
 from alignimation_core.plugin.registry import KINDS, registry
+from alignimation_core.summary import listing
 
 GOOD = '''
 from typing import ClassVar

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from alignimation_core import Recipe, RecipeError
-from alignimation_core.catalogue import schema
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.options import Settings
+from alignimation_core.summary import schema
 
 SMALLEST = {"photos": "photos/", "detector": "mtcnn"}
 

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from alignimation_core import Recipe, catalogue
+from alignimation_core import Recipe, summary
 from alignimation_core.api.weights import cache_folder
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.record import PhotoRecord, Record
@@ -14,18 +14,18 @@ def photo(path, status, reason):
 
 
 def test_kinds_are_listed_in_the_order_of_the_pipeline():
-    heads = [line for line in catalogue.listing().splitlines() if line[0] != " "]
+    heads = [line for line in summary.listing().splitlines() if line[0] != " "]
     assert heads == [f"{kind}s".replace("_", " ") for kind in KINDS]
 
 
 def test_an_option_that_must_be_given_is_marked():
     assert "      file: COCO JSON file, or a list of them to be joined (required)" in (
-        catalogue.listing().splitlines()
+        summary.listing().splitlines()
     )
 
 
 def test_the_schema_refers_to_nothing_that_is_not_there():
-    text = catalogue.schema()
+    text = summary.schema()
     definitions = json.loads(text)["$defs"]
     references = {part.partition('"')[0] for part in text.split('"$ref": "#/$defs/')[1:]}
     assert references
@@ -39,14 +39,14 @@ def test_check_tells_where_weights_are(tmp_path, monkeypatch):
     (tmp_path / "photos" / "a.jpg").touch()
     recipe = Recipe.of(DATA, folder=tmp_path)
     name = "20180402-114759-vggface2.pt"
-    before = catalogue.check(recipe).splitlines()
+    before = summary.check(recipe).splitlines()
     assert before[0] == "1 photo"
     assert before[1].startswith(f"weights {name} not yet here, will be fetched: https://")
     assert before[2] == "the recipe is fine"
     assert cache_folder().is_relative_to(tmp_path)
     cache_folder().mkdir(parents=True)
     (cache_folder() / name).touch()
-    assert catalogue.check(recipe).splitlines()[1] == (
+    assert summary.check(recipe).splitlines()[1] == (
         f"weights {name} present: {cache_folder() / name}"
     )
 
@@ -61,7 +61,7 @@ def test_the_summary_counts_alike_reasons_together_most_frequent_first():
         photo("f", "failed", "blobs: ValueError: row 4 of 9 is bad"),
         photo("d", "rejected", "nobody here is the subject: best similarity 0.20, needed 0.50"),
     ]
-    assert catalogue.summary(record).splitlines() == [
+    assert summary.summary(record).splitlines() == [
         "1 of 6 photos used",
         "  2 rejected: nobody here is the subject (such as b)",
         "  2 failed: blobs: ValueError: row 3 of 12 is bad (such as e)",

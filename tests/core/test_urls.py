@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import PhotoError, Recipe, RecipeError, addresses, run
+from alignimation_core import PhotoError, Recipe, RecipeError, run, urls
 from alignimation_core.photos import decoder, search
 
 SMALLEST = {"detector": "mtcnn"}
@@ -129,7 +129,7 @@ def test_facts_and_pixels_are_those_of_the_file(place):
     fs, root, address = place
     data = picture(".png", "coral")
     fs.pipe_file(f"{root}/20180704_101530.png", data)
-    path = addresses.at(f"{address}/20180704_101530.png")
+    path = urls.at(f"{address}/20180704_101530.png")
     photo = decoder.facts(path, Path("/nowhere"))
     assert (photo.path, photo.name) == (path, f"{address}/20180704_101530.png")
     assert (photo.height, photo.width) == (24, 32)
@@ -140,7 +140,7 @@ def test_facts_and_pixels_are_those_of_the_file(place):
 
 def test_without_any_date_the_time_of_the_remote_file_counts(place):
     _, _, address = place
-    photo = decoder.facts(addresses.at(f"{address}/img9.jpg"), Path("/nowhere"))
+    photo = decoder.facts(urls.at(f"{address}/img9.jpg"), Path("/nowhere"))
     age = datetime.now() - photo.taken
     assert photo.taken_from == "file"
     assert -2 < age.total_seconds() < 60
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
     reasons = {}
     for name in ("empty.jpg", "cut.jpg", "gone.jpg"):
         with pytest.raises(PhotoError) as error:
-            decoder.load(addresses.at(f"{address}/{name}"))
+            decoder.load(urls.at(f"{address}/{name}"))
         assert str(error.value) == f"{address}/{name}: {error.value.reason}"
         reasons[name] = error.value.reason
     assert reasons.pop("cut.jpg").startswith("the picture is damaged: ")
@@ -173,7 +173,7 @@ def test_a_stamp_changes_with_the_file_and_only_then(place):
     fs.pipe_file(f"{root}/img9.jpg", picture(colour="navy"))
     (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
     assert decoder.stamp(path) not in (asked, None)
-    assert decoder.stamp(addresses.at(f"{address}/gone.jpg")) is None
+    assert decoder.stamp(urls.at(f"{address}/gone.jpg")) is None
 
 
 def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
@@ -260,7 +260,7 @@ def test_denied_access_is_said_at_the_line_of_the_recipe_and_of_the_photo(s3):
             f"recipe: photos[1]: s3://bucket/*/*.jpg: access is denied (Forbidden); {advice}",
         ]
         with pytest.raises(PhotoError) as error:
-            decoder.load(addresses.at("s3://bucket/photos/a.jpg"))
+            decoder.load(urls.at("s3://bucket/photos/a.jpg"))
     assert error.value.reason == f"access is denied (Forbidden); {advice}"
 
 
@@ -310,7 +310,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(s3):
 
     with serving(answer) as url:
         s3(url)
-        assert decoder.load(addresses.at("s3://bucket/a.jpg")).shape == (3, 24, 32)
+        assert decoder.load(urls.at("s3://bucket/a.jpg")).shape == (3, 24, 32)
     assert asked[-1] == ("GET", "/bucket/a.jpg")
     assert len(asked) == 5
 
@@ -330,7 +330,7 @@ def test_a_file_address_is_another_spelling_of_a_path(tmp_path, spelling):
     assert recipe.find_photos() == [tmp_path / "photos" / "a.jpg"]
     assert (recipe.output, recipe.output_folder()) == (tmp_path / "out", tmp_path / "out")
     assert recipe.remote() is None
-    assert addresses.plain("file:///C:/photos") == "C:/photos"
+    assert urls.plain("file:///C:/photos") == "C:/photos"
 
 
 def test_local_and_remote_photos_mix_each_once(memory, tmp_path):
@@ -424,7 +424,7 @@ def test_what_is_no_address_is_a_path():
     assert [
         text
         for text in ("s3://a", "C:/a", "C://a", "a:b", "a/b://c", "://a", "photos/", "http://h/a")
-        if addresses.is_address(text)
+        if urls.is_address(text)
     ] == ["s3://a", "http://h/a"]
 
 
@@ -448,7 +448,7 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
 def test_times_without_a_zone_are_never_mixed_up(memory):
     memory.pipe_file("/box/a.jpg", picture())
     memory.store["/box/a.jpg"].modified = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
-    photo = decoder.facts(addresses.at("memory://box/a.jpg"), Path("/nowhere"))
+    photo = decoder.facts(urls.at("memory://box/a.jpg"), Path("/nowhere"))
     assert photo.taken == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone().replace(
         tzinfo=None
     )
