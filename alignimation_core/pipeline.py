@@ -17,13 +17,13 @@ from alignimation_core.alignment.alignment import Chosen, align, choose
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.atomic import Anchor
-from alignimation_core.api.data import Canvas, Observation, Subject
+from alignimation_core.api.data import Canvas, File, Observation, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import Entry, count_known, observe
 from alignimation_core.detection.selection import select
 from alignimation_core.execution.executor import Executor, executor_of, torch_threads
 from alignimation_core.output import folder as outputs
-from alignimation_core.photos import decoder
+from alignimation_core.photos import order
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
@@ -33,7 +33,6 @@ from alignimation_core.rendering import framing, writers
 from alignimation_core.rendering.frames import Placed
 from alignimation_core.rendering.placement import place, within_residual
 from alignimation_core.store.store import Known, Store, open_store
-from alignimation_core.urls import File
 
 
 def run(
@@ -152,7 +151,7 @@ class Run:
         if limit is None:
             return entries
         paths = [record.path for record in self.record.photos]
-        named = {decoder.named(name, paths)[0] for name in self.recipe.photos_named().values()}
+        named = {named(name, paths)[0] for name in self.recipe.photos_named().values()}
         must = {id(each) for each in entries if each.photo.name in named}
         others = (id(each) for each in entries if id(each) not in must)
         trial = {*must, *islice(others, max(0, limit - len(must)))}
@@ -164,7 +163,7 @@ class Run:
         wanted = self.recipe.reference
         if wanted in ("medoid", "mean", "first"):
             return wanted
-        return decoder.named(wanted, (record.path for record in self.record.photos))[0]
+        return named(wanted, (record.path for record in self.record.photos))[0]
 
     def _place(
         self, subjects: Sequence[tuple[Entry, Subject]], store: Store
@@ -352,7 +351,7 @@ class Run:
             finally:
                 record.kept = claims.standing()
         record.error = None
-        record.outputs = [decoder.relative_name(path, self.folder) for path in done]
+        record.outputs = [order.relative_name(path, self.folder) for path in done]
         record.kept = sorted(set(record.kept) - set(record.outputs))
         if failures:
             unwritable = any(isinstance(failure, OutputError) for failure in failures)

@@ -1,4 +1,4 @@
-"""Addresses such as ``s3://bucket/photos/``: told from local paths, opened, listed, and explained.
+"""Addresses such as ``s3://bucket/photos/``: told from local paths, looked at, and explained.
 
 An address is whatever fsspec reads, as universal_pathlib's ``UPath``; both are imported only when
 there is an address. ``file://`` is another spelling of a local path, and no address.
@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterable
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from alignimation_core.api.errors import in_one_line
 
 if TYPE_CHECKING:
     from upath import UPath
 
-File: TypeAlias = "Path | UPath"
-"""A local file, or one at an address."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more: C: is a drive
 _CONTENT = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum", "crc32c")
 """Where file systems keep what changes with a file's content, in fsspec's ``info``."""
-_MAGIC = re.compile(r"[*?[]")
 _listed: dict[UPath, str | None] = {}
 """The versions of files by the last listing; a file system looks through all of it for each."""
 
@@ -134,68 +129,9 @@ def missing_bucket(place: UPath) -> str | None:
     return None if found else f"there is no bucket {bucket}; make it, or correct the address"
 
 
-def find(address: str, suffixes: Container[str]) -> tuple[list[UPath], str | None]:
-    """List the photos in a folder with its sub-folders, the matches of a glob, or one file.
-
-    Hidden files, and files in hidden folders that the glob does not name, are left out.
-
-    Args:
-        address: of the folder or file, or a glob.
-        suffixes: what counts as a photo in a folder, in lower case.
-
-    Returns:
-        The files; and, if there are none, why, which is left to say for a folder without photos.
-
-    Raises:
-        AddressError: it cannot be used, or not be listed.
-    """
-    place, why = at(address), None
-    try:
-        place.fs.invalidate_cache()
-        info = look(place)
-        found: dict[str, dict[str, Any]] = {}
-        if info is not None and info["type"] != "directory":
-            _listed[place] = _version(info)
-            return [place], None
-        if info is not None:
-            found = place.fs.find(place.path, detail=True)
-            names = _visible(found, place.path)
-            names = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
-        elif _MAGIC.search(place.path):
-            found = place.fs.glob(place.path, detail=True)
-            files = (name for name, each in found.items() if each["type"] != "directory")
-            names, why = _visible(files, place.path), f"no file matches {address}"
-        else:
-            names, why = [], f"{address} does not exist"
-        if not names:
-            why = missing_bucket(place) or why
-    except Exception as error:  # backends raise their own, such as botocore's
-        raise AddressError(reason(error)) from error
-    paths = {name: _sibling(place, name) for name in names}
-    _listed.update((path, _version(found[name])) for name, path in paths.items())
-    return list(paths.values()), None if paths else why
-
-
-def _visible(names: Iterable[str], root: str) -> list[str]:
-    """Return the files that are not hidden below a folder, or below the fixed part of a glob."""
-    named = _parts(root)
-    fixed = next((i for i, part in enumerate(named) if _MAGIC.search(part)), len(named))
-    visible = []
-    for name in names:
-        *folders, last = _parts(name)[fixed:]
-        hidden = [part for part in folders if part.startswith(".") and part not in named[fixed:]]
-        if not name.endswith("/") and not hidden and not last.startswith("."):
-            visible.append(name)
-    return visible
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
-
-
-def _sibling(place: UPath, path: str) -> UPath:
-    """Return another path of the same file system."""
-    return type(place)(path, protocol=place.protocol, **place.storage_options)
+def remember(path: UPath, info: dict[str, Any]) -> None:
+    """Keep the version of a file that a listing told, for ``stamp``."""
+    _listed[path] = _version(info)
 
 
 def modified(path: UPath) -> datetime | None:

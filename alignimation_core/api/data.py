@@ -13,17 +13,21 @@ Convention, for every class here:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from alignimation_core.api.mask import Mask, Matrix, scaling
-from alignimation_core.urls import File
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from upath import UPath
+
+File: TypeAlias = "Path | UPath"
+"""A local file, or one at an address."""
 
 
 def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
@@ -305,3 +309,16 @@ class Frame:
     image: Tensor
     index: int
     photo: Photo
+
+
+def named(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return which photos a name may mean: the one that is called so, or else all in any folder.
+
+    Args:
+        wanted: as a user writes it, with or without folders.
+        names: of photos, as the run record gives them.
+    """
+    every = list(names)
+    if wanted in every:
+        return [wanted]
+    return [name for name in every if name.endswith(f"/{wanted}")]

@@ -1,11 +1,110 @@
-"""When a photo was taken, by its EXIF or its name."""
+"""Facts of a photo file: size, content hash, version, and when it was taken."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from datetime import datetime
+from io import BufferedReader, BytesIO
+from pathlib import Path
 
 from PIL import Image
+
+from alignimation_core import urls
+from alignimation_core.api.data import File, Photo
+from alignimation_core.api.errors import PhotoError
+from alignimation_core.photos.image_file import opened
+from alignimation_core.photos.order import relative_name
+
+
+def facts(path: File, folder: Path) -> Photo:
+    """Read the cheap facts of a photo: size, date, hash; not its pixels.
+
+    Args:
+        path: the file.
+        folder: where the recipe lies; the photo's name is relative to it.
+
+    Raises:
+        PhotoError: the file cannot be read, or is no picture.
+    """
+    with opened(path) as (image, stream):
+        version = _version(stream)
+        width, height = image.size
+        exif = image.getexif()
+        if exif.get(0x0112) in (5, 6, 7, 8):
+            width, height = height, width
+        taken, source = in_exif(exif), "exif"
+        if taken is None:
+            taken, source = in_name(path.name), "name"
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _version(stream) != version:
+            raise PhotoError(path, "the file changed while it was read; run again")
+    if taken is None:
+        taken, source = _written(path), "file"
+    name = relative_name(path, folder)
+    return Photo(path, name, digest, height, width, taken, source, version)
+
+
+def _written(path: File) -> datetime:
+    """Return when a file was last written, local time, in whole seconds; 1970 if nobody knows."""
+    try:
+        if isinstance(path, Path):
+            return datetime.fromtimestamp(int(path.stat().st_mtime))
+        time = urls.modified(path)
+    except FileNotFoundError:
+        raise PhotoError(path, "the file is gone") from None
+    except Exception as error:
+        raise PhotoError(path, urls.reason(error)) from error
+    if time is None:
+        return datetime.fromtimestamp(0)
+    return time.astimezone().replace(tzinfo=None, microsecond=0)
+
+
+def stamp(path: File) -> str | None:
+    """Say, without reading a file, which version of it this is.
+
+    Take it before reading the file: then a change in between shows as another stamp.
+
+    Returns:
+        A text that changes when the file does: size, times and inode of a local file; ETag,
+        checksum or time of a remote one, for which no request is needed after ``find``. None where
+        nothing can be known.
+    """
+    if not isinstance(path, Path):
+        return urls.stamp(path)
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return _stamp(known)
+
+
+def _stamp(known: os.stat_result) -> str:
+    return f"{known.st_size} {known.st_mtime_ns} {known.st_ctime_ns} {known.st_ino}"
+
+
+def _version(stream: BufferedReader | BytesIO) -> str:
+    """Return the stamp of a local file that is open; nothing for a remote one, which is a copy."""
+    return "" if isinstance(stream, BytesIO) else _stamp(os.fstat(stream.fileno()))
+
+
+def check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:
+    """Refuse a file that has changed since its facts were read; one merely touched is the same.
+
+    Args:
+        photo: its facts.
+        stream: the file, open.
+
+    Raises:
+        PhotoError: its content is another.
+    """
+    if photo.stamp and _version(stream) == photo.stamp:
+        return
+    stream.seek(0)
+    if hashlib.file_digest(stream, "sha256").hexdigest() != photo.sha256:
+        raise PhotoError(photo.path, "the file has changed since the run began; run again")
 
 
 def in_exif(exif: Image.Exif) -> datetime | None:

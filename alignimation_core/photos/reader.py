@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignimation_core.api.data import Photo
+from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.detection.observations import Entry
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.photos import decoder
+from alignimation_core.photos import metadata, order
 from alignimation_core.record import PhotoRecord
 from alignimation_core.store.store import Facts, Store
-from alignimation_core.urls import File
 
 BATCH = 16
 """Files that are read together."""
@@ -44,13 +43,13 @@ def read(
             record.know(answer)
             entries.append(Entry(answer, record))
         else:
-            record = PhotoRecord(decoder.relative_name(path, folder))
+            record = PhotoRecord(order.relative_name(path, folder))
             record.fail("photos", answer.reason)
             broken.append(record)
         step()
     of_photo = {id(entry.photo): entry for entry in entries}
-    ordered = [of_photo[id(photo)] for photo in decoder.order([e.photo for e in entries])]
-    return ordered, sorted(broken, key=lambda record: decoder.natural(record.path))
+    ordered = [of_photo[id(photo)] for photo in order.order([e.photo for e in entries])]
+    return ordered, sorted(broken, key=lambda record: order.natural(record.path))
 
 
 def _facts_of(
@@ -59,7 +58,7 @@ def _facts_of(
     """Yield the facts of each file, in order, or why they cannot be read."""
     stamped = time.time()
     named = [(str(path), path) for path in files]
-    stamps = {text: stamp for text, path in named if (stamp := decoder.stamp(path))}
+    stamps = {text: stamp for text, path in named if (stamp := metadata.stamp(path))}
     known = store.recall_facts(stamps)
     unknown = [path for text, path in named if text not in known]
     read = _read(unknown, Read(folder), executor, stamps, stamped, store)
@@ -68,7 +67,7 @@ def _facts_of(
         if facts is None:
             yield next(read)
         else:
-            yield Photo(path, decoder.relative_name(path, folder), *facts, stamps[text])
+            yield Photo(path, order.relative_name(path, folder), *facts, stamps[text])
 
 
 def _read(
@@ -106,6 +105,6 @@ class Read:
 
     def _facts(self, path: File) -> Photo | PhotoError:
         try:
-            return decoder.facts(path, self.folder)
+            return metadata.facts(path, self.folder)
         except PhotoError as error:
             return error

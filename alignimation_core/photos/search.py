@@ -1,15 +1,20 @@
-"""A line of the recipe -> files."""
+"""Expand a folder, glob or address into photo files."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from alignimation_core import urls
+from alignimation_core.api.data import File
 from alignimation_core.photos.image_file import HEIF, RAW
-from alignimation_core.urls import File
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 SUFFIXES = (
     RAW
@@ -22,6 +27,8 @@ SUFFIXES = (
 """What counts as a photo when a recipe names a folder."""
 
 _KNOWN = " ".join(sorted(SUFFIXES - RAW))
+
+_MAGIC = re.compile(r"[*?[]")
 
 INSIDE = "it lies inside the output folder {}, where nothing is a photo"
 
@@ -47,7 +54,7 @@ def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], st
 
 
 def _find_at(pattern: str, output: str) -> tuple[list[File], str | None]:
-    files, why = urls.find(pattern, SUFFIXES)
+    files, why = _list(pattern)
     inside = f"{urls.at(output)}".rstrip("/") + "/" if urls.is_address(output) else None
     found = [path for path in files if not (inside and str(path).startswith(inside))]
     why = why or f"the folder {pattern} holds no photos ({_KNOWN})"
@@ -143,3 +150,67 @@ def _denied(path: Path) -> str:
 def _visible(path: Path, place: Path) -> bool:
     inside = path.relative_to(place) if place in path.parents else Path(path.name)
     return not any(part.startswith(".") for part in inside.parts)
+
+
+def _list(address: str) -> tuple[list[UPath], str | None]:
+    """List the photos in a folder with its sub-folders, the matches of a glob, or one file.
+
+    Hidden files, and files in hidden folders that the glob does not name, are left out.
+
+    Args:
+        address: of the folder or file, or a glob.
+
+    Returns:
+        The files; and, if there are none, why, which is left to say for a folder without photos.
+
+    Raises:
+        AddressError: it cannot be used, or not be listed.
+    """
+    place, why = urls.at(address), None
+    try:
+        place.fs.invalidate_cache()
+        info = urls.look(place)
+        found: dict[str, dict[str, Any]] = {}
+        if info is not None and info["type"] != "directory":
+            urls.remember(place, info)
+            return [place], None
+        if info is not None:
+            found = place.fs.find(place.path, detail=True)
+            names = _unhidden(found, place.path)
+            names = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        elif _MAGIC.search(place.path):
+            found = place.fs.glob(place.path, detail=True)
+            files = (name for name, each in found.items() if each["type"] != "directory")
+            names, why = _unhidden(files, place.path), f"no file matches {address}"
+        else:
+            names, why = [], f"{address} does not exist"
+        if not names:
+            why = urls.missing_bucket(place) or why
+    except Exception as error:  # backends raise their own, such as botocore's
+        raise urls.AddressError(urls.reason(error)) from error
+    paths = {name: _sibling(place, name) for name in names}
+    for name, path in paths.items():
+        urls.remember(path, found[name])
+    return list(paths.values()), None if paths else why
+
+
+def _unhidden(names: Iterable[str], root: str) -> list[str]:
+    """Return the files that are not hidden below a folder, or below the fixed part of a glob."""
+    named = _parts(root)
+    fixed = next((i for i, part in enumerate(named) if _MAGIC.search(part)), len(named))
+    visible = []
+    for name in names:
+        *folders, last = _parts(name)[fixed:]
+        hidden = [part for part in folders if part.startswith(".") and part not in named[fixed:]]
+        if not name.endswith("/") and not hidden and not last.startswith("."):
+            visible.append(name)
+    return visible
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _sibling(place: UPath, path: str) -> UPath:
+    """Return another path of the same file system."""
+    return type(place)(path, protocol=place.protocol, **place.storage_options)

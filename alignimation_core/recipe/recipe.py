@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignimation_core import urls
+from alignimation_core.api.data import File, named
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import (
     ComputeStage,
@@ -22,13 +23,13 @@ from alignimation_core.api.stages import (
 )
 from alignimation_core.output import folder as outputs
 from alignimation_core.output.remote import Remote
-from alignimation_core.photos import decoder, search
+from alignimation_core.photos import order, search
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Place, Source
 from alignimation_core.recipe.loader import bind
 from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
-from alignimation_core.urls import File, is_address
+from alignimation_core.urls import is_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ class Recipe:
             if reason:
                 faults.append(self.fault(("photos", i), reason))
         if not faults:
-            names = [decoder.relative_name(path, self.folder) for path in files.values()]
+            names = [order.relative_name(path, self.folder) for path in files.values()]
             faults += self._unknown_photos(names)
         if faults:
             raise RecipeError(faults)
@@ -182,7 +183,7 @@ class Recipe:
     def _unknown_photos(self, names: Sequence[str]) -> Iterator[Fault]:
         """Yield what is wrong with the photos that the recipe names, of those that there are."""
         for place, wanted in self.photos_named().items():
-            meant = decoder.named(wanted, names)
+            meant = named(wanted, names)
             if not meant:
                 hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
                 yield self.fault(place, f"{wanted!r} is not among the photos; {hint}")

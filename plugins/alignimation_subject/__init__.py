@@ -293,7 +293,7 @@ class Identity(_GatedSelector):
 
     def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
         """Return the largest face of the photo that `like` names."""
-        from alignimation_core.photos.decoder import named
+        from alignimation_core.api.data import named
 
         assert self.like is not None
         names = [seen.photo.name for seen in observations]

@@ -261,7 +261,7 @@ def test_a_photo_at_an_address_that_changes_is_refused(memory, discs, tmp_path):
         discs.paint(tmp_path / "a.png", discs.placed(x, 24))
         pictures.append((tmp_path / "a.png").read_bytes())
     memory.pipe("/box/a.png", pictures[0])
-    photo = decoder.facts(urls.at("memory://box/a.png"), tmp_path)
+    photo = metadata.facts(urls.at("memory://box/a.png"), tmp_path)
     assert decoder.load(photo).shape == (3, 48, 64)
     memory.pipe("/box/a.png", pictures[1])
     with pytest.raises(PhotoError) as caught:
@@ -279,7 +279,7 @@ def test_a_photo_that_is_still_being_copied_is_not_read(discs, monkeypatch, tmp_
 
     monkeypatch.setattr(metadata, "in_name", grow)
     with pytest.raises(PhotoError) as caught:
-        decoder.facts(path, tmp_path)
+        metadata.facts(path, tmp_path)
     assert str(caught.value) == f"{path}: the file changed while it was read; run again"
 
 

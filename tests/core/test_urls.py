@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from alignimation_core import PhotoError, Recipe, RecipeError, run, urls
-from alignimation_core.photos import decoder, search
+from alignimation_core.photos import decoder, metadata, order, search
 
 SMALLEST = {"detector": "mtcnn"}
 
@@ -130,7 +130,7 @@ def test_facts_and_pixels_are_those_of_the_file(place):
     data = picture(".png", "coral")
     fs.pipe_file(f"{root}/20180704_101530.png", data)
     path = urls.at(f"{address}/20180704_101530.png")
-    photo = decoder.facts(path, Path("/nowhere"))
+    photo = metadata.facts(path, Path("/nowhere"))
     assert (photo.path, photo.name) == (path, f"{address}/20180704_101530.png")
     assert (photo.height, photo.width) == (24, 32)
     assert (photo.taken, photo.taken_from) == (datetime(2018, 7, 4, 10, 15, 30), "name")
@@ -140,7 +140,7 @@ def test_facts_and_pixels_are_those_of_the_file(place):
 
 def test_without_any_date_the_time_of_the_remote_file_counts(place):
     _, _, address = place
-    photo = decoder.facts(urls.at(f"{address}/img9.jpg"), Path("/nowhere"))
+    photo = metadata.facts(urls.at(f"{address}/img9.jpg"), Path("/nowhere"))
     age = datetime.now() - photo.taken
     assert photo.taken_from == "file"
     assert -2 < age.total_seconds() < 60
@@ -167,13 +167,13 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
 def test_a_stamp_changes_with_the_file_and_only_then(place):
     fs, root, address = place
     (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
-    asked = decoder.stamp(path)
+    asked = metadata.stamp(path)
     files, _ = search.find(address, Path("/nowhere"), "out")
-    assert decoder.stamp(files[-1]) == decoder.stamp(pickle.loads(pickle.dumps(path))) == asked
+    assert metadata.stamp(files[-1]) == metadata.stamp(pickle.loads(pickle.dumps(path))) == asked
     fs.pipe_file(f"{root}/img9.jpg", picture(colour="navy"))
     (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
-    assert decoder.stamp(path) not in (asked, None)
-    assert decoder.stamp(urls.at(f"{address}/gone.jpg")) is None
+    assert metadata.stamp(path) not in (asked, None)
+    assert metadata.stamp(urls.at(f"{address}/gone.jpg")) is None
 
 
 def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
@@ -189,7 +189,7 @@ def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
         return await call(self, method, *arguments, **options)
 
     monkeypatch.setattr(type(fs), "_call_s3", counted)
-    assert len({decoder.stamp(path) for path in files}) == 1  # one content, one ETag
+    assert len({metadata.stamp(path) for path in files}) == 1  # one content, one ETag
     decoder.load(files[0])
     assert asked == ["get_object"]
 
@@ -197,20 +197,20 @@ def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
 def test_a_local_stamp_changes_with_the_file(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(picture())
-    before = decoder.stamp(path)
-    assert decoder.stamp(path) == before
+    before = metadata.stamp(path)
+    assert metadata.stamp(path) == before
     path.write_bytes(picture(colour="navy"))
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    assert decoder.stamp(path) not in (before, None)
-    assert decoder.stamp(tmp_path / "gone.jpg") is None
+    assert metadata.stamp(path) not in (before, None)
+    assert metadata.stamp(tmp_path / "gone.jpg") is None
 
 
 def test_remote_photos_are_read_in_other_processes(bucket, s3):
     fill(s3(), bucket, ["2018-07-04.jpg"])
     (path,), _ = search.find(f"s3://{bucket}/", Path("/nowhere"), "out")
-    expected = decoder.facts(path, Path("/nowhere"))
+    expected = metadata.facts(path, Path("/nowhere"))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(decoder.facts, path, Path("/nowhere")).result() == expected
+        assert pool.submit(metadata.facts, path, Path("/nowhere")).result() == expected
 
 
 @contextmanager
@@ -340,7 +340,7 @@ def test_local_and_remote_photos_mix_each_once(memory, tmp_path):
         SMALLEST | {"photos": ["memory://box/", "c.jpg", "memory://box/b.jpg"]}, folder=tmp_path
     )
     files = recipe.find_photos()
-    assert [decoder.relative_name(path, tmp_path) for path in files] == [
+    assert [order.relative_name(path, tmp_path) for path in files] == [
         "memory://box/a.jpg",
         "memory://box/b.jpg",
         "c.jpg",
@@ -448,7 +448,7 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
 def test_times_without_a_zone_are_never_mixed_up(memory):
     memory.pipe_file("/box/a.jpg", picture())
     memory.store["/box/a.jpg"].modified = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
-    photo = decoder.facts(urls.at("memory://box/a.jpg"), Path("/nowhere"))
+    photo = metadata.facts(urls.at("memory://box/a.jpg"), Path("/nowhere"))
     assert photo.taken == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone().replace(
         tzinfo=None
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import alignimation_core
 from alignimation_core import AlignimationError, PhotoError, RecipeError, StageError, run
 from alignimation_core.execution import ray_cluster
 from alignimation_core.execution.executor import Lost, Threads
@@ -29,7 +30,7 @@ from alignimation_core.recipe.options import ExecutorOptions
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
-STAGES = Path(__file__).parents[1] / "stages"
+STAGES = Path(__file__).parents[2] / "stages"
 DISCS = (STAGES / "discs.py").read_text(encoding="utf-8")
 MOONS = """
 from typing import ClassVar
@@ -440,8 +441,8 @@ def torn(package):
 
 
 def edited(package):
-    shutil.copytree(Path(ray_cluster.__file__).parent, package)
-    with (package / "frames.py").open("a") as file:
+    shutil.copytree(Path(alignimation_core.__file__).parent, package)
+    with (package / "rendering" / "frames.py").open("a") as file:
         file.write("# edited\n")
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from alignimation_core import PhotoError
-from alignimation_core.photos import decoder, search
+from alignimation_core.photos import decoder, metadata, order, search
 
 EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
     0x8769,
@@ -47,7 +47,7 @@ def save(path: Path, image: Image.Image | None = None, **dates: str) -> Path:
 
 def test_facts_are_size_hash_and_date(tmp_path: Path) -> None:
     path = save(tmp_path / "a" / "one.jpg", original="2008:04:12 09:12:00")
-    photo = decoder.facts(path, tmp_path)
+    photo = metadata.facts(path, tmp_path)
     assert (photo.name, photo.height, photo.width) == ("a/one.jpg", 24, 32)
     assert (photo.taken, photo.taken_from) == (datetime(2008, 4, 12, 9, 12), "exif")
     assert len(photo.sha256) == 64
@@ -61,10 +61,10 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
     }
     years = []
     while every:
-        photo = decoder.facts(save(tmp_path / "20110101.jpg", **every), tmp_path)
+        photo = metadata.facts(save(tmp_path / "20110101.jpg", **every), tmp_path)
         years.append((photo.taken.year, photo.taken_from))
         every.pop(next(iter(every)))
-    photo = decoder.facts(save(tmp_path / "20110101.jpg"), tmp_path)
+    photo = metadata.facts(save(tmp_path / "20110101.jpg"), tmp_path)
     years.append((photo.taken.year, photo.taken_from))
     assert years == [(2008, "exif"), (2009, "exif"), (2010, "exif"), (2011, "name")]
 
@@ -73,30 +73,30 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
     "date", ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00"]
 )
 def test_an_exif_date_that_is_none_falls_through_to_the_name(tmp_path: Path, date: str) -> None:
-    photo = decoder.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
+    photo = metadata.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime(2012, 5, 6), "name")
 
 
 def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
     path = save(tmp_path / "IMG_2041.jpg")
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    photo = decoder.facts(path, tmp_path)
+    photo = metadata.facts(path, tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime.fromtimestamp(1_000_000_000), "file")
 
 
 def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
     same = "2008:04:12 09:12:00"
-    late = decoder.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
-    early = decoder.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
-    assert [photo.name for photo in decoder.order([late, early])] == ["b.jpg", "a.jpg"]
+    late = metadata.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
+    early = metadata.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
+    assert [photo.name for photo in order.order([late, early])] == ["b.jpg", "a.jpg"]
 
 
 def test_photos_of_one_time_are_ordered_by_name_as_people_count(tmp_path: Path) -> None:
     same = "2008:04:12 09:12:00"
     taken = [
-        decoder.facts(save(tmp_path / f"img{n}.jpg", original=same), tmp_path) for n in (10, 9, 1)
+        metadata.facts(save(tmp_path / f"img{n}.jpg", original=same), tmp_path) for n in (10, 9, 1)
     ]
-    assert [p.name for p in decoder.order(taken)] == ["img1.jpg", "img9.jpg", "img10.jpg"]
+    assert [p.name for p in order.order(taken)] == ["img1.jpg", "img9.jpg", "img10.jpg"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -117,7 +117,7 @@ def test_every_exif_orientation_comes_upright(tmp_path: Path, orientation: int) 
     stored.getexif()[ORIENTATION] = orientation
     path = tmp_path / "turned.png"
     stored.save(path, exif=stored.getexif())
-    photo = decoder.facts(path, tmp_path)
+    photo = metadata.facts(path, tmp_path)
     assert (photo.height, photo.width) == (24, 32)
     pixels = decoder.load(path)
     assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.array(upright))
@@ -249,7 +249,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
 
     def names(pattern: str) -> list[str]:
         found, _ = search.find(pattern, tmp_path, output)
-        return [decoder.relative_name(path, tmp_path) for path in found]
+        return [order.relative_name(path, tmp_path) for path in found]
 
     assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
     assert names("b/*.jpg") == ["b/10.jpg"]
@@ -313,9 +313,9 @@ def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> Non
     found, _ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [loop, link]
     with pytest.raises(PhotoError, match="the link leads nowhere"):
-        decoder.facts(link, tmp_path)
+        metadata.facts(link, tmp_path)
     with pytest.raises(PhotoError):
-        decoder.facts(loop, tmp_path)
+        metadata.facts(loop, tmp_path)
 
 
 def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
     found, _ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [tmp_path / "photos" / "a.jpg", shut]
     with pytest.raises(PhotoError):
-        decoder.facts(shut, tmp_path)
+        metadata.facts(shut, tmp_path)
     found, why = search.find("photos/shut", tmp_path, tmp_path / "out")
     assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
 
@@ -364,7 +364,7 @@ def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> N
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     path.write_bytes(data)
     with pytest.raises(PhotoError) as caught:
-        decoder.facts(path, tmp_path)
+        metadata.facts(path, tmp_path)
     assert caught.value.reason == (
         "the picture is too large: 179 megapixels is the most; export it smaller"
     )

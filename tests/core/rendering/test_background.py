@@ -23,7 +23,7 @@ from alignimation_core.rendering.frames import fill, frames
 SIZE = (320, 384)
 CENTRE = (190.0, 158.0)
 UPRIGHT = torch.eye(3, dtype=torch.float64)
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def shown(photo, canvas_from_photo, size, border):

@@ -29,7 +29,7 @@ from alignimation_core.store.database import Database
 from alignimation_core.store.fits import Fit, Sketch
 from alignimation_core.store.store import KEPT_RUNS, Facts, Known, Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 CODE = """
 import os, time
