@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from alignimation_annotations._fields import (
+from alignimation_annotations._validation import (
     are_numbers,
     box_in,
     check_segmentation,

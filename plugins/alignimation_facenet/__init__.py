@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from alignimation_facenet._facenet import Network
-    from alignimation_facenet._mtcnn import Cascade
+    from alignimation_facenet._landmarks import Cascade
 
 __all__ = ["MTCNN", "FaceNet"]
 
@@ -114,7 +114,7 @@ class MTCNN(Detector):
     @cached_property
     def network(self) -> Cascade:
         """The three networks, built at first use."""
-        from alignimation_facenet._mtcnn import Cascade
+        from alignimation_facenet._landmarks import Cascade
 
         return Cascade(self.min_face, self.score_threshold, self.torch_device())
 

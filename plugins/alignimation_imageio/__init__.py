@@ -81,10 +81,10 @@ class Video(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _movie
+        from alignimation_imageio import _encoders, _video
 
         encoder = _encoders.video(Path(self.path).suffix.lower(), self.crf, alpha=canvas.alpha)
-        return _movie.MovieWriter(
+        return _video.VideoWriter(
             folder / self.path, canvas, encoder, fps=self.fps, width=self.width, matte=self.matte
         )
 
@@ -112,10 +112,10 @@ class GIF(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _movie
+        from alignimation_imageio import _encoders, _video
 
         encoder = _encoders.gif(self.loop)
-        return _movie.MovieWriter(
+        return _video.VideoWriter(
             folder / self.path, canvas, encoder, fps=self.fps, width=self.width
         )
 
@@ -143,10 +143,10 @@ class WebP(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _movie
+        from alignimation_imageio import _encoders, _video
 
         encoder = _encoders.webp(self.loop, self.quality, lossless=self.lossless)
-        return _movie.MovieWriter(
+        return _video.VideoWriter(
             folder / self.path, canvas, encoder, fps=self.fps, width=self.width
         )
 
@@ -167,10 +167,10 @@ class APNG(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _movie
+        from alignimation_imageio import _encoders, _video
 
         encoder = _encoders.apng(self.loop)
-        return _movie.MovieWriter(
+        return _video.VideoWriter(
             folder / self.path, canvas, encoder, fps=self.fps, width=self.width
         )
 
@@ -197,9 +197,9 @@ class Frames(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the folder; see ``Renderer.open``."""
-        from alignimation_imageio import _pictures
+        from alignimation_imageio import _frames
 
-        return _pictures.PicturesWriter(
+        return _frames.FramesWriter(
             folder / self.path, canvas, count, self.format, width=self.width, matte=self.matte
         )
 

@@ -85,9 +85,9 @@ class FamilyModel(TransformModel):
         """Register a batch against one reference; see the base class."""
         import torch
 
-        from alignimation_kornia._families import FAMILIES
         from alignimation_kornia._losses import Loss
         from alignimation_kornia._registration import Method, register
+        from alignimation_kornia._transforms import FAMILIES
 
         method = Method(
             FAMILIES[self.family], Loss(self.loss), self.optimizer, self.iterations, self.criterion
@@ -169,7 +169,7 @@ class KorniaRegistrator(TransformModel):
         """Register a batch against one reference, one photo at a time; see the base class."""
         import torch
 
-        from alignimation_kornia._registrator import register
+        from alignimation_kornia._kornia_registrator import register
 
         start = initial.double().cpu()
         if self.start == "identity":

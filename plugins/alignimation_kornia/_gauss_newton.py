@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignimation_kornia._families import Chart
-from alignimation_kornia._level import Level
 from alignimation_kornia._losses import Loss
+from alignimation_kornia._pyramid_level import Level
+from alignimation_kornia._transforms import Chart
 
 _FIRST_DAMPING, _LEAST_DAMPING, _LAST_DAMPING = 1e-4, 1e-8, 1e4
 _CHECK_EVERY = 8  # iterations between looks at whether all are done, where looking costs a wait

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Registration, Target
-from alignimation_kornia._autograd import Criterion, Objective, descend
-from alignimation_kornia._families import Chart, Family
-from alignimation_kornia._faults import NO_MEETING, faults_of_input
 from alignimation_kornia._gauss_newton import minimise
-from alignimation_kornia._level import Level, Pixels
+from alignimation_kornia._gradient_descent import Criterion, Objective, descend
+from alignimation_kornia._initialization import best_turn, centres
 from alignimation_kornia._losses import Loss
-from alignimation_kornia._start import best_turn, centres
+from alignimation_kornia._pyramid_level import Level, Pixels
+from alignimation_kornia._transforms import Chart, Family
+from alignimation_kornia._validation import NO_MEETING, faults_of_input
 
 COARSEST_SIDE = 32  # pixels: the pyramid stops before its long side gets shorter
 KNOWN_START_SIDE = 64  # pixels: photos with a start from keypoints join on this level

@@ -109,7 +109,7 @@ class GaussianKeypoints(TargetBuilder):
         import torch
 
         from alignimation_targets._gaussians import draw
-        from alignimation_targets._silhouette import draw_mask, soften
+        from alignimation_targets._mask import draw_mask, soften
 
         chosen = self.keypoints or subject.keypoint_names
         if not chosen:
@@ -179,7 +179,7 @@ class SoftMask(TargetBuilder):
         Raises:
             ValueError: there is no mask, or nothing of it lies in the target.
         """
-        from alignimation_targets._silhouette import draw_mask, soften
+        from alignimation_targets._mask import draw_mask, soften
 
         mask = draw_mask(subject, size)
         area = float(mask.sum())
@@ -224,7 +224,7 @@ class Pixels(TargetBuilder):
         """
         import torch
 
-        from alignimation_targets._appearance import appearance
+        from alignimation_targets._pixels import appearance
 
         if subject.image is None:
             raise ValueError("the subject comes without the photo's pixels")

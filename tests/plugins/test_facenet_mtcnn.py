@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from alignimation_facenet import MTCNN
-from alignimation_facenet._cascade import _apart
+from alignimation_facenet._detection import _apart
 
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 

@@ -23,8 +23,8 @@ from alignimation_core.cli import command
 
 HEAVY = (
     "alignimation_core.pipeline",
-    "alignimation_imageio._movie",
-    "alignimation_imageio._pictures",
+    "alignimation_imageio._video",
+    "alignimation_imageio._frames",
 )
 
 

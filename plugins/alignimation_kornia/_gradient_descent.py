@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api import geometry
-from alignimation_kornia._families import Chart, Transform
+from alignimation_kornia._transforms import Chart, Transform
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(warped (B, C, h, w), fixed (C, h, w), weights (B, C, h, w)) -> (B,)``, differentiable."""

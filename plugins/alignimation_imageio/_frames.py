@@ -14,8 +14,8 @@ from typing import Any, Literal
 import imageio.v3 as iio
 
 from alignimation_core import Canvas, Frame, OutputError, Writer
-from alignimation_imageio._layout import Layout, Pixels
-from alignimation_imageio._place import Place, output_errors
+from alignimation_imageio._atomic import Place, output_errors
+from alignimation_imageio._scaling import Layout, Pixels
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "png": (".png", {"compress_level": 1}),  # level 9 saves a seventh for thirty times the time
@@ -27,7 +27,7 @@ _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are fi
 _THREADS = min(8, os.cpu_count() or 1)
 
 
-class PicturesWriter(Writer):
+class FramesWriter(Writer):
     """Writes frames into a hidden folder, which takes the final name when closed.
 
     Pictures are compressed by several threads, a bounded number at a time; what goes wrong with

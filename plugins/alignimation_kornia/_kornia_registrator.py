@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from alignimation_core import Registration, Target
 from alignimation_core.api import geometry
-from alignimation_kornia._faults import NO_MEETING, faults_of_input
+from alignimation_kornia._validation import NO_MEETING, faults_of_input
 
 LEAST_SIDE = 8  # pixels: kornia's blur needs some on the coarsest level
 

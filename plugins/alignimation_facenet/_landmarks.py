@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
-from alignimation_facenet._cascade import find
+from alignimation_facenet._detection import find
 from alignimation_facenet._networks import load
 
 _INPUT = 48

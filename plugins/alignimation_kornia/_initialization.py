@@ -9,10 +9,10 @@ from torch import Tensor
 
 from alignimation_core import Target
 from alignimation_core.api import geometry
-from alignimation_kornia._families import Chart
 from alignimation_kornia._gauss_newton import minimise
-from alignimation_kornia._level import Level, Pixels
 from alignimation_kornia._losses import Loss
+from alignimation_kornia._pyramid_level import Level, Pixels
+from alignimation_kornia._transforms import Chart
 
 _TURNS = 24  # starts over the full circle
 _ITERATIONS = 10  # for each of them

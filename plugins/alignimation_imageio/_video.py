@@ -17,12 +17,12 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from alignimation_core import Canvas, Frame, OutputError, Writer
+from alignimation_imageio._atomic import Place, output_errors
 from alignimation_imageio._encoders import Encoder, feed
-from alignimation_imageio._layout import Layout
-from alignimation_imageio._place import Place, output_errors
+from alignimation_imageio._scaling import Layout
 
 
-class MovieWriter(Writer):
+class VideoWriter(Writer):
     """Encodes frame by frame into a hidden file, which takes the final name when closed."""
 
     def __init__(

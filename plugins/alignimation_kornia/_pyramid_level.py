@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_kornia._families import Chart
 from alignimation_kornia._losses import Loss
+from alignimation_kornia._transforms import Chart
 
 _NEGLIGIBLE = 1e-4  # of the largest squared gradient of the channel
 _PIXELS = 8192  # visited over all channels ...

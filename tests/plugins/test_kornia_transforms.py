@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alignimation_core.api import geometry
-from alignimation_kornia._families import FAMILIES, Chart, Transform
+from alignimation_kornia._transforms import FAMILIES, Chart, Transform
 
 SIZE = (60, 110)
 EVERY = sorted(FAMILIES)
