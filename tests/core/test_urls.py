@@ -432,11 +432,12 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
     (tmp_path / "a.jpg").write_bytes(picture())
     code = (
         "import json, sys\n"
-        "from alignimation_core import Recipe, photos\n"
+        "from alignimation_core import Recipe\n"
+        "from alignimation_core.photos import metadata\n"
         f"recipe = Recipe.of({SMALLEST | {'photos': 'a.jpg'}!r}, folder={str(tmp_path)!r})\n"
         "recipe.check_outputs()\n"
         "(path,) = recipe.find_photos()\n"
-        "photos.facts(path, recipe.folder), photos.stamp(path)\n"
+        "metadata.facts(path, recipe.folder), metadata.stamp(path)\n"
         "print(json.dumps([m for m in ('upath', 'fsspec', 's3fs') if m in sys.modules]))"
     )
     done = subprocess.run(
