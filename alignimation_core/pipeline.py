@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,25 +12,25 @@ from itertools import islice
 
 import torch
 
-from alignimation_core.alignment.alignment import Chosen, align, choose
+from alignimation_core import preflight
+from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
-from alignimation_core.api.atomic import Anchor
-from alignimation_core.api.data import Canvas, File, Observation, Subject, named
+from alignimation_core.api.data import File, Observation, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
-from alignimation_core.detection.observations import Entry, count_known, observe
-from alignimation_core.detection.selection import select
+from alignimation_core.detection.observations import count_known, observe
+from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.execution.executor import Executor, executor_of, torch_threads
-from alignimation_core.output import folder as outputs
-from alignimation_core.photos import order
+from alignimation_core.output.remote import output_folder
+from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
 from alignimation_core.projection import projection
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import Record
-from alignimation_core.rendering import framing, writers
-from alignimation_core.rendering.frames import Placed
-from alignimation_core.rendering.placement import place, within_residual
+from alignimation_core.record import PhotosError, Record
+from alignimation_core.rendering.framing import upright
+from alignimation_core.rendering.placement import Placement, place
+from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
 
 
@@ -56,7 +55,11 @@ def run(
     Raises:
         AlignimationError: the run failed; the record says what is known.
     """
-    return Run(recipe, progress or Progress()).go(limit, fresh=fresh)
+    preflight.check_devices(recipe)
+    files = preflight.find_photos(recipe)
+    preflight.check_weights(recipe)
+    preflight.check_outputs(recipe)
+    return Run(recipe, progress or Progress()).go(files, limit, fresh=fresh)
 
 
 LABELS = {
@@ -73,89 +76,129 @@ class Run:
     """One run of a recipe, and the record that grows with it."""
 
     executor: Executor
-    anchor: Anchor | None = None
+    store: Store
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         self.recipe, self.progress = recipe, progress
-        self.remote = recipe.remote()
-        self.folder = recipe.output_folder()
+        self.output = output_folder(recipe)
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
             seed=recipe.seed,
-            device=_device(recipe),
-            folder=self.folder,
-            address=None if self.remote is None else self.remote.address,
+            device=str(recipe.detector.torch_device()),
+            folder=self.output.folder,
+            address=self.output.address,
         )
 
-    def go(self, limit: int | None, *, fresh: bool = False) -> Record:
-        """Do everything, in order; see ``run``."""
-        files = self.recipe.find_photos()
-        self.recipe.check_weights()
-        self.recipe.check_outputs()
-        if self.remote is None:
-            self._make_folder()
-            self.record.kept = outputs.known(self.folder)
-        else:
-            self.record.kept = self.remote.fetch()
+    def go(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> Record:
+        """Make every output, and write the record, whatever happens."""
+        self.record.kept = self.output.prepare()
         try:
             self._fetch_weights()
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
-                self._do(files, limit, fresh=fresh)
+                self._steps(files, limit, fresh=fresh)
         except KeyboardInterrupt:
             self.record.error = "interrupted"
-            self._tell(self._write_record)
+            self._tell(self.output.write)
             raise
         except BaseException as error:
             self.record.error = str(error) or type(error).__name__
-            self._tell(self._finish, after=error)
+            if isinstance(error, PhotosError):
+                self.record.fail(error.failures)
+            self._tell(self.output.finish, after=error)
             raise
-        self._finish()
+        if self.output.address is not None:
+            self.progress.note(f"uploading to {self.output.address}")
+        self.output.finish(self.record)
         return self.record
 
-    def _do(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
-        recipe = self.recipe
-        with open_store(
-            self.folder,
-            recipe.detector,
-            recipe.embedder,
-            self.progress.note,
-            builder=recipe.target_builder,
-            model=recipe.transform_model,
-            fresh=fresh,
-        ) as store:
-            entries = self._read(files, store)
-            known = store.recall([entry.photo.sha256 for entry in entries])
-            trial = self._trial(entries, limit)
-            shown = {id(entry.record) for entry in trial}
-            self.record.photos = [
-                record
-                for record in self.record.photos
-                if id(record) in shown or record.sha256 is None
+    def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
+        """Take the photos through the stages."""
+        with self._open_store(fresh=fresh) as self.store:
+            photos = self._read(files)
+            trial = self._trial(photos, limit)
+            known = self.store.recall([photo.sha256 for photo in photos])
+            unknown = [
+                len(some) - count_known(some, self.recipe.embedder, known)
+                for some in (trial, photos)
             ]
-            looked, unknown = (
-                len(some) - count_known(some, recipe.embedder, known) for some in (trial, entries)
-            )
-            subjects = self._select(self._observe(trial, known, store))
+            observations = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
-            placed, canvas = self._place(subjects, store)
-            self._render(placed, canvas)
+            subjects = self._select(observations)
+            del observations
+            alignment = self._align(subjects)
+            placement = self._place(alignment)
+            self._render(placement)
             if limit is None:
-                store.finish()
-        if limit is not None:
-            self.progress.note(projection(self.record, len(files), looked, unknown))
+                self.store.finish()
+            else:
+                self.progress.note(projection(self.record, len(files), *unknown))
 
-    def _trial(self, entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
+    def _open_store(self, *, fresh: bool) -> Store:
+        return open_store(
+            self.output.folder,
+            self.recipe.detector,
+            self.recipe.embedder,
+            self.progress.note,
+            builder=self.recipe.target_builder,
+            model=self.recipe.transform_model,
+            fresh=fresh,
+        )
+
+    def _read(self, files: Sequence[File]) -> list[Photo]:
+        with self._timed("photos", len(files)) as step:
+            photos, failures = read(files, self.recipe.folder, self.executor, self.store, step)
+        self.record.add(photos)
+        self.record.fail(failures)
+        return photos
+
+    def _trial(self, photos: Sequence[Photo], limit: int | None) -> Sequence[Photo]:
         """Return the first photos in time, and among them those that the recipe names."""
         if limit is None:
-            return entries
+            return photos
         paths = [record.path for record in self.record.photos]
-        named = {named(name, paths)[0] for name in self.recipe.photos_named().values()}
-        must = {id(each) for each in entries if each.photo.name in named}
-        others = (id(each) for each in entries if id(each) not in must)
-        trial = {*must, *islice(others, max(0, limit - len(must)))}
-        return [each for each in entries if id(each) in trial]
+        wanted = {named(name, paths)[0] for name in self.recipe.photos_named().values()}
+        others = (photo.name for photo in photos if photo.name not in wanted)
+        shown = {photo.name for photo in photos if photo.name in wanted}
+        shown |= {*islice(others, max(0, limit - len(shown)))}
+        self.record.leave_out({photo.name for photo in photos} - shown)
+        return [photo for photo in photos if photo.name in shown]
+
+    def _observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> list[Observation]:
+        detector, embedder = self.recipe.detector, self.recipe.embedder
+        with self._timed("detector", len(photos)) as step:
+            observed = observe(
+                photos,
+                detector,
+                embedder,
+                self.executor,
+                self.recipe.seed,
+                step,
+                known,
+                self.store.keep,
+            )
+        self.record.fail(observed.failures)
+        self.record.seconds["detector"] -= observed.embedding
+        if embedder is not None:
+            self.record.seconds["embedder"] = observed.embedding
+        if count := count_known(photos, embedder, known):
+            self.progress.note(f"detecting: {count} of {len(photos)} from the store")
+        return observed.observations
+
+    def _select(self, observations: Sequence[Observation]) -> list[tuple[Photo, Subject]]:
+        with self._timed("subject_selector", len(observations)) as step:
+            subjects, rejected = select(observations, self.recipe.subject_selector, step)
+        self.record.fail(rejected)
+        self.record.choose(subjects)
+        if self.recipe.canvas.background != "keep":
+            subjects, failures = with_masks(subjects)
+            self.record.fail(failures)
+        if not subjects:
+            rows = self.record.reasons()[:3]
+            why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
+            raise AlignimationError(f"no photo shows the subject: {why}")
+        return subjects
 
     @cached_property
     def _reference(self) -> str:
@@ -165,171 +208,71 @@ class Run:
             return wanted
         return named(wanted, (record.path for record in self.record.photos))[0]
 
-    def _place(
-        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
-    ) -> tuple[list[Placed], Canvas]:
-        """Align the photos; leave out those that fit badly, and choose the canvas without them."""
-        aligned, reference = self._align(subjects, store)
-        canvas, canvas_from_reference = self._frame(aligned)
-        place(aligned, reference, canvas, canvas_from_reference)
-        while len(good := within_residual(aligned, self.recipe.max_residual)) < len(aligned):
-            aligned = good
-            canvas, canvas_from_reference = self._frame(aligned)
-            place(aligned, reference, canvas, canvas_from_reference)
-        return [(each.entry, each.subject) for each in aligned], canvas
+    @property
+    def _level(self) -> bool:
+        """Whether the canvas is turned upright: a photo that the user names is upright as it is."""
+        return self.recipe.reference in ("medoid", "mean")
 
-    def _finish(self) -> None:
-        """Write the record; where the output is at an address, upload everything."""
-        if self.remote is None:
-            self._write_record()
-        else:
-            self.progress.note(f"uploading to {self.remote.address}")
-            self.remote.publish(self.record)
-
-    def _check_anchor(self) -> None:
-        if self.anchor is not None:
-            self.anchor.check()
-
-    def _write_record(self) -> None:
-        self._check_anchor()
-        record = self.record
-        # another run in this folder may have finished meanwhile: what it wrote stays known
-        record.kept = sorted({*record.kept, *self._claims.meet()} - {*record.outputs})
-        record.write()
-
-    @cached_property
-    def _claims(self) -> outputs.Claims:
-        paths = (renderer.path for renderer in self.recipe.renderers)
-        shared = self.remote is None  # else the folder is one that only runs work in
-        return outputs.Claims(self.folder, self.record.kept, paths, shared=shared)
-
-    def _tell(self, verb: Callable[[], object], after: BaseException | None = None) -> None:
-        """Write what is known of a run that failed, whose own error is the one to be raised.
-
-        Where that error says already that the output cannot be written, it is not said twice.
-        """
-        try:
-            verb()
-        except Exception as error:  # whatever it is, it must not take the place of the run's own
-            if not isinstance(after, OutputError):
-                self.progress.note(str(error))
-
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass  # whether it can be written shows now, not after an hour
-            self.anchor = Anchor(self.folder)
-        except OSError as error:
-            what = error.strerror or type(error).__name__
-            raise OutputError(
-                f"{self.folder}: the output folder cannot be written: {what}; set `output`"
-            ) from error
-
-    def _fetch_weights(self) -> None:
-        for _, _, stage in self.recipe.stages():
-            for needed, local in stage.weights_needed():
-                if local is None and weights.find(needed) is None:
-                    with self.progress.download(needed.filename) as received:
-                        weights.fetch(needed, progress=received)
-
-    def _read(self, files: Sequence[File], store: Store) -> list[Entry]:
-        with self._timed("photos", len(files)) as step:
-            entries, broken = read(files, self.recipe.folder, self.executor, store, step)
-        self.record.photos = [entry.record for entry in entries] + broken
-        return entries
-
-    def _observe(
-        self, entries: Sequence[Entry], known: Mapping[str, Known], store: Store
-    ) -> list[tuple[Entry, Observation]]:
-        detector, embedder = self.recipe.detector, self.recipe.embedder
-        seconds = self.record.seconds
-        if embedder is not None:
-            seconds["embedder"] = 0.0
-        with self._timed("detector", len(entries)) as step:
-            found = observe(
-                entries,
-                detector,
-                embedder,
-                self.executor,
-                self.recipe.seed,
-                step,
-                seconds,
-                known,
-                store.keep,
-            )
-        seconds["detector"] -= seconds.get("embedder", 0.0)
-        if count := count_known(entries, embedder, known):
-            self.progress.note(f"detecting: {count} of {len(entries)} from the store")
-        return found
-
-    def _select(
-        self, observations: Sequence[tuple[Entry, Observation]]
-    ) -> list[tuple[Entry, Subject]]:
-        recipe = self.recipe
-        with self._timed("subject_selector", len(observations)) as step:
-            replaced = recipe.canvas.background != "keep"
-            chosen = select(observations, recipe.subject_selector, step, needs_mask=replaced)
-        if not chosen:
-            rows = self.record.reasons()[:3]
-            why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
-            raise AlignimationError(f"no photo shows the subject: {why}")
-        return chosen
-
-    def _align(
-        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
-    ) -> tuple[list[Chosen], Chosen]:
-        aligned, reference = self._align_once(subjects, store)
+    def _align(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
+        alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
-            turn = framing.upright(aligned) if self._level else 0.0
+            aligned = alignment.aligned
+            turn = upright(aligned) if self._level else 0.0
             with self._timed("refine", len(aligned)) as step:
                 subjects = refine(
                     aligned,
-                    reference,
+                    alignment.reference,
                     self.recipe.detector,
                     turn,
                     self.executor,
                     self.recipe.seed,
                     step,
                 )
-            for entry, subject in subjects:
-                entry.record.seen = subject
-            aligned, reference = self._align_once(subjects, store)
+            self.record.choose(subjects)
+            alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"
-        self.record.reference = "mean" if mean else reference.entry.record.path
-        return aligned, reference
+        self.record.reference = "mean" if mean else alignment.reference.photo.name
+        return alignment
 
-    def _align_once(
-        self, subjects: Sequence[tuple[Entry, Subject]], store: Store
-    ) -> tuple[list[Chosen], Chosen]:
-        recipe, model = self.recipe, self.recipe.transform_model
+    def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
+        builder, model = self.recipe.target_builder, self.recipe.transform_model
         with self._timed("transform_model", len(subjects)) as step:
-            chosen = choose(subjects, model)
-            return align(chosen, recipe.target_builder, model, self._reference, step, store.fits)
+            alignment = align(subjects, builder, model, self._reference, step, self.store.fits)
+        self.record.fail(alignment.failures)
+        return alignment
 
-    @property
-    def _level(self) -> bool:
-        """Whether the canvas is turned upright: a photo that the user names is upright as it is."""
-        return self.recipe.reference in ("medoid", "mean")
-
-    def _frame(self, aligned: Sequence[Chosen]) -> tuple[Canvas, torch.Tensor]:
-        canvas, canvas_from_reference = framing.frame(
-            aligned, self.recipe.canvas, level=self._level
+    def _place(self, alignment: Alignment) -> Placement:
+        placement = place(
+            alignment.aligned,
+            alignment.reference,
+            self.recipe.canvas,
+            level=self._level,
+            max_residual=self.recipe.max_residual,
         )
-        self.record.canvas = {"width": canvas.width, "height": canvas.height}
-        return canvas, canvas_from_reference
+        records = self.record.by_name()
+        for item in (*placement.placed, *placement.misfits):
+            record = records[item.photo.name]
+            record.residual, record.residual_before = item.residual, item.residual_before
+            record.iterations = item.aligned.iterations
+        for item in placement.placed:
+            record = records[item.photo.name]
+            record.canvas_from_photo = item.canvas_from_photo
+            record.use()
+        self.record.fail(placement.failures)
+        self.record.canvas = {"width": placement.canvas.width, "height": placement.canvas.height}
+        return placement
 
-    def _render(self, placed: Sequence[Placed], canvas: Canvas) -> None:
-        record, claims = self.record, self._claims
-        record.kept = sorted({*record.kept, *claims.planned})
+    def _render(self, placement: Placement) -> None:
+        record, output, placed = self.record, self.output, placement.placed
+        record.kept = sorted({*record.kept, *output.planned})
         record.error = "the run did not finish"
-        self._check_anchor()
+        output.check()
         with (
             self._timed("renderer", len(placed)) as step,
             ThreadPoolExecutor(1, "record") as beside,
         ):
             # whose the outputs are, should it be killed once they are there
-            written = beside.submit(self._write_record)
+            written = beside.submit(output.write, record)
 
             def counted() -> None:
                 step()
@@ -337,26 +280,45 @@ class Run:
                     written.result()  # raises what went wrong, now and not after the last frame
 
             try:
-                done, failures = writers.render(
+                rendered = render(
                     placed,
-                    canvas,
+                    placement.canvas,
                     self.recipe.canvas,
                     self.recipe.renderers,
-                    self.folder,
+                    output.folder,
                     self.executor,
                     counted,
                     written.result,
-                    claims.refuse,
+                    output.refuse,
                 )
             finally:
-                record.kept = claims.standing()
+                record.kept = output.standing()
         record.error = None
-        record.outputs = [order.relative_name(path, self.folder) for path in done]
+        record.fail(rendered.failures)
+        record.outputs = [relative_name(path, output.folder) for path in rendered.outputs]
         record.kept = sorted(set(record.kept) - set(record.outputs))
-        if failures:
-            unwritable = any(isinstance(failure, OutputError) for failure in failures)
+        if rendered.errors:
+            unwritable = any(isinstance(error, OutputError) for error in rendered.errors)
             kind = OutputError if unwritable else AlignimationError
-            raise kind("; ".join(str(failure) for failure in failures))
+            raise kind("; ".join(str(error) for error in rendered.errors))
+
+    def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
+        """Write what is known of a run that failed, whose own error is the one to be raised.
+
+        Where that error says already that the output cannot be written, it is not said twice.
+        """
+        try:
+            verb(self.record)
+        except Exception as error:  # whatever it is, it must not take the place of the run's own
+            if not isinstance(after, OutputError):
+                self.progress.note(str(error))
+
+    def _fetch_weights(self) -> None:
+        for _, _, stage in self.recipe.stages():
+            for needed, local in stage.weights_needed():
+                if local is None and weights.find(needed) is None:
+                    with self.progress.download(needed.filename) as received:
+                        weights.fetch(needed, progress=received)
 
     @contextmanager
     def _timed(self, name: str, total: int) -> Iterator[Step]:
@@ -368,8 +330,3 @@ class Run:
         finally:
             spent = time.perf_counter() - begun
             self.record.seconds[name] = self.record.seconds.get(name, 0.0) + spent
-
-
-def _device(recipe: Recipe) -> str:
-    recipe.check_devices()
-    return str(recipe.detector.torch_device())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alignimation_core.api import atomic
 from alignimation_core.api.data import Photo, Subject
-from alignimation_core.api.errors import OutputError, printable
+from alignimation_core.api.errors import AlignimationError, OutputError, printable
 from alignimation_core.api.mask import Matrix
 
 RECORD_NAME = "run.json"
@@ -32,6 +32,35 @@ def without_photos(record: bytes) -> bytes:
     if -1 in (begin, end):
         return record
     return record[: begin + len(OPENING)] + record[end:]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a photo is not used.
+
+    Attributes:
+        photo: name of the photo.
+        stage: what rejected it or failed: ``photos`` or a kind of stage.
+        reason: why, for a person to read.
+        status: ``failed`` or ``rejected``.
+    """
+
+    photo: str
+    stage: str
+    reason: str
+    status: Status = "failed"
+
+
+class PhotosError(AlignimationError):
+    """Photos failed, and without them the run cannot go on.
+
+    Attributes:
+        failures: those photos.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure]) -> None:
+        self.failures = failures
+        super().__init__(message)
 
 
 @dataclass(slots=True)
@@ -91,23 +120,15 @@ class PhotoRecord:
         names = ("subject" if name == "seen" else name for name in self.__slots__)
         return {name: getattr(self, name) for name in names}
 
-    def know(self, photo: Photo) -> None:
-        """Note the photo's facts."""
-        self.sha256, self.width, self.height = photo.sha256, photo.width, photo.height
-        self.taken = photo.taken.isoformat()
-        self.taken_from = photo.taken_from
-
     def use(self) -> None:
         """Note that the photo is in the animation."""
         self.status, self.stage, self.reason = "used", None, None
 
-    def reject(self, reason: str) -> None:
-        """Note that the selector rejected the photo."""
-        self.status, self.stage, self.reason = "rejected", "subject_selector", reason
-
-    def fail(self, stage: str, reason: str) -> None:
-        """Note what failed."""
-        self.status, self.stage, self.reason = "failed", stage, reason
+    @classmethod
+    def of(cls, photo: Photo) -> PhotoRecord:
+        """Return the record of a photo of which nothing but its facts is known yet."""
+        taken = photo.taken.isoformat()
+        return cls(photo.name, photo.sha256, photo.width, photo.height, taken, photo.taken_from)
 
 
 @dataclass(slots=True)
@@ -147,6 +168,35 @@ class Record:
     def where(self, name: str) -> str:
         """Return where the user finds an output: its path, or its address."""
         return str(self.folder / name) if self.address is None else f"{self.address}/{name}"
+
+    def add(self, photos: Iterable[Photo]) -> None:
+        """Take up photos of which nothing but their facts is known yet."""
+        self.photos += map(PhotoRecord.of, photos)
+
+    def leave_out(self, names: Container[str]) -> None:
+        """Drop photos that are no part of a trial run."""
+        self.photos = [photo for photo in self.photos if photo.path not in names]
+
+    def fail(self, failures: Iterable[Failure]) -> None:
+        """Note which photos are not used, and why; those that cannot be read are taken up."""
+        records = self.by_name()
+        for failure in failures:
+            record = records.get(failure.photo)
+            if record is None:
+                record = PhotoRecord(failure.photo)
+                self.photos.append(record)
+            record.status = failure.status
+            record.stage, record.reason = failure.stage, failure.reason
+
+    def choose(self, subjects: Iterable[tuple[Photo, Subject]]) -> None:
+        """Note the subjects of photos."""
+        records = self.by_name()
+        for photo, subject in subjects:
+            records[photo.name].seen = subject
+
+    def by_name(self) -> dict[str, PhotoRecord]:
+        """Return the photos by their paths."""
+        return {photo.path: photo for photo in self.photos}
 
     @property
     def summary(self) -> dict[str, int]:

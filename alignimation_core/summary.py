@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from alignimation_core import preflight
 from alignimation_core.api import weights
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.plugin.registry import KINDS, Registered, registry
@@ -77,9 +78,9 @@ def check(recipe: Recipe) -> str:
         RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
             that it names is not there.
     """
-    count = len(recipe.find_photos())
-    recipe.check_weights()
-    recipe.check_outputs()
+    count = len(preflight.find_photos(recipe))
+    preflight.check_weights(recipe)
+    preflight.check_outputs(recipe)
     lines = [f"{count} photo{'' if count == 1 else 's'}"]
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():

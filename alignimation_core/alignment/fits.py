@@ -1,105 +1,84 @@
-"""Targets -> transforms, in batches; every fit is kept."""
+"""Fit transforms to targets, in batches; cache every fit."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alignimation_core.alignment import procrustes
-from alignimation_core.alignment.targets import Drawing, shape_of
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
+from alignimation_core.alignment.targets import Targets, shape_of
 from alignimation_core.api import geometry
-from alignimation_core.api.errors import AlignimationError, StageError
-from alignimation_core.api.registration import Registration, Target
+from alignimation_core.api.errors import StageError
+from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TransformModel
-from alignimation_core.detection.inference import ask
+from alignimation_core.plugin import contract
+from alignimation_core.record import Failure
 from alignimation_core.store.fits import Fit, Fits
 
-if TYPE_CHECKING:
-    from alignimation_core.alignment.alignment import Chosen
-
-BATCH = 32
+FITS_A_BATCH = 32
 SMALLEST_AREA = 1e-6
 """Share of a subject's area that a transform may leave of it; it may grow by the inverse."""
 
 
 def fit(
-    chosen: Sequence[Chosen],
-    reference: Chosen,
-    drawing: Drawing,
+    items: Sequence[FramedSubject],
+    reference: FramedSubject,
+    targets: Targets,
     model: TransformModel,
     kept: Fits,
     step: Callable[[], None],
-) -> list[Chosen]:
-    """Fit every photo to one reference; what fails is noted in the photo's record.
+) -> tuple[list[AlignedSubject], list[Failure]]:
+    """Fit every photo to one reference.
 
     A model's last bits may depend on the batch. So that a run that goes on where another was
     killed gives it the same batches, these are of photos that it has not been asked about yet,
     and a photo on which it raised an error, or that could not be drawn, is tried again by itself.
 
     Returns:
-        The photos that could be fitted, with their transforms.
-
-    Raises:
-        AlignimationError: the reference can no longer be drawn.
+        The photos that could be fitted, with their transforms, and the failures of the others.
     """
-    keys = [drawing.key(item) for item in chosen]
-    copies, items = Counter(keys), dict(zip(keys, chosen, strict=True))
-    fixed_key = drawing.key(reference)
-    failures = {key: drawing.failed[key] for key in copies if key in drawing.failed}
+    keys = [targets.key(item) for item in items]
+    copies, of_key = Counter(keys), dict(zip(keys, items, strict=True))
+    fixed_key = targets.key(reference)
+    failed = {key: targets.failed[key] for key in copies if key in targets.failed}
     known = kept.recall_fits(fixed_key, copies)
-    open_ = [key for key in copies if key not in failures]
+    open_ = [key for key in copies if key not in failed]
     raised = [key for key in open_ if key in known and known[key].reference_from_subject is None]
     new = [key for key in open_ if key not in known]
-    _count(step, len(chosen) - sum(copies[key] for key in (*raised, *new)))
-    batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
+    _count(step, len(items) - sum(copies[key] for key in (*raised, *new)))
+    batches = [new[start : start + FITS_A_BATCH] for start in range(0, len(new), FITS_A_BATCH)]
     batches += [[key] for key in raised]
     if batches:
-        fixed = drawing.attempt(reference, None)
+        fixed = targets.attempt(reference, None)
         if not isinstance(fixed, Target):
-            raise lost(reference, fixed[1])
+            return [], [Failure(reference.photo.name, *fixed)]
         for batch in batches:
-            drawings = {key: drawing.attempt(items[key], shape_of(fixed)) for key in batch}
-            targets = {key: each for key, each in drawings.items() if isinstance(each, Target)}
-            undrawn = {key: each for key, each in drawings.items() if isinstance(each, tuple)}
-            fits = _fit_each(targets, fixed, model)
-            fits |= {key: Fit(None, failure=reason) for key, (_, reason) in undrawn.items()}
-            failures |= undrawn
+            attempts = {key: targets.attempt(of_key[key], shape_of(fixed)) for key in batch}
+            built = {key: each for key, each in attempts.items() if isinstance(each, Target)}
+            unbuilt = {key: each for key, each in attempts.items() if isinstance(each, tuple)}
+            fits = _fit_each(built, fixed, model)
+            fits |= {key: Fit(None, failure=reason) for key, (_, reason) in unbuilt.items()}
+            failed |= unbuilt
             kept.keep_fits(fixed_key, fits)
             known |= fits
             _count(step, sum(copies[key] for key in batch))
     for key, found in known.items():
         if found.failure is not None:
-            failures.setdefault(key, ("transform_model", f"{model.name}: {found.failure}"))
-    good: list[tuple[Chosen, bytes]] = []
-    for item, key in zip(chosen, keys, strict=True):
-        if key in failures:
-            item.entry.record.fail(*failures[key])
+            failed.setdefault(key, ("transform_model", f"{model.name}: {found.failure}"))
+    failures: list[Failure] = []
+    fitted: list[tuple[FramedSubject, Fit]] = []
+    for item, key in zip(items, keys, strict=True):
+        if key in failed:
+            failures.append(Failure(item.photo.name, *failed[key]))
         else:
-            item.entry.record.iterations = known[key].iterations
-            good.append((item, known[key].reference_from_subject or b""))
-    return _bring(good, reference, model)
-
-
-def lost(reference: Chosen, reason: str | None) -> AlignimationError:
-    """Return what to raise where the reference itself fails."""
-    return AlignimationError(
-        f"{reference.entry.photo.name}: the reference could not be aligned with itself: {reason}; "
-        "set `reference` to another photo"
-    )
-
-
-def none_left(chosen: Sequence[Chosen]) -> AlignimationError:
-    """Return what to raise where every photo fails."""
-    reasons = Counter(item.entry.record.reason for item in chosen)
-    reason, count = reasons.most_common(1)[0]
-    return AlignimationError(
-        f"no photo is left to align; of {len(chosen)}, {count} failed: {reason}"
-    )
+            fitted.append((item, known[key]))
+    aligned, unusable = _onto_reference(fitted, reference, model)
+    return aligned, failures + unusable
 
 
 def _count(step: Callable[[], None], times: int) -> None:
@@ -115,17 +94,10 @@ def _fit_each(
         return {}
     count = len(targets)
 
-    def verb() -> Registration:
-        moving = Target.stack(list(targets.values()))
-        answer = model.fit(moving, fixed, procrustes.closed_form(moving, fixed))
-        if not isinstance(answer, Registration):
-            raise TypeError(f"expected a Registration, got {type(answer).__name__}")
-        if len(answer.matrices) != count:
-            raise ValueError(f"expected {count} matrices, got {len(answer.matrices)}")
-        return answer
-
+    moving = Target.stack(list(targets.values()))
+    initial = procrustes.closed_form(moving, fixed)
     try:
-        found = ask("transform_model", model, None, verb)
+        found = contract.fit(model, moving, fixed, initial)
     except StageError as error:
         if count == 1:
             return {key: Fit(None, failure=error.reason) for key in targets}
@@ -144,25 +116,30 @@ def _fit_each(
     return {key: Fit(*row) for key, row in zip(targets, columns, strict=True)}
 
 
-def _bring(
-    fitted: Sequence[tuple[Chosen, bytes]], reference: Chosen, model: TransformModel
-) -> list[Chosen]:
-    """Give photos their transforms, but those whose transforms cannot be used."""
+def _onto_reference(
+    fitted: Sequence[tuple[FramedSubject, Fit]], reference: FramedSubject, model: TransformModel
+) -> tuple[list[AlignedSubject], list[Failure]]:
+    """Turn fits between working frames into transforms between photos; leave out unusable ones."""
     if not fitted:
-        return []
-    joined = np.frombuffer(bytearray().join(matrix for _, matrix in fitted), "<f8")
+        return [], []
+    joined = np.frombuffer(
+        bytearray().join(found.reference_from_subject or b"" for _, found in fitted), "<f8"
+    )
     matrices = torch.from_numpy(joined.astype(np.float64, copy=False)).reshape(-1, 3, 3)
     working_from_photo = torch.stack([item.working_from_photo for item, _ in fitted])
     from_working = geometry.inverse(reference.working_from_photo)
-    brought = (from_working @ matrices @ working_from_photo).unbind()
-    aligned: list[Chosen] = []
-    for (item, _), matrix, reason in zip(fitted, brought, _unusable(matrices), strict=True):
+    reference_from_photo = (from_working @ matrices @ working_from_photo).unbind()
+    aligned: list[AlignedSubject] = []
+    failures: list[Failure] = []
+    for (item, found), matrix, reason in zip(
+        fitted, reference_from_photo, _unusable(matrices), strict=True
+    ):
         if reason:
-            item.entry.record.fail("transform_model", f"{model.name}: {reason}")
+            what = f"{model.name}: {reason}"
+            failures.append(Failure(item.photo.name, "transform_model", what))
         else:
-            item.reference_from_photo = matrix
-            aligned.append(item)
-    return aligned
+            aligned.append(AlignedSubject(item, matrix, found.iterations))
+    return aligned, failures
 
 
 def _unusable(matrices: Tensor) -> list[str | None]:

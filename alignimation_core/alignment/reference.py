@@ -1,89 +1,93 @@
-"""What all photos are aligned on."""
+"""Choice of the reference: the photo on which all others are aligned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from alignimation_core.alignment import procrustes
-from alignimation_core.alignment.fits import none_left
-from alignimation_core.alignment.targets import Drawing
+from alignimation_core.alignment.subjects import FramedSubject
+from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.registration import Target
+from alignimation_core.record import Failure
 from alignimation_core.store.fits import Fits
-
-if TYPE_CHECKING:
-    from alignimation_core.alignment.alignment import Chosen
 
 CANDIDATES = 1000
 """Photos among which the most typical one is looked for."""
 
 
-def choose_reference(chosen: Sequence[Chosen], drawing: Drawing, kept: Fits, wanted: str) -> Chosen:
-    """Choose the photo to align on, drawing no more targets than it takes.
+def choose_reference(
+    items: Sequence[FramedSubject], targets: Targets, kept: Fits, wanted: str
+) -> tuple[FramedSubject | None, list[Failure]]:
+    """Choose the photo to align on, building no more targets than it takes.
 
     Args:
-        chosen: photos with their subjects, in order.
-        drawing: draws the targets.
-        kept: knows sketches of earlier runs, and keeps those of this one.
+        items: photos with their subjects, in order.
+        targets: builds the targets.
+        kept: knows target summaries of earlier runs, and keeps those of this one.
         wanted: ``medoid`` or ``mean`` for the most typical one, ``first`` or the whole name of a
             photo.
 
+    Returns:
+        The reference, None where no target can be built; and the photos that failed on the way.
+
     Raises:
-        AlignimationError: none can be drawn, or the one named is not among them.
+        AlignimationError: the photo named is not among them.
     """
     if wanted not in ("medoid", "mean", "first"):
-        return _named(chosen, wanted)
-    for some in [[item] for item in chosen] if wanted == "first" else _in_two(chosen):
-        drawn, sketches = drawing.sketch(some, kept)
-        if drawn:
-            return drawn[typical(sketches)]
-    raise none_left(chosen)
+        return _named(items, wanted), []
+    failures: list[Failure] = []
+    for some in [[item] for item in items] if wanted == "first" else _in_two(items):
+        built, summaries, failed = targets.summarise(some, kept)
+        failures += failed
+        if built:
+            return built[typical(summaries)], failures
+    return None, failures
 
 
-def _named(chosen: Sequence[Chosen], wanted: str) -> Chosen:
-    for item in chosen:
-        if item.entry.photo.name == wanted:
+def _named(items: Sequence[FramedSubject], wanted: str) -> FramedSubject:
+    for item in items:
+        if item.photo.name == wanted:
             return item
     raise AlignimationError(
         f"the reference {wanted!r} is not among the photos used; name one that is, "
-        f"such as {chosen[0].entry.photo.name}, or set `reference: medoid`"
+        f"such as {items[0].photo.name}, or set `reference: medoid`"
     )
 
 
-def _in_two(chosen: Sequence[Chosen]) -> list[list[Chosen]]:
+def _in_two(items: Sequence[FramedSubject]) -> list[list[FramedSubject]]:
     """Return the photos among which to look for a typical one, and the others.
 
     Of many, those with the least hashes: with some photos more or less, or keypoints that differ in
     their last bits, nearly all remain, and so does the reference, to which every fit refers.
     """
-    few = set(sorted({item.entry.photo.sha256 for item in chosen})[:CANDIDATES])
-    parts: list[list[Chosen]] = [[], []]
-    for item in chosen:
-        parts[item.entry.photo.sha256 not in few].append(item)
+    few = set(sorted({item.photo.sha256 for item in items})[:CANDIDATES])
+    parts: list[list[FramedSubject]] = [[], []]
+    for item in items:
+        parts[item.photo.sha256 not in few].append(item)
     return parts
 
 
-def typical(sketches: Target) -> int:
+def typical(summaries: Target) -> int:
     """Return which of N targets is nearest to their mean shape.
 
     Points are compared after generalised Procrustes analysis (Gower, Psychometrika 1975); targets
     without two common points by their images.
 
     Args:
-        sketches: N stacked targets.
+        summaries: N stacked targets.
     """
-    points, weights = sketches.points.double(), sketches.point_weights.double()
+    points, weights = summaries.points.double(), summaries.point_weights.double()
     common = (weights > 0).double().mean(0) >= 0.5
     points, weights = torch.nan_to_num(points[:, common]), weights[:, common]
     apart = (points - points[:, :1]).abs().sum((1, 2)) > 1e-6  # pixels
     whole = (weights > 0).all(1) & apart
     if not whole.any():
-        images = sketches.image.flatten(1)
+        images = summaries.image.flatten(1)
         return int((images - images.mean(0)).square().sum(1).argmin())
     mean = points[whole.nonzero()[0, 0]]
     for _ in range(10):

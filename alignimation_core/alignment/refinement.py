@@ -1,4 +1,4 @@
-"""Correct what is left: detect again where detectors are at their best, upright and large."""
+"""Refinement of keypoints: detect again on the aligned photos, upright and large."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from alignimation_core.alignment import procrustes
-from alignimation_core.alignment.alignment import Chosen
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Detections, Photo, Subject
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector
-from alignimation_core.detection.inference import Turns, ask, detect
-from alignimation_core.detection.observations import BATCH, Entry
+from alignimation_core.detection.inference import StageLock
+from alignimation_core.detection.observations import PHOTOS_A_BATCH
 from alignimation_core.execution.executor import Executor
 from alignimation_core.photos import decoder
+from alignimation_core.plugin import contract
 
 SIDE = 512
 """Side of the square frame in which a subject is looked for again, pixels."""
@@ -29,14 +30,14 @@ NEAR = 0.25
 
 
 def refine(
-    aligned: Sequence[Chosen],
-    reference: Chosen,
+    aligned: Sequence[AlignedSubject],
+    reference: FramedSubject,
     detector: Detector,
     turn: float,
     executor: Executor,
     seed: int,
     step: Callable[[], None],
-) -> list[tuple[Entry, Subject]]:
+) -> list[tuple[Photo, Subject]]:
     """Find each subject's keypoints again on its aligned frame.
 
     The new keypoints are kept only where they help: where, brought onto the reference's by a
@@ -55,21 +56,22 @@ def refine(
         Each photo with its subject, corrected or as it was.
     """
     frame_from_reference = _frame(reference.subject, turn)
-    places = [
-        Place(item.entry.photo, frame_from_reference @ item.reference_from_photo)
-        for item in aligned
+    regions = [
+        Region(item.photo, frame_from_reference @ item.reference_from_photo) for item in aligned
     ]
-    batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
-    work = LookAgain(detector, seed, executor.cores)
-    found = (seen for batch in executor.map(work, batches) for seen in batch)
-    refined: list[tuple[Entry, Subject]] = []
-    for item, place, seen in zip(aligned, places, found, strict=True):
-        detections = seen if isinstance(seen, Detections) else None
-        again = _same_subject(item.subject, place.frame_from_photo, detections)
+    batches = [
+        regions[start : start + PHOTOS_A_BATCH] for start in range(0, len(regions), PHOTOS_A_BATCH)
+    ]
+    work = Redetection(detector, seed, executor.cores)
+    found = (each for batch in executor.map(work, batches) for each in batch)
+    refined: list[tuple[Photo, Subject]] = []
+    for item, region, again in zip(aligned, regions, found, strict=True):
+        detections = again if isinstance(again, Detections) else None
+        candidate = _same_subject(item.subject, region.frame_from_photo, detections)
         best = item.subject
-        if again is not None and best.keypoints.keys() <= again.keypoints.keys():
-            best = min(best, again, key=lambda subject: _misfit(subject, reference))
-        refined.append((item.entry, best))
+        if candidate is not None and best.keypoints.keys() <= candidate.keypoints.keys():
+            best = min(best, candidate, key=lambda subject: _misfit(subject, reference.subject))
+        refined.append((item.photo, best))
         step()
     return refined
 
@@ -86,8 +88,8 @@ def _frame(subject: Subject, turn: float) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """Where in a photo to look again.
+class Region:
+    """The part of a photo in which to detect again.
 
     Attributes:
         photo: its facts.
@@ -98,8 +100,8 @@ class Place:
     frame_from_photo: Tensor
 
 
-class LookAgain:
-    """Decodes photos, turns their subjects upright, and asks the detector about them.
+class Redetection:
+    """Decode photos, turn their subjects upright, and run the detector on them.
 
     Args:
         detector: finds candidates.
@@ -109,35 +111,34 @@ class LookAgain:
 
     def __init__(self, detector: Detector, seed: int, cores: int) -> None:
         self._detector, self._seed, self._cores = detector, seed, cores
-        self._turns = Turns(detector, seed, cores, threading.Lock())
+        self._lock = StageLock(detector, seed, cores, threading.Lock())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process."""
-        return LookAgain, (self._detector, self._seed, self._cores)
+        """Support pickling."""
+        return Redetection, (self._detector, self._seed, self._cores)
 
-    def __call__(self, places: list[Place]) -> list[Detections | None]:
+    def __call__(self, regions: list[Region]) -> list[Detections | None]:
         """Return what is found in each frame, in its pixels; None where that fails."""
-        pictures = [_picture(place) for place in places]
-        found = iter(self._detect([picture for picture in pictures if picture is not None]))
-        return [None if picture is None else next(found) for picture in pictures]
+        frames = [_frame_of(region) for region in regions]
+        found = iter(self._detect([frame for frame in frames if frame is not None]))
+        return [None if frame is None else next(found) for frame in frames]
 
     def _detect(self, frames: list[Tensor]) -> list[Detections | None]:
-        detector = self._detector
         if not frames:
             return []
         try:
-            with self._turns.turn():
-                return list(ask("detector", detector, None, lambda: detect(detector, frames)))
+            with self._lock.held():
+                return [*contract.detect(self._detector, frames)]
         except (StageError, PhotoError):
             if len(frames) == 1:
                 return [None]
-        return [answer for frame in frames for answer in self._detect([frame])]
+        return [found for frame in frames for found in self._detect([frame])]
 
 
-def _picture(place: Place) -> Tensor | None:
+def _frame_of(region: Region) -> Tensor | None:
     """Return the (3, SIDE, SIDE) uint8 frame; None when the photo can no longer be read."""
     try:
-        picture, frame_from_picture = decoder.load_onto(place.photo, place.frame_from_photo)
+        picture, frame_from_picture = decoder.load_onto(region.photo, region.frame_from_photo)
     except PhotoError:
         return None
     frame = geometry.warp_photo(picture, frame_from_picture, (SIDE, SIDE))
@@ -145,15 +146,15 @@ def _picture(place: Place) -> Tensor | None:
 
 
 def _same_subject(
-    subject: Subject, frame_from_photo: Tensor, seen: Detections | None
+    subject: Subject, frame_from_photo: Tensor, found: Detections | None
 ) -> Subject | None:
     """Return the subject with the keypoints of the detection that lies where it is expected."""
     expected = subject.transformed(geometry.as_rows(frame_from_photo))
     photo_from_frame = geometry.as_rows(geometry.inverse(frame_from_photo))
     best: tuple[float, Subject] | None = None
-    for index in range(0 if seen is None else len(seen)):
-        assert seen is not None
-        candidate = seen.subject(index)
+    for index in range(0 if found is None else len(found)):
+        assert found is not None
+        candidate = found.subject(index)
         names = candidate.keypoints.keys() & expected.keypoints.keys()
         if len(names) < 2:
             continue
@@ -165,13 +166,13 @@ def _same_subject(
     return replace(subject, keypoints=best[1].keypoints, keypoint_scores=best[1].keypoint_scores)
 
 
-def _misfit(subject: Subject, reference: Chosen) -> float:
+def _misfit(subject: Subject, reference: Subject) -> float:
     """Return how far keypoints are from the reference's shape, as a share of its size."""
-    names = [n for n in reference.subject.keypoints if n in subject.keypoints]
+    names = [n for n in reference.keypoints if n in subject.keypoints]
     if len(names) < 2:
         return torch.inf
     moving = torch.tensor([subject.keypoints[name] for name in names])
-    fixed = torch.tensor([reference.subject.keypoints[name] for name in names])
+    fixed = torch.tensor([reference.keypoints[name] for name in names])
     fitted = procrustes.similarity_from_points(moving, fixed, torch.ones(len(names)))
     distance = (geometry.apply(fitted, moving.double()) - fixed).square().sum(1).mean().sqrt()
     return float(distance)

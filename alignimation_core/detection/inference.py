@@ -1,128 +1,98 @@
-"""What the detector and the embedder are asked about single photos."""
+"""Detector and embedder at work on batches of photos."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Detections, Photo
-from alignimation_core.api.errors import AlignimationError, PhotoError, StageError, in_one_line
+from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
-from alignimation_core.plugin.contract import (
-    check_detections,
-    check_finite,
-    expect_list,
-    in_float32,
-)
-
-LOG = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from alignimation_core.plugin import contract
 
 
-def ask(kind: str, stage: Stage, photo: str | None, verb: Callable[[], T]) -> T:
-    """Call a plugin's code.
-
-    Raises:
-        StageError: it raised; the error names kind, stage and photo.
-        AlignimationError: it raised one of this package's own, which says more than we could.
-    """
-    try:
-        return verb()
-    except AlignimationError:
-        raise
-    except (Exception, SystemExit) as error:  # a plugin's code may do anything
-        LOG.debug("%s %s raised", kind, stage.name, exc_info=True)
-        raise StageError(kind, stage.name, in_one_line(error), photo) from error
-
-
-class Turns:
-    """Lets several threads call one stage: all at once if it says so, else one after another.
+class StageLock:
+    """Serialise calls to a stage, unless it says that it is thread-safe.
 
     Args:
         stage: the stage.
-        seed: of whatever it draws at random, set anew for every call but those at once.
+        seed: of whatever it draws at random, set anew for every call but concurrent ones.
         cores: that it may use while it is called by one thread only.
-        lock: held by the one that calls; stages that draw from torch's one generator share it.
+        lock: held by the caller; stages that draw from torch's one generator share it.
     """
 
     def __init__(
         self, stage: Detector | Embedder, seed: int, cores: int, lock: threading.Lock
     ) -> None:
-        self._at_once = stage.parallel and stage.torch_device().type == "cpu"
+        self._concurrent = stage.parallel and stage.torch_device().type == "cpu"
         self._seed, self._cores, self._called = seed, cores, False
         self._lock = lock
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Wait for the stage; the first call, which builds the network, is always alone."""
-        if self._at_once and self._called:
+        if self._concurrent and self._called:
             yield
             return
         with self._lock:
             torch.manual_seed(self._seed)
-            with torch_threads(1 if self._at_once else self._cores):
+            with torch_threads(1 if self._concurrent else self._cores):
                 yield
             self._called = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """One photo to look at.
+class Query:
+    """One photo to run the networks on.
 
     Attributes:
         photo: its facts.
-        seen: its detections, if they are known; then only embeddings are asked for.
+        detections: if they are known; then only embeddings are asked for.
     """
 
     photo: Photo
-    seen: Detections | None = None
+    detections: Detections | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Sight:
-    """What was found in one photo.
+class Result:
+    """What the networks found in one photo.
 
     Attributes:
-        seen: its detections in full-size pixels; None if the detector failed.
-        vectors: its embeddings; None if they failed, or there is no embedder.
-        fault: what failed, and why: ``photos`` or a kind of stage.
+        detections: in full-size pixels; None if the detector failed.
+        embeddings: (N, D); None if they failed, or there is no embedder.
+        failure: what failed, and why: ``photos`` or a kind of stage.
         detecting: seconds.
         embedding: seconds.
     """
 
-    seen: Detections | None = None
-    vectors: Tensor | None = None
-    fault: tuple[str, str] | None = None
+    detections: Detections | None = None
+    embeddings: Tensor | None = None
+    failure: tuple[str, str] | None = None
     detecting: float = 0.0
     embedding: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
-class _Look:
-    """One photo while it is looked at."""
+class _Item:
+    """One photo of a batch, with its pixels once they are decoded."""
 
     photo: Photo
-    sight: Sight
-    picture: Tensor | None = None
-
-    def fail(self, stage: str, reason: str) -> None:
-        self.sight.fault = stage, reason
+    result: Result
+    image: Tensor | None = None
 
 
-class Look:
-    """Decodes photos, and asks the detector and the embedder about them.
+class Inference:
+    """Decode photos, and run the detector and the embedder on them.
 
     One photo that cannot be read, or on which a stage fails, costs no other.
 
@@ -139,103 +109,93 @@ class Look:
         self._detector, self._embedder = detector, embedder
         self._seed, self._cores = seed, cores
         lock = threading.Lock()
-        self._detecting = None if detector is None else Turns(detector, seed, cores, lock)
-        self._embedding = None if embedder is None else Turns(embedder, seed, cores, lock)
+        self._detecting = None if detector is None else StageLock(detector, seed, cores, lock)
+        self._embedding = None if embedder is None else StageLock(embedder, seed, cores, lock)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process."""
-        return Look, (self._detector, self._embedder, self._seed, self._cores)
+        """Support pickling."""
+        return Inference, (self._detector, self._embedder, self._seed, self._cores)
 
     @property
     def embeds(self) -> bool:
         """Whether embeddings are asked for."""
         return self._embedder is not None
 
-    def __call__(self, questions: list[Question]) -> list[Sight]:
-        """Look at a batch of photos.
+    def __call__(self, queries: list[Query]) -> list[Result]:
+        """Run the networks on a batch of photos.
 
         Raises:
             AlignimationError: what concerns not one photo but all, such as missing weights.
         """
-        looks = [_Look(question.photo, Sight(question.seen)) for question in questions]
+        items = [_Item(query.photo, Result(query.detections)) for query in queries]
         if self._detector is not None:
             begun = time.perf_counter()
-            for look in looks:
-                look.picture = self._load(look, self._detector.input_side())
-            self._find([look for look in looks if look.sight.seen is None])
-            for look in looks:
-                look.sight.detecting = (time.perf_counter() - begun) / len(looks)
+            for item in items:
+                item.image = _load(item, self._detector.input_side())
+            self._detect([item for item in items if item.result.detections is None])
+            for item in items:
+                item.result.detecting = (time.perf_counter() - begun) / len(items)
         if self._embedder is not None:
             begun = time.perf_counter()
-            self._embed(self._embedder, [look for look in looks if look.sight.fault is None])
-            for look in looks:
-                look.sight.embedding = (time.perf_counter() - begun) / len(looks)
-        return [look.sight for look in looks]
+            self._embed([item for item in items if item.result.failure is None])
+            for item in items:
+                item.result.embedding = (time.perf_counter() - begun) / len(items)
+        return [item.result for item in items]
 
-    @staticmethod
-    def _load(look: _Look, side: int | None) -> Tensor | None:
-        try:
-            return decoder.load(look.photo, side)
-        except PhotoError as error:
-            look.fail("photos", error.reason)
-            return None
-
-    def _find(self, looks: list[_Look]) -> None:
-        detector, turns = self._detector, self._detecting
+    def _detect(self, items: list[_Item]) -> None:
+        detector, lock = self._detector, self._detecting
         assert detector is not None
-        assert turns is not None
-        pictures = [(look, look.picture) for look in looks if look.picture is not None]
-        for look, seen in _each("detector", detector, pictures, partial(detect, detector), turns):
-            assert look.picture is not None
-            height, width = look.picture.shape[-2:]
-            look.sight.seen = seen.scaled(look.photo.width / width, look.photo.height / height)
+        assert lock is not None
+        images = [(item, item.image) for item in items if item.image is not None]
 
-    def _embed(self, embedder: Embedder, looks: list[_Look]) -> None:
-        ready: list[tuple[_Look, tuple[Tensor, Detections]]] = []
-        for look in looks:
-            photo, seen = look.photo, look.sight.seen
-            assert seen is not None
+        def verb(batch: Sequence[Tensor]) -> list[Detections]:
+            return contract.detect(detector, batch)
+
+        for item, found in _each("detector", detector, images, verb, lock):
+            assert item.image is not None
+            height, width = item.image.shape[-2:]
+            item.result.detections = found.scaled(
+                item.photo.width / width, item.photo.height / height
+            )
+
+    def _embed(self, items: list[_Item]) -> None:
+        embedder, lock = self._embedder, self._embedding
+        assert embedder is not None
+        assert lock is not None
+        inputs: list[tuple[_Item, tuple[Tensor, Detections]]] = []
+        for item in items:
+            photo, found = item.photo, item.result.detections
+            assert found is not None
             try:
-                picture = _sharp_enough(embedder, photo, look.picture, seen)
+                image = _at_resolution(embedder, photo, item.image, found)
             except PhotoError as error:
-                look.fail("photos", error.reason)
+                item.result.failure = "photos", error.reason
                 continue
-            x, y = picture.shape[-1] / photo.width, picture.shape[-2] / photo.height
-            ready.append((look, (picture, seen.scaled(x, y))))
-        assert self._embedding is not None
-        answers = _each("embedder", embedder, ready, partial(_embed, embedder), self._embedding)
-        for look, rows in answers:
-            look.sight.vectors = rows
+            x, y = image.shape[-1] / photo.width, image.shape[-2] / photo.height
+            inputs.append((item, (image, found.scaled(x, y))))
+
+        def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
+            return contract.embed(embedder, *map(list, zip(*batch, strict=True)))
+
+        for item, rows in _each("embedder", embedder, inputs, verb, lock):
+            item.result.embeddings = rows
 
 
-def detect(detector: Detector, images: list[Tensor]) -> list[Detections]:
-    """Ask a detector, and check that it keeps its word.
-
-    Raises:
-        Exception: whatever it raises, or what is wrong with its answer.
-    """
-    answers = detector.detect(images)
-    check_detections(detector, answers, len(images))
-    return [in_float32(answer) for answer in answers]
+def _load(item: _Item, side: int | None) -> Tensor | None:
+    try:
+        return decoder.load(item.photo, side)
+    except PhotoError as error:
+        item.result.failure = "photos", error.reason
+        return None
 
 
-def _embed(embedder: Embedder, items: list[tuple[Tensor, Detections]]) -> list[Tensor]:
-    rows = embedder.embed([image for image, _ in items], [seen for _, seen in items])
-    for row, (_, seen) in zip(expect_list(rows, Tensor, len(items)), items, strict=True):
-        if row.ndim != 2 or len(row) != len(seen):
-            shape = tuple(row.shape)
-            raise ValueError(f"embeddings: expected shape ({len(seen)}, n), got {shape}")
-        check_finite("embeddings", row)
-    return [row.detach().float() for row in rows]
-
-
-def _sharp_enough(
-    embedder: Embedder, photo: Photo, image: Tensor | None, seen: Detections
+def _at_resolution(
+    embedder: Embedder, photo: Photo, image: Tensor | None, found: Detections
 ) -> Tensor:
-    """Return the picture at a scale at which the boxes have the pixels that the embedder uses."""
+    """Return the photo at a scale at which the boxes have the pixels that the embedder uses."""
     need = 1
-    if len(seen):
-        sides = (seen.boxes[:, 2:] - seen.boxes[:, :2]).amax(1)
+    if len(found):
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).amax(1)
         smallest = float(sides[sides >= sides.max() / 4].min())
         full = max(photo.height, photo.width)
         need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
@@ -244,28 +204,28 @@ def _sharp_enough(
     return decoder.load(photo, need)
 
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
 def _each(
     kind: str,
     stage: Stage,
-    items: list[tuple[_Look, Item]],
-    verb: Callable[[list[Item]], list[Answer]],
-    turns: Turns,
-) -> Iterator[tuple[_Look, Answer]]:
-    """Ask a stage about a batch; when it fails, about each photo alone, to lose only that one."""
+    items: list[tuple[_Item, Input]],
+    verb: Callable[[Sequence[Input]], list[Output]],
+    lock: StageLock,
+) -> Iterator[tuple[_Item, Output]]:
+    """Run a stage on a batch; when it fails, on each photo alone, to lose only that one."""
     if not items:
         return
     try:
-        with turns.turn():
-            answers = ask(kind, stage, None, lambda: verb([item for _, item in items]))
+        with lock.held():
+            outputs = verb([value for _, value in items])
     except (StageError, PhotoError) as error:
         if len(items) > 1:
-            for item in items:
-                yield from _each(kind, stage, [item], verb, turns)
+            for each in items:
+                yield from _each(kind, stage, [each], verb, lock)
         else:
-            items[0][0].fail(kind, f"{stage.name}: {error.reason}")
+            items[0][0].result.failure = kind, f"{stage.name}: {error.reason}"
         return
-    yield from zip((look for look, _ in items), answers, strict=True)
+    yield from zip((item for item, _ in items), outputs, strict=True)

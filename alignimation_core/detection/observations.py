@@ -1,204 +1,207 @@
-"""Photos -> observations: what the detector and the embedder make of each photo."""
+"""Observations of photos: detections and embeddings, computed or recalled from the store."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from alignimation_core.api.data import Detections, Observation, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
-from alignimation_core.detection.inference import Look, Question, Sight, ask
+from alignimation_core.detection.inference import Inference, Query, Result
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.plugin.contract import check_detections
-from alignimation_core.record import PhotoRecord
+from alignimation_core.plugin import contract
+from alignimation_core.record import Failure
 from alignimation_core.store.store import Known
 
-BATCH = 4
+PHOTOS_A_BATCH = 4
 """Photos that go through the networks together."""
 
 
 @dataclass(slots=True)
-class Entry:
-    """One photo on its way through the run: its facts, and the record that follows it."""
+class Observed:
+    """What detector and embedder found.
 
-    photo: Photo
-    record: PhotoRecord
+    Attributes:
+        observations: of the photos on which nothing failed, in order.
+        failures: of the others.
+        embedding: seconds of wall time spent in the embedder.
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    embedding: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
-class _Seen:
-    """What is known so far of one photo, and of its copies.
+class _Content:
+    """Photos of the same content, and what is known of it so far.
 
     Attributes:
-        entries: the photo, and those of the same content.
+        photos: the copies that can still be read; all of them but those that failed.
         detections: in full-size pixels; None while they are not known.
-        vectors: its embeddings; None while they are not known.
-        failed: whether it cannot be read, or a stage failed on it.
+        embeddings: None while they are not known.
+        failed: whether none of the copies can be read, or a stage failed on it.
     """
 
-    entries: list[Entry]
+    photos: list[Photo]
     detections: Detections | None = None
-    vectors: Tensor | None = None
+    embeddings: Tensor | None = None
     failed: bool = False
 
-    @property
-    def photo(self) -> Photo:
-        return self.entries[0].photo
-
     def is_open(self, *, embeds: bool) -> bool:
-        """Return whether something is left to find out, with embeddings or without."""
-        known = self.detections is not None and (self.vectors is not None or not embeds)
+        """Return whether something is left to compute, with embeddings or without."""
+        known = self.detections is not None and (self.embeddings is not None or not embeds)
         return not known and not self.failed
 
-    def learn(self, sight: Sight) -> bool:
-        """Take what was found; return whether anything was."""
-        news = (sight.seen is not None and self.detections is None) or sight.vectors is not None
-        self.detections, self.vectors = sight.seen, sight.vectors
-        if sight.fault is not None:
-            self.fail(*sight.fault)
-        return news
+    def learn(self, result: Result) -> bool:
+        """Take what was computed; return whether anything was."""
+        news = result.detections is not None and self.detections is None
+        self.detections, self.embeddings = result.detections, result.embeddings
+        return news or result.embeddings is not None
 
-    def fail(self, stage: str, reason: str) -> None:
-        """Note what failed; a file that cannot be read is not the end while there is a copy."""
-        if stage == "photos" and len(self.entries) > 1:
-            self.entries.pop(0).record.fail(stage, reason)
-            return
-        self.failed = True
-        for entry in self.entries:
-            entry.record.fail(stage, reason)
-
-    def count(self, step: Callable[[], None]) -> None:
-        for _ in self.entries:
-            step()
+    def fail(self, stage: str, reason: str) -> list[Failure]:
+        """Return the photos that fail: while there is a copy, only the one that is unreadable."""
+        lost = self.photos
+        if stage == "photos" and len(self.photos) > 1:
+            lost, self.photos = self.photos[:1], self.photos[1:]
+        else:
+            self.failed = True
+        return [Failure(photo.name, stage, reason) for photo in lost]
 
 
 def observe(
-    entries: Sequence[Entry],
+    photos: Sequence[Photo],
     detector: Detector,
     embedder: Embedder | None,
     executor: Executor,
     seed: int,
     step: Callable[[], None],
-    seconds: dict[str, float],
     known: Mapping[str, Known],
     keep: Callable[[Mapping[str, Known]], None],
-) -> list[tuple[Entry, Observation]]:
-    """Detect and embed, in batches, holding only a few pictures at a time.
+) -> Observed:
+    """Detect and embed, in batches, holding only a few decoded photos at a time.
 
-    A photo that cannot be read, or on which a stage fails, is noted in its record and left out.
     The batches do not depend on what is known already, so that a run that goes on where another
     was killed gives its networks the same batches, and gets the same last bits.
 
     Args:
-        entries: the photos.
+        photos: the photos.
         detector: finds candidates.
         embedder: tells individuals apart, if any.
-        executor: where photos are decoded and looked at.
+        executor: where photos are decoded and the networks run.
         seed: of whatever the stages draw at random.
         step: called after each photo.
-        seconds: takes the time spent in the ``embedder``.
-        known: what the stages said before, by SHA-256 of the photo.
-        keep: called with what they say now, a batch at a time.
+        known: what the stages found before, by SHA-256 of the photo.
+        keep: called with what they find now, a batch at a time.
 
     Raises:
         AlignimationError: what concerns not one photo but all, such as missing weights.
     """
     annotated = isinstance(detector, AnnotationDetector)
-    looks: dict[str, _Seen] = {}
-    for entry in entries:
-        key = entry.photo.name if annotated else entry.photo.sha256
-        if key in looks:
-            looks[key].entries.append(entry)
-        else:
-            looks[key] = _Seen([entry], *known.get(key, ()))
+    contents: dict[str, _Content] = {}
+    of_photo: list[_Content] = []
+    for photo in photos:
+        key = photo.name if annotated else photo.sha256
+        content = contents.get(key)
+        if content is None:
+            content = contents[key] = _Content([], *known.get(key, ()))
+        content.photos.append(photo)
+        of_photo.append(content)
+    observed = Observed()
     if isinstance(detector, AnnotationDetector):
-        _annotate(detector, looks.values())
-    work = Look(None if annotated else detector, embedder, seed, executor.cores)
-    batches: list[Sequence[_Seen]] = [
-        [look for look in batch if look.is_open(embeds=work.embeds)]
-        for batch in _in_batches(list(looks.values()))
-    ]
-    asked = {id(look) for batch in batches for look in batch}
-    for look in looks.values():
-        if id(look) not in asked:
-            look.count(step)
-    while batches := [batch for batch in batches if batch]:
-        _ask(batches, work, executor, step, seconds, keep)
-        again = [look for batch in batches for look in batch if look.is_open(embeds=work.embeds)]
-        batches = list(_in_batches(again))
+        _annotate(detector, contents.values(), observed)
+    inference = Inference(None if annotated else detector, embedder, seed, executor.cores)
+    _infer(list(contents.values()), inference, executor, step, keep, observed)
     same_above = None if embedder is None else embedder.same_above
-    found: list[tuple[Entry, Observation]] = []
-    for entry in entries:
-        look = looks[entry.photo.name if annotated else entry.photo.sha256]
-        if look.detections is not None and (embedder is None or look.vectors is not None):
-            seen = Observation(entry.photo, look.detections, look.vectors, same_above)
-            found.append((entry, seen))
-    return found
+    lost = {failure.photo for failure in observed.failures}
+    for photo, content in zip(photos, of_photo, strict=True):
+        if photo.name not in lost:
+            assert content.detections is not None
+            observed.observations.append(
+                Observation(photo, content.detections, content.embeddings, same_above)
+            )
+    return observed
 
 
-def _ask(
-    batches: Sequence[Sequence[_Seen]],
-    work: Look,
+def _infer(
+    contents: Sequence[_Content],
+    inference: Inference,
     executor: Executor,
     step: Callable[[], None],
-    seconds: dict[str, float],
     keep: Callable[[Mapping[str, Known]], None],
+    observed: Observed,
 ) -> None:
-    """Look at the photos of which something is not known yet."""
-    questions = ([Question(seen.photo, seen.detections) for seen in batch] for batch in batches)
-    begun = time.perf_counter()
-    detecting = embedding = 0.0
-    for batch, sights in zip(batches, executor.map(work, questions), strict=True):
-        fresh: dict[str, Known] = {}
-        for look, sight in zip(batch, sights, strict=True):
-            if isinstance(sight, Lost):
-                look.fail("detector", sight.reason)
-            else:
-                detecting += sight.detecting
-                embedding += sight.embedding
-                if look.learn(sight) and look.detections is not None:
-                    fresh[look.photo.sha256] = Known(look.detections, look.vectors)
-        keep(fresh)
-        for look in batch:
-            if look.is_open(embeds=work.embeds):
-                step()  # for the copy that could not be read; another is looked at later
-            else:
-                look.count(step)
-    if work.embeds:
-        spent = time.perf_counter() - begun
-        share = embedding / (detecting + embedding) if embedding else 0.0
-        seconds["embedder"] = seconds.get("embedder", 0.0) + spent * share
+    """Compute what is not known; where a file cannot be read, try again with a copy of it."""
+    embeds = inference.embeds
+    batches = [
+        [content for content in batch if content.is_open(embeds=embeds)]
+        for batch in _in_batches(contents)
+    ]
+    queried = {id(content) for batch in batches for content in batch}
+    for content in contents:
+        if id(content) not in queried:
+            _count(step, len(content.photos))
+    while batches := [batch for batch in batches if batch]:
+        queries = ([Query(each.photos[0], each.detections) for each in batch] for batch in batches)
+        begun = time.perf_counter()
+        detecting = embedding = 0.0
+        for batch, results in zip(batches, executor.map(inference, queries), strict=True):
+            fresh: dict[str, Known] = {}
+            done = 0
+            for content, result in zip(batch, results, strict=True):
+                copies = len(content.photos)
+                if isinstance(result, Lost):
+                    observed.failures += content.fail("detector", result.reason)
+                else:
+                    detecting += result.detecting
+                    embedding += result.embedding
+                    if content.learn(result) and content.detections is not None:
+                        sha256 = content.photos[0].sha256
+                        fresh[sha256] = Known(content.detections, content.embeddings)
+                    if result.failure is not None:
+                        observed.failures += content.fail(*result.failure)
+                done += 1 if content.is_open(embeds=embeds) else copies
+            keep(fresh)
+            _count(step, done)
+        if embedding:
+            spent = time.perf_counter() - begun
+            observed.embedding += spent * embedding / (detecting + embedding)
+        again = [each for batch in batches for each in batch if each.is_open(embeds=embeds)]
+        batches = [list(batch) for batch in _in_batches(again)]
 
 
-def count_known(
-    entries: Sequence[Entry], embedder: Embedder | None, known: Mapping[str, Known]
-) -> int:
-    """Return how many photos need no network any more."""
-    answers = [known.get(entry.photo.sha256) for entry in entries]
-    return sum(
-        answer is not None and (embedder is None or answer.embeddings is not None)
-        for answer in answers
+def _count(step: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        step()
+
+
+def _in_batches(contents: Sequence[_Content]) -> Iterable[Sequence[_Content]]:
+    return (
+        contents[start : start + PHOTOS_A_BATCH]
+        for start in range(0, len(contents), PHOTOS_A_BATCH)
     )
 
 
-def _in_batches(looks: Sequence[_Seen]) -> Iterable[Sequence[_Seen]]:
-    return (looks[start : start + BATCH] for start in range(0, len(looks), BATCH))
+def count_known(
+    photos: Sequence[Photo], embedder: Embedder | None, known: Mapping[str, Known]
+) -> int:
+    """Return how many photos need no network any more."""
+    found = [known.get(photo.sha256) for photo in photos]
+    return sum(
+        each is not None and (embedder is None or each.embeddings is not None) for each in found
+    )
 
 
-def _annotate(detector: AnnotationDetector, looks: Iterable[_Seen]) -> None:
+def _annotate(
+    detector: AnnotationDetector, contents: Iterable[_Content], observed: Observed
+) -> None:
     """Take the detections of every photo from the annotations."""
-    for look in looks:
-
-        def verb(photo: Photo = look.photo) -> Detections:
-            answer = detector.annotate(photo)
-            check_detections(detector, [answer], 1)
-            return answer
-
+    for content in contents:
         try:
-            look.detections = ask("detector", detector, None, verb)
+            content.detections = contract.annotate(detector, content.photos[0])
         except (StageError, PhotoError) as error:
-            look.fail("detector", f"{detector.name}: {error.reason}")
+            observed.failures += content.fail("detector", f"{detector.name}: {error.reason}")

@@ -1,67 +1,67 @@
-"""Observations -> one subject a photo, or the reason why not."""
+"""Selection of one subject in each photo."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from alignimation_core.api.data import Choice, Observation, Subject
+from alignimation_core.api.data import Observation, Photo, Subject
 from alignimation_core.api.stages import SubjectSelector
-from alignimation_core.detection.inference import ask
-from alignimation_core.detection.observations import Entry
-from alignimation_core.rendering import background
+from alignimation_core.plugin import contract
+from alignimation_core.record import Failure
 
 
 def select(
-    observations: Sequence[tuple[Entry, Observation]],
-    selector: SubjectSelector,
-    step: Callable[[], None],
-    *,
-    needs_mask: bool,
-) -> list[tuple[Entry, Subject]]:
-    """Ask a selector about all photos at once; note in each photo's record what it said.
+    observations: Sequence[Observation], selector: SubjectSelector, step: Callable[[], None]
+) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
+    """Run the selector on all photos at once.
 
     Args:
         observations: the photos, with what was found in them.
         selector: picks one detection in each, or rejects the photo.
         step: called after each photo.
-        needs_mask: whether a subject without a usable mask fails.
 
     Returns:
-        The photos that have a subject.
+        The photos that have a subject, and the others, rejected.
 
     Raises:
-        StageError: the selector raised, or answered with what its hook does not allow.
+        StageError: the selector raised, or returned what its hook does not allow.
     """
-    seen = [observation for _, observation in observations]
-    choices = ask("subject_selector", selector, None, lambda: _choices(selector, seen))
-    chosen: list[tuple[Entry, Subject]] = []
-    for (entry, observation), choice in zip(observations, choices, strict=True):
+    chosen: list[tuple[Photo, Subject]] = []
+    rejected: list[Failure] = []
+    choices = contract.select(selector, observations)
+    for observation, choice in zip(observations, choices, strict=True):
+        photo, found = observation.photo, observation.detections
         if choice.index is None:
-            entry.record.reject(choice.reason or "")
+            reason = choice.reason or ""
+            rejected.append(Failure(photo.name, "subject_selector", reason, "rejected"))
         else:
-            subject = observation.detections.subject(choice.index, similarity=choice.similarity)
-            entry.record.seen = subject
-            if needs_mask and (reason := background.unusable(subject)):
-                entry.record.fail("detector", reason)
-            else:
-                chosen.append((entry, subject))
+            chosen.append((photo, found.subject(choice.index, similarity=choice.similarity)))
         step()
-    return chosen
+    return chosen, rejected
 
 
-def _choices(selector: SubjectSelector, seen: Sequence[Observation]) -> list[Choice]:
-    choices = selector.select(seen)
-    if not isinstance(choices, list) or len(choices) != len(seen):
-        got = len(choices) if isinstance(choices, list) else type(choices).__name__
-        raise TypeError(f"expected a list of {len(seen)} Choice, got {got}")
-    for choice, observation in zip(choices, seen, strict=True):
-        if not isinstance(choice, Choice):
-            raise TypeError(f"expected Choice, got {type(choice).__name__}")
-        count = len(observation.detections)
-        if choice.index is not None and not 0 <= choice.index < count:
-            name = observation.photo.name
-            raise IndexError(f"{name}: chose detection {choice.index} of {count}")
-        if choice.similarity is not None and not math.isfinite(choice.similarity):
-            raise ValueError(f"{observation.photo.name}: the similarity is {choice.similarity}")
-    return choices
+def with_masks(
+    subjects: Sequence[tuple[Photo, Subject]],
+) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
+    """Keep the photos whose subjects can be cut out.
+
+    Returns:
+        Those with a usable mask, and the others, failed.
+    """
+    usable: list[tuple[Photo, Subject]] = []
+    failures: list[Failure] = []
+    for photo, subject in subjects:
+        if reason := _unusable(subject):
+            failures.append(Failure(photo.name, "detector", reason))
+        else:
+            usable.append((photo, subject))
+    return usable, failures
+
+
+def _unusable(subject: Subject) -> str | None:
+    """Return why a subject cannot be told from its background; None when it can."""
+    if subject.mask is None:
+        return "the detector found no mask of the subject, which `canvas.background` needs"
+    if float(subject.mask.tensor().max()) < 0.5:
+        return "the subject's mask is empty, and `canvas.background` needs it"
+    return None

@@ -1,15 +1,18 @@
-"""Whose the files in the output folder are: only outputs of earlier runs are ever replaced."""
+"""Output folder: which existing files a run may overwrite, and the run record in it."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from alignimation_core.api.atomic import Anchor
+from alignimation_core.api.errors import OutputError
 from alignimation_core.recipe.document import Place
-from alignimation_core.record import RECORD_NAME, without_photos
+from alignimation_core.record import RECORD_NAME, Record, without_photos
 
 HIDDEN = ".alignimation"
 """Where the store is, in the output folder."""
@@ -106,42 +109,103 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
                 )
 
 
-class Claims:
-    """Which outputs in a folder are of runs: of earlier ones, of this one, of others meanwhile.
+class OutputFolder:
+    """The output folder of one run on this machine.
+
+    Which outputs in it are of runs: of earlier ones, of this one, of others meanwhile.
 
     Args:
-        folder: the output folder.
-        earlier: names of outputs of earlier runs.
-        paths: of this run's renderers.
-        shared: whether others write there: the user, and runs at the same time.
+        folder: the folder.
+        paths: of the run's renderers, relative to it.
+
+    Attributes:
+        folder: the folder in which the run writes.
+        address: where the outputs go in the end, if that is not ``folder``.
+        planned: names of the run's outputs.
     """
 
-    def __init__(
-        self, folder: Path, earlier: Iterable[str], paths: Iterable[str], *, shared: bool
-    ) -> None:
-        self._folder, self._shared = folder, shared
-        self._ours, self._theirs = {*earlier}, frozenset[str]()
-        self.planned = frozenset(name(path) for path in paths)
+    address: str | None = None
+    shared = True
+    """Whether others write there: the user, and runs at the same time."""
+
+    def __init__(self, folder: Path, paths: Iterable[str]) -> None:
+        self.folder = folder
+        self._paths = list(paths)
+        self._anchor: Anchor | None = None
+        self._ours: set[str] = set()
+        self._theirs: frozenset[str] = frozenset()
+        self.planned = frozenset(name(path) for path in self._paths)
+
+    def obstacles(self) -> list[tuple[Place, str]]:
+        """Return what stands in the way of the outputs, each with its location in the recipe."""
+        return list(obstacles(self.folder, self._paths))
+
+    def prepare(self) -> list[str]:
+        """Make the folder.
+
+        Returns:
+            The outputs of earlier runs that stand there.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass  # whether it can be written shows now, not after an hour
+            self._anchor = Anchor(self.folder)
+        except OSError as error:
+            what = error.strerror or type(error).__name__
+            raise OutputError(
+                f"{self.folder}: the output folder cannot be written: {what}; set `output`"
+            ) from error
+        earlier = known(self.folder)
+        self._ours.update(earlier)
+        return earlier
+
+    def check(self) -> None:
+        """Make sure that the folder is still the one that was prepared.
+
+        Raises:
+            OutputError: it is gone, or lies on another disk now.
+        """
+        if self._anchor is not None:
+            self._anchor.check()
 
     def refuse(self, path: str) -> str | None:
         """Return why an output must not take its name now; None where it does so next."""
-        final, called = self._folder / name(path), name(path)
-        known = called in self._ours or called in self._theirs | finished(self._folder)
-        if self._shared and not known and (final.exists() or final.is_symlink()):
+        final, called = self.folder / name(path), name(path)
+        of_runs = called in self._ours or called in self._theirs | finished(self.folder)
+        if self.shared and not of_runs and (final.exists() or final.is_symlink()):
             return f"{final} appeared while the run went on; move it away, or choose another path"
         self._ours.add(called)
         return None
 
     def standing(self) -> list[str]:
         """Return the outputs of earlier runs and of this one that stand there."""
-        return sorted(each for each in self._ours if (self._folder / each).exists())
+        return sorted(each for each in self._ours if (self.folder / each).exists())
 
-    def meet(self) -> frozenset[str]:
-        """Return what other runs have written; to be asked before a record takes its place."""
-        if not self._shared:
-            return frozenset()
-        self._theirs |= finished(self._folder)
-        return frozenset(known(self._folder)) - self.planned
+    def write(self, record: Record) -> None:
+        """Write ``run.json``, in which the outputs of runs that finished meanwhile stay known.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.check()
+        others: frozenset[str] = frozenset()
+        if self.shared:
+            self._theirs |= finished(self.folder)
+            others = frozenset(known(self.folder)) - self.planned
+        record.kept = sorted({*record.kept, *others} - {*record.outputs})
+        record.write()
+
+    def finish(self, record: Record) -> None:
+        """Write the record of a run that is over.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.write(record)
 
 
 def _is_record(path: Path) -> bool:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from alignimation_core import urls
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.output import folder as outputs
+from alignimation_core.output.folder import OutputFolder
 from alignimation_core.recipe.document import Place
+from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.store.remote import RemoteStore
 
@@ -40,37 +42,50 @@ def working_folder(address: str) -> Path:
     return Path(cache).absolute() / "alignimation" / "outputs" / digest[:32]
 
 
-class Remote:
+def output_folder(recipe: Recipe) -> OutputFolder:
+    """Return the output folder of a recipe, here or at an address."""
+    paths = [renderer.path for renderer in recipe.renderers]
+    if isinstance(recipe.output, str):
+        return RemoteFolder(recipe.output, paths)
+    return OutputFolder(recipe.folder / recipe.output, paths)
+
+
+class RemoteFolder(OutputFolder):
     """An output folder at an address.
 
-    A run works in ``folder`` as it does in any output folder: first ``obstacles``, then ``fetch``,
-    in the end ``publish``. What is uploaded is removed from ``folder``; the store stays.
+    A run works in ``folder`` as it does in any output folder. What is uploaded in the end is
+    removed from ``folder``; the store stays.
+
+    Args:
+        address: of the output folder.
+        paths: of the run's renderers, relative to it.
 
     Attributes:
         address: of the output folder, without a slash at its end.
-        folder: the working folder on this machine; made by ``fetch``.
+        folder: the working folder on this machine; made by ``prepare``.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address, self.folder = address.rstrip("/"), working_folder(address)
+    address: str
+    shared = False
 
-    def obstacles(self, paths: Iterable[str]) -> list[tuple[Place, str]]:
-        """Return what stands in the way of writing outputs, as ``outputs.obstacles`` does.
+    def __init__(self, address: str, paths: Iterable[str]) -> None:
+        super().__init__(working_folder(address), paths)
+        self.address = address.rstrip("/")
+
+    def obstacles(self) -> list[tuple[Place, str]]:
+        """Return what stands in the way of the outputs, each with its location in the recipe.
 
         That the address cannot be used at all is one, too.
-
-        Args:
-            paths: the paths of the renderers.
         """
         try:
             self._place.fs.invalidate_cache()
-            return list(self._obstacles(list(paths)))
+            return list(self._obstacles(self._paths))
         except urls.AddressError as error:
             return [(("output",), f"{self.address}: {error}")]
         except Exception as error:  # backends raise their own, such as botocore's
             return [(("output",), f"{self.address}: {urls.reason(error)}")]
 
-    def fetch(self) -> list[str]:
+    def prepare(self) -> list[str]:
         """Make the working folder, and bring the store of earlier runs; see ``RemoteStore``.
 
         Returns:
@@ -91,9 +106,11 @@ class Remote:
             self._place.fs.invalidate_cache()
             self._try_writing()
             self._store.fetch()
-            return [name for name in sorted(self._listed()) if self._look(name) is not None]
+            earlier = [each for each in sorted(self._listed()) if self._look(each) is not None]
+        self._ours.update(earlier)
+        return earlier
 
-    def publish(self, record: Record) -> None:
+    def finish(self, record: Record) -> None:
         """Upload a run's outputs, its store and, last, its record.
 
         The record's ``kept`` becomes what else stands at the address, and ``run.json`` is written

@@ -1,4 +1,4 @@
-"""Files -> photos in order, read only where the store does not have their facts."""
+"""Read the facts of photo files, in order; of files that have not changed, from the store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
-from alignimation_core.detection.observations import Entry
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import metadata, order
-from alignimation_core.record import PhotoRecord
+from alignimation_core.record import Failure
 from alignimation_core.store.store import Facts, Store
 
-BATCH = 16
+FILES_A_BATCH = 16
 """Files that are read together."""
 
 
@@ -25,8 +24,8 @@ def read(
     executor: Executor,
     store: Store,
     step: Callable[[], None],
-) -> tuple[list[Entry], list[PhotoRecord]]:
-    """Return the photos in the order in which they were taken; and what cannot be read, by name.
+) -> tuple[list[Photo], list[Failure]]:
+    """Return the photos in the order in which they were taken; and those that cannot be read.
 
     Args:
         files: the photos.
@@ -35,21 +34,15 @@ def read(
         store: knows the facts of files that have not changed, and keeps those of the others.
         step: called after each photo.
     """
-    entries: list[Entry] = []
-    broken: list[PhotoRecord] = []
-    for path, answer in zip(files, _facts_of(files, folder, executor, store), strict=True):
-        if isinstance(answer, Photo):
-            record = PhotoRecord(answer.name)
-            record.know(answer)
-            entries.append(Entry(answer, record))
+    photos: list[Photo] = []
+    broken: list[Failure] = []
+    for path, facts in zip(files, _facts_of(files, folder, executor, store), strict=True):
+        if isinstance(facts, Photo):
+            photos.append(facts)
         else:
-            record = PhotoRecord(order.relative_name(path, folder))
-            record.fail("photos", answer.reason)
-            broken.append(record)
+            broken.append(Failure(order.relative_name(path, folder), "photos", facts.reason))
         step()
-    of_photo = {id(entry.photo): entry for entry in entries}
-    ordered = [of_photo[id(photo)] for photo in order.order([e.photo for e in entries])]
-    return ordered, sorted(broken, key=lambda record: order.natural(record.path))
+    return order.order(photos), sorted(broken, key=lambda failure: order.natural(failure.photo))
 
 
 def _facts_of(
@@ -78,7 +71,7 @@ def _read(
     stamped: float,
     store: Store,
 ) -> Iterator[Photo | PhotoError | Lost]:
-    batches = (files[at : at + BATCH] for at in range(0, len(files), BATCH))
+    batches = (files[at : at + FILES_A_BATCH] for at in range(0, len(files), FILES_A_BATCH))
     for answers in executor.map(work, batches):
         fresh = {
             name: (stamps[name], Facts.of(photo))

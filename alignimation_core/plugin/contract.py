@@ -1,22 +1,241 @@
-"""Whether a stage's answers are what its hook promises."""
+"""Calls to the stages of plugins, and the validation of what they return."""
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Detections
-from alignimation_core.api.stages import Detector
+from alignimation_core.api.data import Canvas, Choice, Detections, Observation, Photo, Subject
+from alignimation_core.api.errors import AlignimationError, StageError, in_one_line
+from alignimation_core.api.registration import Registration, Target
+from alignimation_core.api.stages import (
+    AnnotationDetector,
+    Detector,
+    Embedder,
+    Renderer,
+    Stage,
+    SubjectSelector,
+    TargetBuilder,
+    TransformModel,
+    Writer,
+)
 
-Kind = TypeVar("Kind")
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ROUNDING = 1e-4
 """How far beyond [0, 1] a score may be by rounding."""
 
 
-def expect_list(answers: object, kind: type[Kind], count: int) -> list[Kind]:
+def call(kind: str, stage: Stage, verb: Callable[[], T], photo: str | None = None) -> T:
+    """Call a plugin's code.
+
+    Args:
+        kind: of the stage, one of ``registry.KINDS``.
+        stage: the stage.
+        verb: the call.
+        photo: name of the photo that it concerns, where it is one.
+
+    Raises:
+        StageError: it raised; the error names kind, stage and photo.
+        AlignimationError: it raised one of this package's own, which says more than we could.
+    """
+    try:
+        return verb()
+    except AlignimationError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin's code may do anything
+        LOG.debug("%s %s raised", kind, stage.name, exc_info=True)
+        raise StageError(kind, stage.name, in_one_line(error), photo) from error
+
+
+def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
+    """Run a detector on a batch of images.
+
+    Args:
+        detector: the detector.
+        images: (3, h, w) uint8 RGB, upright.
+
+    Returns:
+        One ``Detections`` an image, float32, the precision in which the store keeps them.
+
+    Raises:
+        StageError: it raised, or returned what its hook does not allow.
+    """
+
+    def verb() -> list[Detections]:
+        found = _list_of(Detections, detector.detect(images), len(images))
+        for detections in found:
+            _check_detections(detector, detections)
+        return [_in_float32(detections) for detections in found]
+
+    return call("detector", detector, verb)
+
+
+def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
+    """Look up the annotations of one photo.
+
+    Raises:
+        StageError: the detector raised, or returned what its hook does not allow.
+        PhotoError: what is known does not fit the photo.
+    """
+
+    def verb() -> Detections:
+        (found,) = _list_of(Detections, [detector.annotate(photo)], 1)
+        _check_detections(detector, found)
+        return found
+
+    return call("detector", detector, verb)
+
+
+def embed(
+    embedder: Embedder, images: Sequence[Tensor], detections: Sequence[Detections]
+) -> list[Tensor]:
+    """Run an embedder on a batch of images.
+
+    Args:
+        embedder: the embedder.
+        images: (3, h, w) uint8 RGB, upright.
+        detections: as many, in the images' pixels.
+
+    Returns:
+        One (N, D) float32 tensor an image.
+
+    Raises:
+        StageError: it raised, or returned what its hook does not allow.
+    """
+
+    def verb() -> list[Tensor]:
+        vectors = _list_of(Tensor, embedder.embed(images, detections), len(images))
+        for rows, found in zip(vectors, detections, strict=True):
+            if rows.ndim != 2 or len(rows) != len(found):
+                got = tuple(rows.shape)
+                raise ValueError(f"embeddings: expected shape ({len(found)}, n), got {got}")
+            _check_finite("embeddings", rows)
+        return [rows.detach().float() for rows in vectors]
+
+    return call("embedder", embedder, verb)
+
+
+def select(selector: SubjectSelector, observations: Sequence[Observation]) -> list[Choice]:
+    """Run a subject selector on all photos.
+
+    Raises:
+        StageError: it raised, or returned what its hook does not allow.
+    """
+
+    def verb() -> list[Choice]:
+        choices = _list_of(Choice, selector.select(observations), len(observations))
+        for choice, observation in zip(choices, observations, strict=True):
+            name, count = observation.photo.name, len(observation.detections)
+            if choice.index is not None and not 0 <= choice.index < count:
+                raise IndexError(f"{name}: chose detection {choice.index} of {count}")
+            if choice.similarity is not None and not math.isfinite(choice.similarity):
+                raise ValueError(f"{name}: the similarity is {choice.similarity}")
+        return choices
+
+    return call("subject_selector", selector, verb)
+
+
+def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo: str) -> Target:
+    """Build one target, with torch's random numbers as they are at the run's start.
+
+    Args:
+        builder: the target builder.
+        subject: in the target's continuous pixels.
+        size: (height, width) of the target.
+        photo: name of the subject's photo.
+
+    Raises:
+        StageError: the builder raised, or returned what its hook does not allow.
+    """
+
+    def verb() -> Target:
+        torch.default_generator.manual_seed(torch.initial_seed())  # however many were built before
+        target = _one(Target, builder.build(subject, size))
+        if target.image.ndim != 3 or target.image.shape[-2:] != size:
+            got = tuple(target.image.shape)
+            raise ValueError(f"image: expected shape (C, {size[0]}, {size[1]}), got {got}")
+        if not target.image.is_floating_point():
+            raise TypeError(f"image: expected float32 in [0, 1], got {target.image.dtype}")
+        for name in ("image", "weights", "points", "point_weights"):
+            if not getattr(target, name).isfinite().all():
+                raise ValueError(f"{name}: not all numbers are finite")
+        return target
+
+    return call("target_builder", builder, verb, photo)
+
+
+def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -> Registration:
+    """Fit a transform model to a batch.
+
+    Args:
+        model: the transform model.
+        moving: B stacked targets.
+        fixed: the reference's target.
+        initial: (B, 3, 3) float64 ``fixed_from_moving`` to start from.
+
+    Raises:
+        StageError: the model raised, or returned what its hook does not allow.
+    """
+
+    def verb() -> Registration:
+        found = _one(Registration, model.fit(moving, fixed, initial))
+        if len(found.matrices) != len(initial):
+            raise ValueError(f"expected {len(initial)} matrices, got {len(found.matrices)}")
+        return found
+
+    return call("transform_model", model, verb)
+
+
+def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) -> Writer:
+    """Open the writer of one output.
+
+    Raises:
+        StageError: the renderer raised, or returned no writer.
+        OutputError: the output cannot be written.
+    """
+    writer = call("renderer", renderer, lambda: renderer.open(canvas, count, folder))
+    if not isinstance(writer, Writer):
+        raise _unexpected(renderer, "open: expected a Writer", writer)
+    return writer
+
+
+def close_writer(renderer: Renderer, writer: Writer) -> Path:
+    """Finish one output.
+
+    Returns:
+        The finished file or folder.
+
+    Raises:
+        StageError: the writer raised, or returned no path.
+        OutputError: the output cannot be written.
+    """
+    path = call("renderer", renderer, writer.close)
+    if not isinstance(path, Path):
+        raise _unexpected(renderer, "close: expected a Path", path)
+    return path
+
+
+def _unexpected(renderer: Renderer, expected: str, answer: object) -> StageError:
+    return StageError("renderer", renderer.name, f"{expected}, got {type(answer).__name__}")
+
+
+def _one(kind: type[T], answer: object) -> T:
+    if not isinstance(answer, kind):
+        raise TypeError(f"expected a {kind.__name__}, got {type(answer).__name__}")
+    return answer
+
+
+def _list_of(kind: type[T], answers: object, count: int) -> list[T]:
     """Return a stage's answers, one a photo.
 
     Raises:
@@ -31,59 +250,41 @@ def expect_list(answers: object, kind: type[Kind], count: int) -> list[Kind]:
     return answers
 
 
-def in_float32(seen: Detections) -> Detections:
-    """Return detections in the type in which they are kept, for then they are the same again."""
-    points, scores = seen.keypoints, seen.keypoint_scores
+def _in_float32(found: Detections) -> Detections:
+    points, scores = found.keypoints, found.keypoint_scores
     return replace(
-        seen,
-        boxes=seen.boxes.detach().float(),
-        scores=seen.scores.detach().float(),
+        found,
+        boxes=found.boxes.detach().float(),
+        scores=found.scores.detach().float(),
         keypoints=None if points is None else points.detach().float(),
         keypoint_scores=None if scores is None else scores.detach().float(),
     )
 
 
-def check_detections(detector: Detector, answers: object, count: int) -> None:
-    """Check that a detector gives what it promises.
-
-    Raises:
-        TypeError: its answers have the wrong type.
-        ValueError: something promised is missing, or numbers are no good.
-    """
+def _check_detections(detector: Detector, found: Detections) -> None:
+    """Check that a detector gives what it promises, in numbers that make sense."""
     promised = detector.provides() - {"keypoints"}
-    for answer in expect_list(answers, Detections, count):
-        given = {f"keypoints.{name}" for name in answer.keypoint_names}
-        if answer.masks is not None:
-            given.add("masks")
-        if not given >= promised:
-            missing = ", ".join(sorted(promised - given))
-            raise ValueError(f"it says that it provides {missing}, but did not")
-        _check_numbers(answer)
-
-
-def _check_numbers(seen: Detections) -> None:
-    """Refuse what would spoil the run later: numbers that are none, boxes that are inside out."""
-    points = seen.keypoints
-    if points is not None and seen.keypoint_scores is not None:
-        points = points[seen.keypoint_scores > 0]
-    for name, values in (("boxes", seen.boxes), ("scores", seen.scores), ("keypoints", points)):
+    given = {f"keypoints.{name}" for name in found.keypoint_names}
+    if found.masks is not None:
+        given.add("masks")
+    if not given >= promised:
+        missing = ", ".join(sorted(promised - given))
+        raise ValueError(f"it says that it provides {missing}, but did not")
+    points = found.keypoints
+    if points is not None and found.keypoint_scores is not None:
+        points = points[found.keypoint_scores > 0]
+    for name, values in (("boxes", found.boxes), ("scores", found.scores), ("keypoints", points)):
         if values is not None:
-            check_finite(name, values)
-    for name, scores in (("scores", seen.scores), ("keypoint_scores", seen.keypoint_scores)):
+            _check_finite(name, values)
+    for name, scores in (("scores", found.scores), ("keypoint_scores", found.keypoint_scores)):
         if scores is not None and not (within := (scores - 0.5).abs() <= 0.5 + ROUNDING).all():
             bad = float(scores[~within][0])
             raise ValueError(f"{name}: expected 0 to 1, got {bad}")
-    if not (seen.boxes[:, 2:] >= seen.boxes[:, :2]).all():
+    if not (found.boxes[:, 2:] >= found.boxes[:, :2]).all():
         raise ValueError("boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
 
 
-def check_finite(name: str, values: Tensor) -> None:
-    """Check numbers that a stage answered.
-
-    Raises:
-        TypeError: they are on a device, or integers.
-        ValueError: there is an infinity or a NaN.
-    """
+def _check_finite(name: str, values: Tensor) -> None:
     if values.device.type != "cpu" or not values.is_floating_point():
         given = f"{values.dtype} on {values.device}"
         raise TypeError(f"{name}: expected torch.float32 on cpu, got {given}")

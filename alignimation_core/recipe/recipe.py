@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alignimation_core import urls
-from alignimation_core.api.data import File, named
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import (
-    ComputeStage,
     Detector,
     Embedder,
     Renderer,
@@ -21,9 +19,6 @@ from alignimation_core.api.stages import (
     TransformModel,
     known_device,
 )
-from alignimation_core.output import folder as outputs
-from alignimation_core.output.remote import Remote
-from alignimation_core.photos import order, search
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Place, Source
@@ -139,58 +134,6 @@ class Recipe:
             elif (stage := getattr(self, kind)) is not None:
                 yield kind, (kind,), stage
 
-    def remote(self) -> Remote | None:
-        """Return what stands for the output folder at its address; None where it is local."""
-        return Remote(self.output) if isinstance(self.output, str) else None
-
-    def output_folder(self) -> Path:
-        """Return the folder in which a run writes: ``output``, or its address's working folder."""
-        remote = self.remote()
-        return self.folder / self.output if remote is None else remote.folder
-
-    def find_photos(self) -> list[File]:
-        """Return the files that the recipe names, each once.
-
-        Raises:
-            RecipeError: a folder, glob or file of the recipe gives no photo, or the reference
-                named is not among the photos.
-        """
-        output = self.output_folder().resolve()
-        files: dict[str, File] = {}
-        faults: list[Fault] = []
-        for i, pattern in enumerate(self.photos):
-            found: Sequence[File] = ()
-            try:
-                found, reason = search.find(pattern, self.folder, self.output)
-                if reason and not is_address(pattern):
-                    place = (self.folder / pattern).resolve()
-                    if output in (place, *place.parents):
-                        reason = search.INSIDE.format(output)
-            except urls.AddressError as error:
-                reason = f"{pattern}: {error}"
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
-            files.update((str(path), path) for path in found)
-            if reason:
-                faults.append(self.fault(("photos", i), reason))
-        if not faults:
-            names = [order.relative_name(path, self.folder) for path in files.values()]
-            faults += self._unknown_photos(names)
-        if faults:
-            raise RecipeError(faults)
-        return list(files.values())
-
-    def _unknown_photos(self, names: Sequence[str]) -> Iterator[Fault]:
-        """Yield what is wrong with the photos that the recipe names, of those that there are."""
-        for place, wanted in self.photos_named().items():
-            meant = named(wanted, names)
-            if not meant:
-                hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
-                yield self.fault(place, f"{wanted!r} is not among the photos; {hint}")
-            elif len(meant) > 1:
-                what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
-                yield self.fault(place, what)
-
     def photos_named(self) -> dict[Place, str]:
         """Return the photos that the recipe names, by their places in it.
 
@@ -229,64 +172,6 @@ class Recipe:
         source = self.source or Source("recipe", self.folder, {})
         source = source.overridden(((kind, "device") for kind in moved), origin)
         return replace(self, **moved, source=source)
-
-    def check_outputs(self) -> None:
-        """Refuse outputs that would take the place of something that no run wrote.
-
-        Raises:
-            RecipeError: what stands in the way, by the path of the renderer.
-        """
-        paths = [renderer.path for renderer in self.renderers]
-        remote = self.remote()
-        if remote is None:
-            found = list(outputs.obstacles(self.folder / self.output, paths))
-        else:
-            found = remote.obstacles(paths)
-        if faults := [self.fault(place, text) for place, text in found]:
-            raise RecipeError(faults)
-
-    def check_weights(self) -> None:
-        """Refuse files of weights that the recipe names and that are not there.
-
-        Raises:
-            RecipeError: with each of them.
-        """
-        from alignimation_core.api import weights
-
-        faults: list[Fault] = []
-        for _, place, stage in self.stages():
-            try:
-                missing = [
-                    local
-                    for needed, local in stage.weights_needed()
-                    if local is not None and weights.find(needed, local) is None
-                ]
-            except Exception as error:  # any failure of a plugin's own code
-                what = f"{stage.name!r} failed to say which weights it needs: {in_one_line(error)}"
-                faults.append(self.fault(place, what))
-                continue
-            for local in missing:
-                options = [n for n in type(stage).model_fields if getattr(stage, n) == local]
-                what = f"{local} is no file; give another, or leave this out for the published one"
-                faults.append(self.fault((*place, *options[:1]), what))
-        if faults:
-            raise RecipeError(faults)
-
-    def check_devices(self) -> None:
-        """Refuse devices that this machine does not have; imports torch.
-
-        Raises:
-            RecipeError: with each of them.
-        """
-        faults: list[Fault] = []
-        for _, place, stage in self.stages():
-            if isinstance(stage, ComputeStage):
-                try:
-                    stage.torch_device()
-                except ValueError as error:
-                    faults.append(self.fault((*place, "device"), str(error)))
-        if faults:
-            raise RecipeError(faults)
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as plain values, every default filled in, for the run record."""

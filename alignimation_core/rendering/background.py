@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Subject
 from alignimation_core.api.mask import Mask
 from alignimation_core.rendering import matting
 from alignimation_core.rendering.coverage import cover
@@ -23,15 +22,6 @@ REACH = 4.5
 """Half the side of the guided filter's window, pixels of the canvas; at least one reduced pixel."""
 BLUR = 0.025
 """Reach of the blurred background, as a share of the canvas's long side."""
-
-
-def unusable(subject: Subject) -> str | None:
-    """Return why a subject cannot be told from its background; None when it can."""
-    if subject.mask is None:
-        return "the detector found no mask of the subject, which `canvas.background` needs"
-    if float(subject.mask.tensor().max()) < 0.5:
-        return "the subject's mask is empty, and `canvas.background` needs it"
-    return None
 
 
 def replaced(

@@ -1,4 +1,4 @@
-"""Aligned photos -> frames: decoded at the scale needed, sampled where the canvas shows them."""
+"""Frames: photos decoded at the scale needed and warped onto the canvas."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Canvas, Frame, Photo, Subject
+from alignimation_core.api.data import Canvas, Frame, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
-from alignimation_core.detection.observations import Entry
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.record import Failure
 from alignimation_core.rendering import background
 from alignimation_core.rendering.coverage import Edges
+from alignimation_core.rendering.placement import PlacedSubject
 
 ENOUGH = 0.9
 """Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""
@@ -32,14 +33,11 @@ COARSE = 16
 
 Pixels = npt.NDArray[np.uint8]
 
-Placed = tuple[Entry, Subject]
-"""A photo, of which the record has ``canvas_from_photo``, and its subject in full-size pixels."""
-
 
 def frames(
-    placed: Sequence[Placed], canvas: Canvas, options: CanvasOptions, executor: Executor
-) -> Iterator[Frame | None]:
-    """Yield the aligned photos one by one; None for one that cannot be read any more.
+    placed: Sequence[PlacedSubject], canvas: Canvas, options: CanvasOptions, executor: Executor
+) -> Iterator[Frame | Failure]:
+    """Yield the aligned photos one by one; a failure for one that cannot be read any more.
 
     Args:
         placed: photos with their subjects, in order.
@@ -49,28 +47,28 @@ def frames(
     """
     kept = options.background == "keep"
     items = (
-        [Placement(entry.photo, _placing(entry), None if kept else subject.mask)]
-        for entry, subject in placed
+        [
+            WarpItem(
+                item.photo,
+                geometry.as_tensor(item.canvas_from_photo),
+                None if kept else item.subject.mask,
+            )
+        ]
+        for item in placed
     )
     work = Warp((canvas.height, canvas.width), options.border, options.background)
     index = 0
-    for (entry, _), (image,) in zip(placed, executor.map(work, items), strict=True):
+    for item, (image,) in zip(placed, executor.map(work, items), strict=True):
         if isinstance(image, np.ndarray):
-            yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, entry.photo)
+            yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, item.photo)
             index += 1
         else:
             stage = "renderer" if isinstance(image, Lost) else "photos"
-            entry.record.fail(stage, image.reason)
-            yield None
-
-
-def _placing(entry: Entry) -> Tensor:
-    assert entry.record.canvas_from_photo is not None
-    return geometry.as_tensor(entry.record.canvas_from_photo)
+            yield Failure(item.photo.name, stage, image.reason)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placement:
+class WarpItem:
     """One photo to be warped.
 
     Attributes:
@@ -98,30 +96,30 @@ class Warp:
     border: str
     background: str
 
-    def __call__(self, placements: list[Placement]) -> list[Pixels | PhotoError]:
+    def __call__(self, items: list[WarpItem]) -> list[Pixels | PhotoError]:
         """Return each photo's pixels, or why it cannot be read.
 
         Returns:
             (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
         """
-        answers = (self._frame(placement) for placement in placements)
+        answers = (self._frame(item) for item in items)
         return [
             answer if isinstance(answer, PhotoError) else answer.permute(1, 2, 0).numpy()
             for answer in answers
         ]
 
-    def _frame(self, placement: Placement) -> Tensor | PhotoError:
-        photo, canvas_from_photo = placement.photo, placement.canvas_from_photo
+    def _frame(self, item: WarpItem) -> Tensor | PhotoError:
+        photo, canvas_from_photo = item.photo, item.canvas_from_photo
         try:
             picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
         frame = fill(picture, canvas_from_picture, self.size, self.border)
-        if placement.mask is None:
+        if item.mask is None:
             return frame
         shown = background.replaced(
             frame.contiguous().float().div_(255),
-            placement.mask,
+            item.mask,
             (photo.height, photo.width),
             canvas_from_photo,
             self.background,

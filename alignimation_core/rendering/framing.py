@@ -1,4 +1,4 @@
-"""Which rectangle of the aligned photos the canvas shows."""
+"""Framing: the rectangle of the aligned photos that the canvas shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment.alignment import Chosen
+from alignimation_core.alignment.subjects import AlignedSubject
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas
 from alignimation_core.api.sampling import spread
@@ -32,7 +32,7 @@ MAP = 256
 
 
 def frame(
-    aligned: Sequence[Chosen], options: CanvasOptions, *, level: bool
+    aligned: Sequence[AlignedSubject], options: CanvasOptions, *, level: bool
 ) -> tuple[Canvas, Tensor]:
     """Choose the canvas.
 
@@ -46,7 +46,7 @@ def frame(
         The canvas and ``canvas_from_reference``, (3, 3) float64.
     """
     to_reference = torch.stack([item.reference_from_photo for item in aligned])
-    photos = [item.entry.photo for item in aligned]
+    photos = [item.photo for item in aligned]
     sizes = geometry.table([(photo.width, photo.height) for photo in photos], 2).float()
     height, width = options.shape() or _usual_shape(sizes)
     level_from_reference = geometry.rotation(_upright(to_reference) if level else 0.0)
@@ -105,7 +105,7 @@ def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
     return torch.stack(reach[:2]), torch.stack(reach[2:])
 
 
-def upright(aligned: Sequence[Chosen]) -> float:
+def upright(aligned: Sequence[AlignedSubject]) -> float:
     """Return by how many radians to turn the reference so that photos are upright on average."""
     return _upright(torch.stack([item.reference_from_photo for item in aligned]))
 

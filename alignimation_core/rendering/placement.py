@@ -1,22 +1,124 @@
-"""Where every photo lies on the canvas, and how well."""
+"""Placement of every aligned photo on the canvas, and its residual there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment.alignment import Chosen, keypoints_of
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject, keypoints_of
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Canvas, Subject
-from alignimation_core.api.errors import AlignimationError
+from alignimation_core.api.data import Canvas, Photo, Subject
+from alignimation_core.api.mask import Matrix
+from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.record import Failure, PhotosError
+from alignimation_core.rendering.framing import frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedSubject:
+    """A photo's subject with the transform that brings the photo onto the canvas.
+
+    Attributes:
+        aligned: the subject, aligned on the reference.
+        canvas_from_photo: 3x3, as the run record holds it.
+        residual: RMS distance of the keypoints from the reference's, percent of the canvas height;
+            None without keypoints.
+        residual_before: the same for the photo merely resized to the reference's size.
+    """
+
+    aligned: AlignedSubject
+    canvas_from_photo: Matrix
+    residual: float | None
+    residual_before: float | None
+
+    @property
+    def photo(self) -> Photo:
+        """The photo's facts."""
+        return self.aligned.photo
+
+    @property
+    def subject(self) -> Subject:
+        """The subject in the photo's full-size upright pixels."""
+        return self.aligned.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What became of the photos that were to be placed on the canvas.
+
+    Attributes:
+        canvas: the canvas.
+        placed: the photos on it, in order.
+        misfits: photos that are left out, where they would be on the canvas without that.
+        failures: of those.
+    """
+
+    canvas: Canvas
+    placed: list[PlacedSubject]
+    misfits: list[PlacedSubject]
+    failures: list[Failure]
 
 
 def place(
-    aligned: Sequence[Chosen], reference: Chosen, canvas: Canvas, canvas_from_reference: Tensor
-) -> None:
-    """Write into the photos' records how they come onto the canvas, and that they are used.
+    aligned: Sequence[AlignedSubject],
+    reference: FramedSubject,
+    options: CanvasOptions,
+    *,
+    level: bool,
+    max_residual: float | None,
+) -> Placement:
+    """Choose the canvas and place the photos on it; leave out those that fit badly.
+
+    The canvas is chosen anew without the photos that are left out.
+
+    Args:
+        aligned: the photos, with their transforms to the reference; one at least.
+        reference: what they were aligned on.
+        options: size and framing asked for.
+        level: turn the canvas so that the photos are upright on average.
+        max_residual: the largest residual allowed, percent of the canvas height; None for any.
+
+    Raises:
+        PhotosError: none fits well enough.
+    """
+    misfits: list[PlacedSubject] = []
+    failures: list[Failure] = []
+    while True:
+        canvas, canvas_from_reference = frame(aligned, options, level=level)
+        placed = on_canvas(aligned, reference, canvas, canvas_from_reference)
+        if max_residual is None:
+            return Placement(canvas, placed, misfits, failures)
+        beyond = [item for item in placed if (item.residual or 0) > max_residual]
+        misfits += beyond
+        failures += [
+            Failure(
+                item.photo.name,
+                "transform_model",
+                f"it fits badly: residual {item.residual:.2f} % of the canvas height, "
+                f"max_residual is {max_residual:g}",
+            )
+            for item in beyond
+        ]
+        if not beyond:
+            return Placement(canvas, placed, misfits, failures)
+        if len(beyond) == len(placed):
+            best = min(item.residual or 0 for item in placed)
+            what = f"no photo fits within max_residual: {max_residual:g}; the best has {best:.2f}"
+            raise PhotosError(what, failures)
+        out = {item.aligned for item in beyond}
+        aligned = [item for item in aligned if item not in out]
+
+
+def on_canvas(
+    aligned: Sequence[AlignedSubject],
+    reference: FramedSubject,
+    canvas: Canvas,
+    canvas_from_reference: Tensor,
+) -> list[PlacedSubject]:
+    """Bring photos onto a canvas, and measure how well they fit.
 
     Args:
         aligned: the photos, with their transforms to the reference; one at least.
@@ -24,54 +126,25 @@ def place(
         canvas: the canvas.
         canvas_from_reference: (3, 3) float64.
     """
-    width = reference.entry.photo.width
-    ratio = geometry.table([width / item.entry.photo.width for item in aligned], 1)[:, 0]
+    width = reference.photo.width
+    ratio = geometry.table([width / item.photo.width for item in aligned], 1)[:, 0]
     resized = torch.diag_embed(torch.stack([ratio, ratio, torch.ones_like(ratio)], 1))
-    placed = canvas_from_reference @ torch.stack([a.reference_from_photo for a in aligned])
+    canvas_from_photo = canvas_from_reference @ torch.stack(
+        [item.reference_from_photo for item in aligned]
+    )
     residuals = Residuals(reference.subject, canvas_from_reference, canvas.height)
     points = residuals.common([item.subject for item in aligned])
     columns = zip(
         aligned,
-        placed.tolist(),
-        residuals.of(points, placed),
+        canvas_from_photo.tolist(),
+        residuals.of(points, canvas_from_photo),
         residuals.of(points, canvas_from_reference @ resized),
         strict=True,
     )
-    for item, (across, down, depth), after, before in columns:
-        record = item.entry.record
-        record.canvas_from_photo = tuple(across), tuple(down), tuple(depth)
-        record.residual, record.residual_before = after, before
-        record.use()
-
-
-def within_residual(placed: Sequence[Chosen], most: float | None) -> list[Chosen]:
-    """Return the photos that fit well enough; note in the records of the others that they do not.
-
-    Args:
-        placed: photos whose records have what ``place`` writes.
-        most: the largest residual allowed, percent of the canvas height; None for any.
-
-    Raises:
-        AlignimationError: none fits well enough.
-    """
-    good = []
-    for item in placed:
-        record = item.entry.record
-        if most is None or record.residual is None or record.residual <= most:
-            good.append(item)
-        else:
-            record.fail(
-                "transform_model",
-                f"it fits badly: residual {record.residual:.2f} % of the canvas height, "
-                f"max_residual is {most:g}",
-            )
-            record.canvas_from_photo = None  # the canvas is made anew without it
-    if not good:
-        raise AlignimationError(
-            f"no photo fits within max_residual: {most:g}; the best has "
-            f"{min(item.entry.record.residual or 0 for item in placed):.2f}"
-        )
-    return good
+    return [
+        PlacedSubject(item, (tuple(across), tuple(down), tuple(depth)), after, before)
+        for item, (across, down, depth), after, before in columns
+    ]
 
 
 class Residuals:

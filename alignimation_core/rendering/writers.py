@@ -1,20 +1,23 @@
-"""Frames -> the renderers' outputs, each written by a thread of its own."""
+"""Renderers at work: each output is written by a thread of its own."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from alignimation_core.api.data import Canvas, Frame
-from alignimation_core.api.errors import AlignimationError, OutputError, StageError
+from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.api.stages import Renderer, Writer
-from alignimation_core.detection.inference import ask
 from alignimation_core.execution.executor import Executor
+from alignimation_core.plugin import contract
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.rendering.frames import Placed, frames
+from alignimation_core.record import Failure, PhotosError
+from alignimation_core.rendering.frames import frames
+from alignimation_core.rendering.placement import PlacedSubject
 
 WAITING = 2
 """Frames that wait for the writer of one output."""
@@ -22,8 +25,23 @@ WAITING = 2
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What became of the outputs.
+
+    Attributes:
+        outputs: the finished files and folders.
+        errors: of the renderers that failed.
+        failures: of photos that could not be read again.
+    """
+
+    outputs: list[Path]
+    errors: list[AlignimationError]
+    failures: list[Failure]
+
+
 def render(
-    placed: Sequence[Placed],
+    placed: Sequence[PlacedSubject],
     canvas: Canvas,
     options: CanvasOptions,
     renderers: Sequence[Renderer],
@@ -32,11 +50,11 @@ def render(
     step: Callable[[], None],
     ready: Callable[[], object],
     refuse: Callable[[str], str | None],
-) -> tuple[list[Path], list[AlignimationError]]:
+) -> Rendered:
     """Write every output in one pass over the photos.
 
-    A photo that can no longer be read is noted in its record and left out; a renderer that fails
-    is left out, and its error returned, while the others go on. Whatever ends the pass early
+    A photo that can no longer be read is left out; a renderer that fails is left out, and its
+    error returned, while the others go on. Whatever ends the pass early
     removes what was half written.
 
     Args:
@@ -50,28 +68,28 @@ def render(
         ready: called before the first output takes its name.
         refuse: says of a renderer's path why no output may take it now; None where it may.
 
-    Returns:
-        The finished outputs, and what failed.
-
     Raises:
-        AlignimationError: no photo could be read again.
+        PhotosError: no photo could be read again.
     """
     outputs = [_Output(renderer, refuse) for renderer in renderers]
     try:
         for output in outputs:
             output.open(canvas, len(placed), folder)
+        failures: list[Failure] = []
         shown = 0
         for frame in frames(placed, canvas, options, executor):
             if all(output.errors for output in outputs):
                 break
-            if frame is not None:
+            if isinstance(frame, Failure):
+                failures.append(frame)
+            else:
                 shown += 1
                 for output in outputs:
                     output.write(frame)
             step()
         else:
             if not shown:
-                raise AlignimationError("no photo could be read again to render it")
+                raise PhotosError("no photo could be read again to render it", failures)
         for output in outputs:
             output.wait()
         ready()
@@ -79,7 +97,7 @@ def render(
     finally:
         for output in outputs:
             output.end()
-    return done, [error for output in outputs for error in output.errors]
+    return Rendered(done, [error for output in outputs for error in output.errors], failures)
 
 
 class _Output:
@@ -100,10 +118,7 @@ class _Output:
         """Begin the output."""
 
         def verb() -> None:
-            writer = self._renderer.open(canvas, count, folder)
-            self._writer = self._expect(
-                writer, isinstance(writer, Writer), "open: expected a Writer"
-            )
+            self._writer = contract.open_writer(self._renderer, canvas, count, folder)
 
         self._thread.submit(self._attempt, verb).result()
 
@@ -141,8 +156,7 @@ class _Output:
         def verb() -> Path:
             if (reason := self._refuse(self._renderer.path)) is not None:
                 raise OutputError(reason)
-            path = writer.close()
-            return self._expect(path, isinstance(path, Path), "close: expected a Path")
+            return contract.close_writer(self._renderer, writer)
 
         path = self._attempt(verb)
         if path is not None:
@@ -151,7 +165,7 @@ class _Output:
 
     def _attempt(self, verb: Callable[[], T]) -> T | None:
         try:
-            return ask("renderer", self._renderer, None, verb)
+            return contract.call("renderer", self._renderer, verb)
         except AlignimationError as error:
             self.errors.append(error)
             self._abort()
@@ -161,9 +175,3 @@ class _Output:
         writer, self._writer = self._writer, None
         if writer is not None:
             self._attempt(writer.abort)
-
-    def _expect(self, answer: T, right: bool, wanted: str) -> T:
-        if not right:
-            what = f"{wanted}, got {type(answer).__name__}"
-            raise StageError("renderer", self._renderer.name, what)
-        return answer

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from alignimation_core import Subject
-from alignimation_core.record import PhotoRecord, Record
+from alignimation_core.record import Failure, PhotoRecord, Record
 
 
 @pytest.fixture
@@ -22,9 +22,10 @@ def record(tmp_path):
     )
     used.seen = Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3)
     used.use()
-    failed = PhotoRecord(os.fsdecode(b"photos/caf\xe9.jpg"))
-    failed.fail("photos", "the file is\nempty")
-    return Record("0.1.0", {"seed": 0}, 0, "cpu", tmp_path, photos=[used, failed])
+    record = Record("0.1.0", {"seed": 0}, 0, "cpu", tmp_path, photos=[used])
+    lost = os.fsdecode(b"photos/caf\xe9.jpg")
+    record.fail([Failure(lost, "photos", "the file is\nempty")])
+    return record
 
 
 def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record, tmp_path):

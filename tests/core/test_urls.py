@@ -19,7 +19,8 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import PhotoError, Recipe, RecipeError, run, urls
+from alignimation_core import PhotoError, Recipe, RecipeError, preflight, run, urls
+from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import decoder, metadata, order, search
 
 SMALLEST = {"detector": "mtcnn"}
@@ -247,7 +248,7 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Err
 
 def refused(*patterns, **changes):
     with pytest.raises(RecipeError) as error:
-        Recipe.of(SMALLEST | {"photos": list(patterns)} | changes).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"photos": list(patterns)} | changes))
     return str(error.value).splitlines()
 
 
@@ -327,9 +328,9 @@ def test_a_file_address_is_another_spelling_of_a_path(tmp_path, spelling):
         },
         folder=tmp_path,
     )
-    assert recipe.find_photos() == [tmp_path / "photos" / "a.jpg"]
-    assert (recipe.output, recipe.output_folder()) == (tmp_path / "out", tmp_path / "out")
-    assert recipe.remote() is None
+    assert preflight.find_photos(recipe) == [tmp_path / "photos" / "a.jpg"]
+    assert (recipe.output, output_folder(recipe).folder) == (tmp_path / "out", tmp_path / "out")
+    assert output_folder(recipe).address is None
     assert urls.plain("file:///C:/photos") == "C:/photos"
 
 
@@ -339,7 +340,7 @@ def test_local_and_remote_photos_mix_each_once(memory, tmp_path):
     recipe = Recipe.of(
         SMALLEST | {"photos": ["memory://box/", "c.jpg", "memory://box/b.jpg"]}, folder=tmp_path
     )
-    files = recipe.find_photos()
+    files = preflight.find_photos(recipe)
     assert [order.relative_name(path, tmp_path) for path in files] == [
         "memory://box/a.jpg",
         "memory://box/b.jpg",
@@ -359,7 +360,7 @@ def test_photos_may_be_given_as_a_upath(memory, discs_recipe):
 def test_a_remote_photo_can_be_the_reference(memory):
     fill(memory, "/box", ["a.jpg"])
     for name in ("a.jpg", "memory://box/a.jpg"):
-        Recipe.of(SMALLEST | {"photos": "memory://box", "reference": name}).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"photos": "memory://box", "reference": name}))
     assert refused("memory://box", reference="b.jpg") == [
         "recipe: reference: 'b.jpg' is not among the photos; use medoid, mean or first"
     ]
@@ -432,11 +433,11 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
     (tmp_path / "a.jpg").write_bytes(picture())
     code = (
         "import json, sys\n"
-        "from alignimation_core import Recipe\n"
+        "from alignimation_core import Recipe, preflight\n"
         "from alignimation_core.photos import metadata\n"
         f"recipe = Recipe.of({SMALLEST | {'photos': 'a.jpg'}!r}, folder={str(tmp_path)!r})\n"
-        "recipe.check_outputs()\n"
-        "(path,) = recipe.find_photos()\n"
+        "preflight.check_outputs(recipe)\n"
+        "(path,) = preflight.find_photos(recipe)\n"
         "metadata.facts(path, recipe.folder), metadata.stamp(path)\n"
         "print(json.dumps([m for m in ('upath', 'fsspec', 's3fs') if m in sys.modules]))"
     )

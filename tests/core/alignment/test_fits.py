@@ -20,11 +20,10 @@ from alignimation_core import (
     TransformModel,
 )
 from alignimation_core.alignment import reference as choosing
-from alignimation_core.alignment.alignment import align, choose
-from alignimation_core.alignment.targets import Drawing
+from alignimation_core.alignment.alignment import align
+from alignimation_core.alignment.subjects import in_working_frames
+from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
-from alignimation_core.detection.observations import Entry
-from alignimation_core.record import PhotoRecord
 from alignimation_core.store.fits import NoFits, Sketch
 from alignimation_core.store.store import Store
 
@@ -86,13 +85,13 @@ def score(number: int) -> float:
     return round(0.1 + 0.005 * number, 6)
 
 
-def pair(number: int) -> tuple[Entry, Subject]:
+def pair(number: int) -> tuple[Photo, Subject]:
     turn = geometry.rotation(0.01 * number) @ geometry.scaling(2 + 0.01 * number, 2 + 0.01 * number)
     place = geometry.as_rows(geometry.translation(100 + number, 80.0) @ turn)
     subject = Subject((0, 0, 64, 64), score(number), FACE, keypoint_names=tuple(FACE))
     photo = Photo(Path(f"/{number}"), f"{number}.jpg", f"{number}", 400, 500, datetime(2020, 1, 1),
                   "exif")  # fmt: skip
-    return Entry(photo, PhotoRecord(photo.name)), subject.transformed(place)
+    return photo, subject.transformed(place)
 
 
 @pytest.fixture
@@ -144,17 +143,15 @@ def run(numbers, fits=None, reference="medoid", steps=None):
     torch.manual_seed(0)
     model = Batchwise(working_side=16)
     step = (lambda: None) if steps is None else (lambda: steps.append(1))
-    aligned, fixed = align(choose(pairs, model), Counted(), model, reference, step, fits)
-    matrices = {item.entry.photo.name: item.reference_from_photo for item in aligned}
-    return fixed.entry.photo.name, [
-        (
-            entry.photo.name,
-            matrices[entry.photo.name].numpy().tobytes() if entry.photo.name in matrices else None,
-            entry.record.iterations,
-            entry.record.stage,
-            entry.record.reason,
-        )
-        for entry, _ in pairs
+    found = align(pairs, Counted(), model, reference, step, fits)
+    aligned = {item.photo.name: item for item in found.aligned}
+    failures = {failure.photo: failure for failure in found.failures}
+    assert len(aligned) + len(failures) == len(pairs)
+    return found.reference.photo.name, [
+        (name, item.reference_from_photo.numpy().tobytes(), item.iterations, None, None)
+        if (item := aligned.get(name))
+        else (name, None, None, failures[name].stage, failures[name].reason)
+        for name in (photo.name for photo, _ in pairs)
     ]
 
 
@@ -237,17 +234,18 @@ def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatc
     def chosen(numbers, nudge=0.0) -> str:
         pairs = []
         for number in numbers:
-            entry, subject = pair(number)
+            photo, subject = pair(number)
             moved = {
                 name: (x + 5 * dx + nudge, y + 5 * dy)
                 for (name, (x, y)), (dx, dy) in zip(
                     subject.keypoints.items(), noise[number], strict=True
                 )
             }
-            pairs.append((entry, replace(subject, keypoints=moved)))
-        drawing = Drawing(Counted(), 64)
-        every = choose(pairs, model(working_side=64))
-        return choosing.choose_reference(every, drawing, NoFits(), "medoid").entry.photo.name
+            pairs.append((photo, replace(subject, keypoints=moved)))
+        targets = Targets(Counted(), 64)
+        every = in_working_frames(pairs, model(working_side=64))
+        found, _ = choosing.choose_reference(every, targets, NoFits(), "medoid")
+        return found.photo.name
 
     name = chosen(range(200))
     number = int(name.partition(".")[0])
@@ -363,13 +361,12 @@ def key(change=None, *, pixels=False, side=16, sha256="0", **changes):
         def requires(self):
             return frozenset({"pixels"} if pixels else ())
 
-    entry, subject = pair(7)
-    entry.photo = replace(entry.photo, sha256=sha256)
-    subject = replace(subject, **changes)
-    (item,) = choose([(entry, subject)], Batchwise(working_side=side))
+    photo, subject = pair(7)
+    pairs = [(replace(photo, sha256=sha256), replace(subject, **changes))]
+    (item,) = in_working_frames(pairs, Batchwise(working_side=side))
     if change is not None:
         item.working_from_photo[0, 2] += change
-    return Drawing(Seeing(), side).key(item)
+    return Targets(Seeing(), side).key(item)
 
 
 def test_the_key_is_all_that_a_builder_sees():

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Photo, Subject, Target
-from alignimation_core.alignment.alignment import Chosen, mean_subject
+from alignimation_core.alignment.alignment import mean_subject
 from alignimation_core.alignment.reference import typical
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
-from alignimation_core.detection.observations import Entry
-from alignimation_core.record import PhotoRecord
 
 FACE = torch.tensor([[20.0, 20], [44, 20], [32, 34], [24, 44], [40, 44]], dtype=torch.float64)
 NAMES = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
@@ -81,11 +80,13 @@ def test_without_points_the_images_decide() -> None:
     assert typical(Target.stack([Target.of(image) for image in images])) == 1
 
 
-def chosen(points: Tensor, matrix: Tensor, names: tuple[str, ...] = NAMES) -> Chosen:
+def aligned_subject(
+    points: Tensor, matrix: Tensor, names: tuple[str, ...] = NAMES
+) -> AlignedSubject:
     photo = Photo(Path("/a.jpg"), "a.jpg", "", 100, 100, datetime(2020, 1, 1), "exif")
     keypoints = {n: (x, y) for n, (x, y) in zip(NAMES, points.tolist(), strict=True) if n in names}
     subject = Subject((0, 0, 9, 9), 1.0, keypoints, keypoint_names=NAMES)
-    return Chosen(Entry(photo, PhotoRecord("a.jpg")), subject, torch.eye(3), matrix)
+    return AlignedSubject(FramedSubject(photo, subject, torch.eye(3)), matrix, 1)
 
 
 def test_the_mean_shape_is_the_mean_of_the_aligned_keypoints() -> None:
@@ -93,8 +94,8 @@ def test_the_mean_shape_is_the_mean_of_the_aligned_keypoints() -> None:
     noise = torch.randn(400, 5, 2, generator=generator).double()
     pose = geometry.translation(5, 6) @ geometry.rotation(0.4) @ geometry.scaling(2, 2)
     back = torch.linalg.inv(pose)
-    items = [chosen(geometry.apply(pose, FACE + n), back) for n in noise]
-    items += [chosen(FACE + 500, torch.eye(3, dtype=torch.float64)) for _ in range(20)]
+    items = [aligned_subject(geometry.apply(pose, FACE + n), back) for n in noise]
+    items += [aligned_subject(FACE + 500, torch.eye(3, dtype=torch.float64)) for _ in range(20)]
     mean = mean_subject(items, items[0].subject)
     found = torch.tensor([mean.keypoints[name] for name in NAMES], dtype=torch.float64)
     assert (found - FACE).abs().max() < 4 / math.sqrt(400)
@@ -102,8 +103,8 @@ def test_the_mean_shape_is_the_mean_of_the_aligned_keypoints() -> None:
 
 def test_a_keypoint_that_some_photos_miss_is_averaged_over_the_others() -> None:
     eye = torch.eye(3, dtype=torch.float64)
-    items = [chosen(FACE + shift, eye) for shift in (0, 1, 3)]
-    items.append(chosen(FACE + 2, eye, names=NAMES[:2]))
+    items = [aligned_subject(FACE + shift, eye) for shift in (0, 1, 3)]
+    items.append(aligned_subject(FACE + 2, eye, names=NAMES[:2]))
     mean = mean_subject(items, items[0].subject)
     assert mean.keypoints["nose"] == pytest.approx((32 + 4 / 3, 34 + 4 / 3))
     assert mean.keypoints["left_eye"] == pytest.approx((44 + 6 / 4, 20 + 6 / 4))

@@ -6,6 +6,7 @@ import pytest
 
 from alignimation_core import RecipeError, run
 from alignimation_core.output import folder as outputs
+from alignimation_core.record import Record
 from alignimation_imageio import GIF, Frames
 
 
@@ -87,8 +88,6 @@ def test_what_an_earlier_run_wrote_is_replaced(recipe, out):
 
 def test_a_run_that_was_killed_between_its_outputs_and_its_record_goes_on(recipe, out, monkeypatch):
     """The record that is written before rendering already says whose the outputs are."""
-    from alignimation_core.record import Record
-
     write, calls = Record.write, []
 
     def dies(record):
@@ -124,12 +123,14 @@ def test_the_stores_folder_is_no_place_for_outputs(tmp_path):
 
 
 @pytest.mark.parametrize(("shared", "met"), [(True, {"other.gif"}), (False, set())])
-def test_what_other_runs_wrote_counts_only_where_others_write(tmp_path, shared, met):
+def test_what_other_runs_wrote_counts_only_where_others_write(tmp_path, monkeypatch, shared, met):
     for name in ("a.gif", "other.gif"):
         (tmp_path / name).touch()
     record = {"alignimation": "1", "photos": [], "outputs": ["a.gif", "other.gif", "gone.gif"]}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    claims = outputs.Claims(tmp_path, [], ["a.gif"], shared=shared)
-    assert claims.meet() == met
-    assert claims.refuse("a.gif") is None
-    assert claims.standing() == ["a.gif"]
+    folder = outputs.OutputFolder(tmp_path, ["a.gif"])
+    monkeypatch.setattr(folder, "shared", shared)
+    folder.write(ours := Record("1", {}, 0, "cpu", tmp_path))
+    assert {*ours.kept} == met
+    assert folder.refuse("a.gif") is None
+    assert folder.standing() == ["a.gif"]

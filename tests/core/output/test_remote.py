@@ -8,9 +8,9 @@ import filelock
 import pytest
 import yaml
 
-from alignimation_core import OutputError, Recipe, RecipeError
+from alignimation_core import OutputError, Recipe, RecipeError, preflight
 from alignimation_core.cli import main
-from alignimation_core.output.remote import Remote, working_folder
+from alignimation_core.output.remote import RemoteFolder, output_folder, working_folder
 from alignimation_core.record import Record
 from alignimation_core.store import database
 
@@ -64,10 +64,10 @@ def store(path, value=None):
 
 def test_what_a_run_wrote_stands_at_the_address_and_no_longer_in_the_cache(place):
     fs, root, address = place
-    remote = Remote(f"{address}/")
-    assert remote.obstacles(["a.gif", "frames"]) == []
-    assert remote.fetch() == []
-    remote.publish(rendered(remote, **{"a.gif": "GIF", "frames": {"1.png": "1", "2.png": "2"}}))
+    remote = RemoteFolder(f"{address}/", [])
+    assert RemoteFolder(address, ["a.gif", "frames"]).obstacles() == []
+    assert remote.prepare() == []
+    remote.finish(rendered(remote, **{"a.gif": "GIF", "frames": {"1.png": "1", "2.png": "2"}}))
     assert standing(fs, root) == {
         "a.gif": b"GIF",
         "frames/1.png": b"1",
@@ -75,17 +75,17 @@ def test_what_a_run_wrote_stands_at_the_address_and_no_longer_in_the_cache(place
         "run.json": (["a.gif", "frames"], [], None),
     }
     assert sorted(path.name for path in remote.folder.iterdir()) == [".alignimation", "run.json"]
-    assert Remote(address).fetch() == ["a.gif", "frames"]
+    assert RemoteFolder(address, []).prepare() == ["a.gif", "frames"]
 
 
 def test_a_shorter_animation_leaves_no_frame_of_the_longer_one(place):
     fs, root, address = place
-    remote = Remote(address)
-    remote.fetch()
-    remote.publish(rendered(remote, frames={f"{i}.png": "old" for i in range(20)}))
+    remote = RemoteFolder(address, [])
+    remote.prepare()
+    remote.finish(rendered(remote, frames={f"{i}.png": "old" for i in range(20)}))
     fs.pipe_file(f"{root}/frames2/1.png", b"mine")
     record = rendered(remote, frames={"0.png": "new"})
-    remote.publish(record)
+    remote.finish(record)
     assert standing(fs, root) == {
         "frames/0.png": b"new",
         "frames2/1.png": b"mine",
@@ -95,40 +95,40 @@ def test_a_shorter_animation_leaves_no_frame_of_the_longer_one(place):
 
 def test_a_file_takes_the_place_of_a_folder_and_back(place):
     fs, root, address = place
-    remote = Remote(address)
-    remote.fetch()
+    remote = RemoteFolder(address, [])
+    remote.prepare()
     for content, names in (
         ({"1.png": "1"}, "x/1.png"),
         ("file", "x"),
         ({"2.png": "2"}, "x/2.png"),
     ):
-        remote.publish(rendered(remote, x=content))
+        remote.finish(rendered(remote, x=content))
         assert set(standing(fs, root)) == {names, "run.json"}
 
 
 def test_outputs_of_earlier_runs_stay_known(place):
     fs, root, address = place
-    remote = Remote(address)
-    remote.fetch()
-    remote.publish(rendered(remote, **{"a.gif": "1", "b.gif": "1"}))
+    remote = RemoteFolder(address, [])
+    remote.prepare()
+    remote.finish(rendered(remote, **{"a.gif": "1", "b.gif": "1"}))
     record = rendered(remote, **{"a.gif": "2"})
-    remote.publish(record)
+    remote.finish(record)
     assert record.kept == ["b.gif"]
     assert standing(fs, root)["run.json"] == (["a.gif"], ["b.gif"], None)
     assert json.loads((remote.folder / "run.json").read_text())["kept"] == ["b.gif"]
     fs.rm_file(f"{root}/b.gif")
-    remote.publish(rendered(remote, **{"a.gif": "3"}))
+    remote.finish(rendered(remote, **{"a.gif": "3"}))
     assert standing(fs, root)["run.json"] == (["a.gif"], [], None)
 
 
 def test_a_failed_run_keeps_the_outputs_of_earlier_ones(place):
     fs, root, address = place
-    remote = Remote(address)
-    remote.fetch()
-    remote.publish(rendered(remote, **{"a.gif": "1"}))
+    remote = RemoteFolder(address, [])
+    remote.prepare()
+    remote.finish(rendered(remote, **{"a.gif": "1"}))
     failed = rendered(remote)
     failed.error = "no photo shows the subject"
-    remote.publish(failed)
+    remote.finish(failed)
     assert standing(fs, root) == {
         "a.gif": b"1",
         "run.json": ([], ["a.gif"], "no photo shows the subject"),
@@ -140,9 +140,8 @@ def test_nothing_of_the_users_is_replaced(place):
     fs.pipe_file(f"{root}/a.gif", b"mine")
     fs.pipe_file(f"{root}/frames/1.png", b"mine")
     fs.pipe_file(f"{root}/sub", b"mine")
-    remote = Remote(address)
     ours = "is no output of an earlier run; move it away, or choose another path"
-    assert remote.obstacles(["a.gif", "frames", "sub/b.gif", "c.gif"]) == [
+    assert RemoteFolder(address, ["a.gif", "frames", "sub/b.gif", "c.gif"]).obstacles() == [
         (("renderers", 0, "path"), f"{address}/a.gif {ours}"),
         (("renderers", 1, "path"), f"{address}/frames {ours}"),
         (("renderers", 2, "path"), f"{address}/sub is a file; choose another path"),
@@ -152,7 +151,7 @@ def test_nothing_of_the_users_is_replaced(place):
 @pytest.mark.parametrize("text", [b"{}", b"notes", b"[]", b"\xff"])
 def test_a_run_json_that_is_no_record_is_refused(memory, text):
     memory.pipe_file("/box/out/run.json", text)
-    assert Remote("memory://box/out").obstacles([]) == [
+    assert RemoteFolder("memory://box/out", []).obstacles() == [
         (
             ("output",),
             ("memory://box/out/run.json is no run record; move it away, or choose another folder"),
@@ -162,12 +161,12 @@ def test_a_run_json_that_is_no_record_is_refused(memory, text):
 
 def test_what_came_there_during_the_run_is_not_replaced_either(place):
     fs, root, address = place
-    remote = Remote(address)
-    assert remote.obstacles(["a.gif"]) == []
-    remote.fetch()
+    remote = RemoteFolder(address, [])
+    assert RemoteFolder(address, ["a.gif"]).obstacles() == []
+    remote.prepare()
     fs.pipe_file(f"{root}/a.gif", b"mine")
     with pytest.raises(OutputError) as error:
-        remote.publish(rendered(remote, **{"a.gif": "GIF"}))
+        remote.finish(rendered(remote, **{"a.gif": "GIF"}))
     assert str(error.value) == (
         f"{address}/a.gif is no output of an earlier run; move it away, or choose another path; "
         f"the outputs are kept in {remote.folder}"
@@ -180,8 +179,8 @@ def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again
     place, monkeypatch
 ):
     fs, root, address = place
-    remote = Remote(address)
-    remote.fetch()
+    remote = RemoteFolder(address, [])
+    remote.prepare()
     put, sent = fs.put_file, []
 
     def breaks(local, path, **options):
@@ -193,7 +192,7 @@ def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again
     monkeypatch.setattr(fs, "put_file", breaks)
     record = rendered(remote, **{"a.gif": "1", "b.gif": "1"})
     with pytest.raises(OutputError) as error:
-        remote.publish(record)
+        remote.finish(record)
     assert str(error.value) == (
         f"{address}: cannot be uploaded to: access failed (OSError: [Errno 5] Input/output error); "
         "check the network and your credentials, and try again; the outputs are kept in "
@@ -205,27 +204,27 @@ def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again
         "a.gif": b"1",
         "run.json": ([], ["a.gif", "b.gif"], "the upload did not finish"),
     }
-    again = Remote(address)
-    assert again.obstacles(["a.gif", "b.gif"]) == []
-    again.publish(record)
+    again = RemoteFolder(address, ["a.gif", "b.gif"])
+    assert again.obstacles() == []
+    again.finish(record)
     assert standing(fs, root)["run.json"] == (["a.gif", "b.gif"], [], None)
 
 
 def test_the_store_travels_whole_and_consistent(place, tmp_path, monkeypatch):
     _, _, address = place
-    remote = Remote(address)
-    remote.fetch()
+    remote = RemoteFolder(address, [])
+    remote.prepare()
     open_store = store(remote.folder / STORE, "computed")
     assert (remote.folder / f"{STORE}-wal").stat().st_size > 0
-    remote.publish(rendered(remote))
+    remote.finish(rendered(remote))
     open_store.close()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    elsewhere = Remote(address)
+    elsewhere = RemoteFolder(address, [])
     assert elsewhere.folder != remote.folder
-    elsewhere.fetch()
+    elsewhere.prepare()
     assert store(elsewhere.folder / STORE) == "computed"
     store(elsewhere.folder / STORE, "newer").close()
-    elsewhere.fetch()
+    elsewhere.prepare()
     assert store(elsewhere.folder / STORE) == "newer"
     assert {path.name for path in (elsewhere.folder / ".alignimation").iterdir()} <= {
         "store.sqlite3",
@@ -240,47 +239,47 @@ def machine(place, tmp_path, monkeypatch):
 
     def machine(name):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-        return Remote(place[2])
+        return RemoteFolder(place[2], [])
 
     return machine
 
 
 def work(remote, value, text=""):
     """Run on a machine: compute a value, after what it has fetched."""
-    remote.fetch()
+    remote.prepare()
     store(remote.folder / STORE, value + text).close()
-    remote.publish(rendered(remote))
+    remote.finish(rendered(remote))
 
 
 def test_what_another_machine_has_computed_since_is_brought(machine):
     work(machine("one"), "little")
     work(machine("two"), "much", "!" * 50_000)
     one = machine("one")
-    one.fetch()
+    one.prepare()
     assert store(one.folder / STORE).startswith("much")
     assert not (one.folder / f"{STORE}-wal").exists()
     work(one, "more", "!" * 60_000)
     two = machine("two")
-    two.fetch()
+    two.prepare()
     assert store(two.folder / STORE).startswith("more")
     work(two, "afresh")  # as after --fresh: what was brought before may be replaced by less
     three = machine("three")
-    three.fetch()
+    three.prepare()
     assert store(three.folder / STORE) == "afresh"
 
 
 def test_the_larger_of_two_stores_that_grew_at_once_stays(machine):
     one, two = machine("one"), machine("two")
     for each in (one, two):
-        each.fetch()
+        each.prepare()
     store(one.folder / STORE, "much" + "!" * 50_000).close()
     store(two.folder / STORE, "little").close()
-    one.publish(rendered(one))
-    two.publish(rendered(two))
+    one.finish(rendered(one))
+    two.finish(rendered(two))
     three = machine("three")
-    three.fetch()
+    three.prepare()
     assert store(three.folder / STORE).startswith("much")
-    two.fetch()
+    two.prepare()
     assert store(two.folder / STORE).startswith("much")
 
 
@@ -289,11 +288,11 @@ def test_a_larger_copy_is_not_replaced_and_goes_up_again(machine):
     work(one, "little")
     work(machine("two"), "little too")
     store(one.folder / STORE, "much" + "!" * 50_000).close()  # a run that was killed
-    one.fetch()
+    one.prepare()
     assert store(one.folder / STORE).startswith("much")
-    one.publish(rendered(one))
+    one.finish(rendered(one))
     three = machine("three")
-    three.fetch()
+    three.prepare()
     assert store(three.folder / STORE).startswith("much")
 
 
@@ -302,21 +301,21 @@ def test_a_copy_that_another_run_has_open_is_not_replaced(machine):
     work(one, "little")
     work(machine("two"), "much", "!" * 50_000)
     with closing(store(one.folder / STORE, "in use")):
-        one.fetch()
+        one.prepare()
         assert store(one.folder / STORE) == "in use"
-    one.fetch()
+    one.prepare()
     assert store(one.folder / STORE).startswith("much")
 
 
 def test_a_copy_that_another_run_keeps_to_itself_is_waited_for_and_told(machine, monkeypatch):
     remote = machine("one")
-    remote.fetch()
+    remote.prepare()
     monkeypatch.setattr(database, "WAIT", 0.1)
     with (
         filelock.FileLock(remote.folder / ".alignimation" / "store.lock"),
         pytest.raises(OutputError) as error,
     ):
-        machine("one").fetch()
+        machine("one").prepare()
     assert str(error.value) == (
         f"{remote.folder / STORE}: another run is using it; wait until it ends, and run again"
     )
@@ -325,7 +324,7 @@ def test_a_copy_that_another_run_keeps_to_itself_is_waited_for_and_told(machine,
 def test_an_address_that_cannot_be_written_is_told_before_the_run(s3, memory, monkeypatch):
     s3()
     why = "there is no bucket no-such-bucket; make it, or correct the address"
-    assert Remote("s3://no-such-bucket/out").obstacles(["a.gif"]) == [
+    assert RemoteFolder("s3://no-such-bucket/out", ["a.gif"]).obstacles() == [
         (("output",), f"s3://no-such-bucket/out: {why}")
     ]
 
@@ -334,7 +333,7 @@ def test_an_address_that_cannot_be_written_is_told_before_the_run(s3, memory, mo
 
     monkeypatch.setattr(type(memory), "pipe_file", denied)
     with pytest.raises(OutputError) as error:
-        Remote("memory://box/out").fetch()
+        RemoteFolder("memory://box/out", []).prepare()
     assert str(error.value) == (
         "memory://box/out: cannot be used for outputs: access is denied (Access Denied); check "
         "your credentials and what they allow"
@@ -347,7 +346,7 @@ def test_a_working_folder_that_cannot_be_made_is_told(memory, tmp_path, monkeypa
     with pytest.raises(
         OutputError, match=r"cannot be made .* set XDG_CACHE_HOME to another folder"
     ):
-        Remote("memory://box/out").fetch()
+        RemoteFolder("memory://box/out", []).prepare()
 
 
 def test_every_address_has_a_working_folder_of_its_own(tmp_path, monkeypatch):
@@ -370,13 +369,13 @@ def test_the_check_names_what_stands_at_the_address_at_its_line(memory, tmp_path
     )
     recipe = Recipe.load(path)
     with pytest.raises(RecipeError) as error:
-        recipe.check_outputs()
+        preflight.check_outputs(recipe)
     assert str(error.value) == (
         f"{path}:5: renderers[0].path: memory://box/out/a.gif is no output of an earlier run; move "
         "it away, or choose another path"
     )
     assert recipe.dump()["output"] == "memory://box/out/"
-    assert recipe.output_folder() == recipe.remote().folder == working_folder("memory://box/out")
+    assert output_folder(recipe).folder == working_folder("memory://box/out")
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from alignimation_core import Recipe, RecipeError
+from alignimation_core import Recipe, RecipeError, preflight
+from alignimation_core.output.remote import output_folder
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.options import Settings
 from alignimation_core.summary import schema
@@ -545,7 +546,7 @@ def test_all_places_without_photos_are_named_with_their_lines(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("detector: mtcnn\nphotos:\n- gone/\n- empty\n- '*.jpg'\n- ~nobody-here/x\n")
     with pytest.raises(RecipeError) as error:
-        Recipe.load(path).find_photos()
+        preflight.find_photos(Recipe.load(path))
     gone, empty, pattern, nobody = str(error.value).splitlines()
     assert gone == f"{path}:3: photos[0]: {tmp_path}/gone does not exist"
     assert empty.startswith(f"{path}:4: photos[1]: the folder {tmp_path}/empty holds no photos (")
@@ -556,7 +557,7 @@ def test_all_places_without_photos_are_named_with_their_lines(tmp_path):
 @pytest.mark.parametrize("pattern", ["x" * 5000, "a\0b", "*\0"])
 def test_a_place_that_no_disk_can_have_is_a_fault(tmp_path, pattern):
     with pytest.raises(RecipeError, match=r"^recipe: photos\[0\]: "):
-        Recipe.of(SMALLEST | {"photos": pattern}, folder=tmp_path).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"photos": pattern}, folder=tmp_path))
 
 
 def test_paths_are_relative_to_the_recipe_and_each_photo_is_taken_once(tmp_path, monkeypatch):
@@ -568,7 +569,7 @@ def test_paths_are_relative_to_the_recipe_and_each_photo_is_taken_once(tmp_path,
         "photos: [photos/, photos/a.jpg, 'photos/../photos/*.jpg']\ndetector: mtcnn\n"
     )
     monkeypatch.chdir(tmp_path)
-    found = Recipe.load("recipes/r.yaml").find_photos()
+    found = preflight.find_photos(Recipe.load("recipes/r.yaml"))
     assert found == [folder / "photos" / "a.jpg", folder / "photos" / "b.PNG"]
 
 
@@ -577,9 +578,9 @@ def test_nothing_in_the_output_folder_is_a_photo(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     recipe = Recipe.of(SMALLEST | {"output": "photos/out"}, folder=tmp_path)
-    assert recipe.find_photos() == [tmp_path / "photos" / "a.jpg"]
+    assert preflight.find_photos(recipe) == [tmp_path / "photos" / "a.jpg"]
     with pytest.raises(RecipeError) as error:
-        Recipe.of(SMALLEST | {"output": "."}, folder=tmp_path).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"output": "."}, folder=tmp_path))
     assert str(error.value) == (
         f"recipe: photos[0]: it lies inside the output folder {tmp_path}, where nothing is a photo"
     )
@@ -589,9 +590,9 @@ def test_a_reference_that_is_no_photo_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     for name in ("a.jpg", "photos/a.jpg"):
-        Recipe.of(SMALLEST | {"reference": name}, folder=tmp_path).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"reference": name}, folder=tmp_path))
     with pytest.raises(RecipeError) as error:
-        Recipe.of(SMALLEST | {"reference": "b.jpg"}, folder=tmp_path).find_photos()
+        preflight.find_photos(Recipe.of(SMALLEST | {"reference": "b.jpg"}, folder=tmp_path))
     assert str(error.value).startswith("recipe: reference: 'b.jpg' is not among the photos; use ")
 
 
@@ -669,12 +670,12 @@ def test_devices_that_this_machine_lacks_are_all_named(tmp_path):
     )
     recipe = Recipe.load(path)
     with pytest.raises(RecipeError) as error:
-        recipe.check_devices()
+        preflight.check_devices(recipe)
     assert str(error.value).splitlines() == [
         f"{path}:2: detector.device: this machine has no device 'cuda:99'; use auto or cpu",
         f"{path}:5: transform_model.device: this machine has no device 'cuda:98'; use auto or cpu",
     ]
-    recipe.on("cpu").check_devices()
+    preflight.check_devices(recipe.on("cpu"))
 
 
 def test_a_missing_file_is_named_by_the_option_that_names_it(tmp_path):
@@ -694,13 +695,13 @@ def test_weights_that_are_not_there_are_named_before_anything_is_fetched(tmp_pat
     path.write_text("photos: a\ndetector: mtcnn\nembedder:\n  use: facenet\n  weights: mine.pt\n")
     recipe = Recipe.load(path)
     with pytest.raises(RecipeError) as error:
-        recipe.check_weights()
+        preflight.check_weights(recipe)
     assert str(error.value) == (
         f"{path}:5: embedder.weights: {tmp_path}/mine.pt is no file; give another, or leave this "
         "out for the published one"
     )
     (tmp_path / "mine.pt").touch()
-    recipe.check_weights()
+    preflight.check_weights(recipe)
 
 
 def test_a_stage_that_cannot_say_which_weights_it_needs_is_named(tmp_path, install):
@@ -710,7 +711,7 @@ def test_a_stage_that_cannot_say_which_weights_it_needs_is_named(tmp_path, insta
     install("alignimation-boxes", code)
     recipe = Recipe.of({"photos": "a", "detector": "boxes", "target_builder": "pixels"})
     with pytest.raises(RecipeError) as error:
-        recipe.check_weights()
+        preflight.check_weights(recipe)
     assert str(error.value) == (
         "recipe: detector: 'boxes' failed to say which weights it needs: TypeError: 'int' object "
         "is not iterable"
@@ -883,7 +884,10 @@ def test_a_background_is_a_word_or_a_colour(tmp_path):
 
 def test_a_tilde_in_output_is_the_users_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    assert Recipe.of(SMALLEST | {"output": "~/out"}).output_folder() == tmp_path / "me" / "out"
     assert (
-        Recipe.of(SMALLEST | {"output": "a~b"}, folder=tmp_path).output_folder() == tmp_path / "a~b"
+        output_folder(Recipe.of(SMALLEST | {"output": "~/out"})).folder == tmp_path / "me" / "out"
+    )
+    assert (
+        output_folder(Recipe.of(SMALLEST | {"output": "a~b"}, folder=tmp_path)).folder
+        == tmp_path / "a~b"
     )

@@ -1,6 +1,7 @@
 """What is behind the subject: the edge against a known matte, and what is left of the old."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from PIL import Image
 from torch.nn import functional
 
 from alignimation_core import AlignimationError, Canvas, Mask, Photo, Subject, run
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
-from alignimation_core.detection.observations import Entry
+from alignimation_core.detection.selection import with_masks
 from alignimation_core.execution.executor import Threads
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import PhotoRecord
-from alignimation_core.rendering.background import matte_of, replaced, unusable
+from alignimation_core.rendering.background import matte_of, replaced
 from alignimation_core.rendering.frames import fill, frames
+from alignimation_core.rendering.placement import PlacedSubject
 
 SIZE = (320, 384)
 CENTRE = (190.0, 158.0)
@@ -283,48 +285,60 @@ def subject(mask):
     return Subject(box=(90.0, 60.0, 290.0, 250.0), score=0.9, mask=mask)
 
 
-def test_a_subject_without_a_mask_or_with_an_empty_one_cannot_be_cut_out():
-    assert unusable(subject(coarse(star()))) is None
-    assert unusable(subject(None)) == (
-        "the detector found no mask of the subject, which `canvas.background` needs"
-    )
-    assert unusable(subject(Mask.of(torch.zeros(28, 28), (0, 0, 9, 9)))) == (
-        "the subject's mask is empty, and `canvas.background` needs it"
-    )
+def test_a_subject_without_a_mask_or_with_an_empty_one_cannot_be_cut_out(photo):
+    masks = coarse(star()), None, Mask.of(torch.zeros(28, 28), (0, 0, 9, 9))
+    photos = [replace(photo, name=name) for name in "abc"]
+    subjects = [(each, subject(mask)) for each, mask in zip(photos, masks, strict=True)]
+    usable, failures = with_masks(subjects)
+    assert usable == subjects[:1]
+    assert [(each.photo, each.stage, each.reason, each.status) for each in failures] == [
+        (
+            "b",
+            "detector",
+            "the detector found no mask of the subject, which `canvas.background` needs",
+            "failed",
+        ),
+        (
+            "c",
+            "detector",
+            "the subject's mask is empty, and `canvas.background` needs it",
+            "failed",
+        ),
+    ]
 
 
 @pytest.fixture
-def entry(tmp_path):
+def photo(tmp_path):
     path = tmp_path / "photo.png"
     pixels = (over(star(), BLUE, RED) * 255).round().byte()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    photo = Photo(path, "photo.png", digest, *SIZE, datetime(2020, 1, 1), "file")
-    return Entry(photo, PhotoRecord("photo.png"))
+    return Photo(path, "photo.png", digest, *SIZE, datetime(2020, 1, 1), "file")
 
 
-def frame_of(entry, mask, **options):
+def frame_of(photo, mask, **options):
     canvas = Canvas(*SIZE, alpha=options.get("background") == "remove")
     shifted = geometry.translation(12.5, -7.25)
-    entry.record.canvas_from_photo = geometry.as_rows(shifted)
-    (frame,) = frames([(entry, subject(mask))], canvas, CanvasOptions(**options), Threads(1))
+    aligned = AlignedSubject(FramedSubject(photo, subject(mask), torch.eye(3)), torch.eye(3), 1)
+    placed = PlacedSubject(aligned, geometry.as_rows(shifted), None, None)
+    (frame,) = frames([placed], canvas, CanvasOptions(**options), Threads(1))
     return frame.image
 
 
-def test_a_kept_background_leaves_frames_as_they_are(entry):
-    masked = frame_of(entry, coarse(star()), background="keep")
-    assert torch.equal(masked, frame_of(entry, None))
-    assert torch.equal(masked, frame_of(entry, coarse(star())))
+def test_a_kept_background_leaves_frames_as_they_are(photo):
+    masked = frame_of(photo, coarse(star()), background="keep")
+    assert torch.equal(masked, frame_of(photo, None))
+    assert torch.equal(masked, frame_of(photo, coarse(star())))
 
 
-def test_frames_carry_transparency_only_when_the_background_is_removed(entry):
+def test_frames_carry_transparency_only_when_the_background_is_removed(photo):
     mask = coarse(star())
-    removed = frame_of(entry, mask, background="remove")
+    removed = frame_of(photo, mask, background="remove")
     assert (removed.shape, removed.dtype) == ((4, *SIZE), torch.uint8)
     assert sorted(removed[3].unique().tolist())[:: len(removed[3].unique()) - 1] == [0, 255]
     for background in ("blur", "#203040"):
-        assert frame_of(entry, mask, background=background).shape == (3, *SIZE)
-    corner = frame_of(entry, mask, background="#203040")[:, -1, 0]
+        assert frame_of(photo, mask, background=background).shape == (3, *SIZE)
+    corner = frame_of(photo, mask, background="#203040")[:, -1, 0]
     assert corner.tolist() == [0x20, 0x30, 0x40]
 
 
@@ -376,7 +390,9 @@ def test_a_photo_without_a_mask_fails_alone_with_its_reason(recipe, tmp_path):
     record = run(recipe("blur", bright=200.0))
     assert [photo.status for photo in record.photos] == ["used", "used", "failed", "used"]
     assert record.photos[2].stage == "detector"
-    assert record.photos[2].reason == unusable(subject(None))
+    assert record.photos[2].reason == (
+        "the detector found no mask of the subject, which `canvas.background` needs"
+    )
     assert np.load(tmp_path / "out" / "frames.npy").shape == (3, 3, 48, 64)
     assert run(recipe("keep", bright=200.0)).photos[2].status == "used"
 

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Photo, Subject
-from alignimation_core.alignment.alignment import Chosen
+from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
-from alignimation_core.detection.observations import Entry
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import PhotoRecord
 from alignimation_core.rendering import framing
 
 FACE = (300.0, 200.0, 400.0, 320.0)
@@ -21,17 +19,17 @@ Box = tuple[float, float, float, float]
 
 def photo_at(
     reference_from_photo: Tensor, width: int = 800, height: int = 600, box: Box = FACE
-) -> Chosen:
+) -> AlignedSubject:
     """A photo whose subject lands on a box of the reference."""
     name = "a.jpg"
     photo = Photo(Path("/", name), name, "", height, width, datetime(2020, 1, 1), "exif")
     photo_from_reference = geometry.as_rows(torch.linalg.inv(reference_from_photo))
     subject = Subject(box, 1.0).transformed(photo_from_reference)
     working = torch.eye(3, dtype=torch.float64)
-    return Chosen(Entry(photo, PhotoRecord(name)), subject, working, reference_from_photo)
+    return AlignedSubject(FramedSubject(photo, subject, working), reference_from_photo, 1)
 
 
-def series() -> list[Chosen]:
+def series() -> list[AlignedSubject]:
     generator = torch.Generator().manual_seed(0)
     items = []
     for _ in range(12):
@@ -48,11 +46,13 @@ def corners(box: tuple[float, ...]) -> Tensor:
     return torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=torch.float64)
 
 
-def invented(items: list[Chosen], canvas_from_reference: Tensor, height: int, width: int) -> float:
+def invented(
+    items: list[AlignedSubject], canvas_from_reference: Tensor, height: int, width: int
+) -> float:
     """Share of all frames' pixels beyond their photos, by warping white photos."""
     shares = []
     for item in items:
-        white = torch.ones(1, item.entry.photo.height, item.entry.photo.width)
+        white = torch.ones(1, item.photo.height, item.photo.width)
         matrix = canvas_from_reference @ item.reference_from_photo
         shares.append(1 - geometry.warp(white, matrix, (height, width)).mean().item())
     return sum(shares) / len(shares)
@@ -88,7 +88,7 @@ def test_whole_shows_every_corner_of_every_photo() -> None:
     options = CanvasOptions(size="640x480", framing="whole")
     _, matrix = framing.frame(items, options, level=True)
     for item in items:
-        photo = item.entry.photo
+        photo = item.photo
         box = corners((0.0, 0.0, photo.width, photo.height))
         seen = geometry.apply(matrix @ item.reference_from_photo, box)
         assert (seen >= -1e-6).all()
