@@ -1,0 +1,90 @@
+"""What the detector and the embedder are shown of a photo, and where what they find lies in it."""
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from alignimation_core import run
+
+ORIENTATION = ExifTags.Base.Orientation
+STORED = {
+    1: None,
+    3: Image.Transpose.ROTATE_180,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How pixels are stored that an orientation of EXIF turns upright."""
+
+PLACES = (0.5, 0.5), (0.7, 0.7), (0.3, 0.65)
+"""Where the subject is in three photos, in shares of their width and height."""
+
+
+def jpeg(path, discs, photo_from_subject, size, orientation=1):
+    """Write a JPEG that is (height, width) pixels once it is upright."""
+    discs.paint(path.with_suffix(".png"), photo_from_subject, size)
+    with Image.open(path.with_suffix(".png")) as image:
+        exif = image.getexif()
+        exif[ORIENTATION] = orientation
+        turn = STORED[orientation]
+        stored = image if turn is None else image.transpose(turn)
+        stored.save(path, exif=exif, quality=95, subsampling=0)
+    path.with_suffix(".png").unlink()
+
+
+@pytest.fixture
+def narrow(discs):
+    """A detector that makes use of 100 pixels of the long side; and the sizes that it saw."""
+    sizes = set()
+
+    class Narrow(discs.Blobs):
+        def input_side(self):
+            return 100
+
+        def detect(self, images):
+            sizes.update(tuple(image.shape[1:]) for image in images)
+            return super().detect([without_noise(image) for image in images])
+
+    return Narrow(), sizes
+
+
+def without_noise(image):
+    """Return an image whose black is black again after its compression."""
+    return image * (image > 25)
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "seen"),
+    [
+        ((600, 800), 1, (75, 100)),
+        ((800, 600), 1, (100, 75)),
+        ((400, 640), 6, (100, 160)),
+        ((640, 400), 8, (160, 100)),
+        ((402, 602), 1, (201, 301)),  # a half is the least that is of whole pixels
+        ((601, 807), 1, (601, 807)),  # none is
+        ((601, 807), 3, (601, 807)),
+        ((806, 601), 5, (806, 601)),
+    ],
+)
+def test_keypoints_of_a_jpeg_larger_than_the_detector_uses_are_of_the_full_size_photo(
+    tmp_path, discs, discs_recipe, narrow, size, orientation, seen
+):
+    detector, sizes = narrow
+    height, width = size
+    (tmp_path / "photos").mkdir()
+    shown = [discs.placed(x * width, y * height, 0.1, min(size) / 80) for x, y in PLACES]
+    for i, photo_from_subject in enumerate(shown):
+        jpeg(tmp_path / "photos" / f"{i}.jpg", discs, photo_from_subject, size, orientation)
+    record = run(discs_recipe(detector=detector))
+    assert sizes == {seen}
+    for photo, photo_from_subject in zip(record.photos, shown, strict=True):
+        assert (photo.height, photo.width) == size
+        places = np.c_[discs.BLOBS, np.ones(3)] @ photo_from_subject[:2].T
+        found = np.array([photo.subject["keypoints"][name] for name in discs.NAMES])
+        assert found == pytest.approx(places, abs=0.5)
+        margin = 4 * width / seen[1]
+        corners = [*(places.min(0) - margin), *(places.max(0) + margin)]
+        assert photo.subject["box"] == pytest.approx(corners, abs=0.5)
+        canvas_from_subject = np.array(photo.canvas_from_photo) @ photo_from_subject
+        expected = np.array(record.photos[0].canvas_from_photo) @ shown[0]
+        assert canvas_from_subject == pytest.approx(expected, abs=0.1)
