@@ -1,10 +1,14 @@
 """What the detector and the embedder are shown of a photo, and where what they find lies in it."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 
-from alignimation_core import run
+from alignimation_core import Embedder, run
 
 ORIENTATION = ExifTags.Base.Orientation
 STORED = {
@@ -88,3 +92,70 @@ def test_keypoints_of_a_jpeg_larger_than_the_detector_uses_are_of_the_full_size_
         canvas_from_subject = np.array(photo.canvas_from_photo) @ photo_from_subject
         expected = np.array(record.photos[0].canvas_from_photo) @ shown[0]
         assert canvas_from_subject == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("box_side", "other", "shape"),
+    [
+        (20, 1.0, (150, 200)),  # as the detector saw it
+        (48, 1.0, (300, 400)),
+        (100, 1.0, (600, 800)),
+        (160, 1.0, (1200, 1600)),
+        (500, 1.0, (1200, 1600)),  # there is no more
+        (48, 0.5, (600, 800)),  # a face of half the size
+        (48, 0.2, (300, 400)),  # one far behind, which does not count
+    ],
+)
+def test_the_embedder_gets_a_small_face_in_a_large_photo_with_the_pixels_that_it_uses(
+    tmp_path, discs, discs_recipe, box_side, other, shape
+):
+    class Two(discs.Blobs):
+        """The subject, and one of another size at the same place."""
+
+        def input_side(self):
+            return 200
+
+        def detect(self, images):
+            found = super().detect([without_noise(image) for image in images])
+            return [
+                replace(
+                    seen,
+                    boxes=torch.cat([seen.boxes, resized(seen.boxes, other)]),
+                    scores=torch.ones(2),
+                    keypoints=seen.keypoints.repeat(2, 1, 1),
+                    keypoint_scores=seen.keypoint_scores.repeat(2, 1),
+                )
+                for seen in found
+            ]
+
+    asked = []
+
+    class Watching(Embedder):
+        name: ClassVar[str] = "watching"
+        same_above: ClassVar[float] = 0.5
+
+        def embed(self, images, detections):
+            asked.extend(zip(images, detections, strict=True))
+            return [torch.eye(2)[:, :1] + 1 for _ in detections]
+
+    Watching.box_side = box_side
+    (tmp_path / "photos").mkdir()
+    photo_from_subject = discs.placed(700, 800, 0.1, 8)
+    jpeg(tmp_path / "photos" / "a.jpg", discs, photo_from_subject, (1200, 1600))
+    run(discs_recipe(detector=Two(), embedder=Watching()))
+    ((image, seen),) = asked
+    assert image.shape == (3, *shape)
+    sides = (seen.boxes[:, 2:] - seen.boxes[:, :2]).amax(1)
+    assert sides[sides >= sides.max() / 4].min() >= box_side or shape == (1200, 1600)
+    assert sides[1] / sides[0] == pytest.approx(other, rel=1e-4)
+    picture_from_subject = np.diag([shape[1] / 1600, shape[0] / 1200, 1]) @ photo_from_subject
+    places = np.c_[discs.BLOBS, np.ones(3)] @ picture_from_subject[:2].T
+    assert seen.keypoints[0].numpy() == pytest.approx(places, abs=0.3)
+    (shown,) = discs.Blobs().detect([without_noise(image)])
+    assert seen.keypoints[0].numpy() == pytest.approx(shown.keypoints[0].numpy(), abs=0.3)
+
+
+def resized(boxes, factor):
+    """Return boxes about the same centres."""
+    centres = (boxes[:, :2] + boxes[:, 2:]).repeat(1, 2) / 2
+    return centres + (boxes - centres) * factor
