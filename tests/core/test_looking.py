@@ -1,5 +1,6 @@
 """What the detector and the embedder are shown of a photo, and where what they find lies in it."""
 
+import time
 from dataclasses import replace
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 from alignimation_core import Embedder, run
+from alignimation_core.settings import ExecutorOptions
 
 ORIENTATION = ExifTags.Base.Orientation
 STORED = {
@@ -136,7 +138,7 @@ def test_the_embedder_gets_a_small_face_in_a_large_photo_with_the_pixels_that_it
 
         def embed(self, images, detections):
             asked.extend(zip(images, detections, strict=True))
-            return [torch.eye(2)[:, :1] + 1 for _ in detections]
+            return [torch.ones(2, 1) for _ in detections]
 
     Watching.box_side = box_side
     (tmp_path / "photos").mkdir()
@@ -159,3 +161,28 @@ def resized(boxes, factor):
     """Return boxes about the same centres."""
     centres = (boxes[:, :2] + boxes[:, 2:]).repeat(1, 2) / 2
     return centres + (boxes - centres) * factor
+
+
+def test_the_record_tells_the_detectors_seconds_from_the_embedders(
+    tmp_path, discs, discs_recipe, monkeypatch
+):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow(discs.Blobs):
+        def detect(self, images):
+            now[0] += len(images)
+            return super().detect(images)
+
+    class Slower(Embedder):
+        name: ClassVar[str] = "slower"
+        same_above: ClassVar[float] = 0.5
+
+        def embed(self, images, detections):
+            now[0] += 3 * len(images)
+            return [torch.ones(len(seen), 1) for seen in detections]
+
+    discs.series(tmp_path / "photos", discs.WARPS)
+    one = ExecutorOptions(workers=1)
+    record = run(discs_recipe(detector=Slow(), embedder=Slower(), executor=one))
+    assert (record.seconds["detector"], record.seconds["embedder"]) == (4, 12)
