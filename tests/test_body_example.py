@@ -1,28 +1,31 @@
 """examples/body, run offline against its ground truth: the belly grows, the torso stands still."""
 
 import json
-import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from alignimation_core import Recipe, run
+from alignimation_core.api import geometry
 from alignimation_core.cli import main
+from alignimation_core.photos import decoder
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "body"
 TRUTH = json.loads((EXAMPLE / "truth.json").read_text(encoding="utf-8"))
 SHOWN = {photo["file"]: photo["subject"] for photo in TRUTH["photos"] if photo["subject"]}
+
+MIDDLE = slice(225, 675), slice(180, 540)
+"""The part of the canvas that no photo leaves open."""
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     """The output folder of a whole run by the command."""
     folder = tmp_path_factory.mktemp("body")
-    begun = time.monotonic()
     assert main([str(EXAMPLE / "offline.yaml"), "--set", f"output={folder}"]) == 0
-    assert time.monotonic() - begun < 30
     return folder
 
 
@@ -40,6 +43,13 @@ def bones_on_canvas(photos):
         mapped = places @ np.array(photo["canvas_from_photo"]).T
         placed.append(mapped[:, :2] / mapped[:, 2:])
     return np.array(placed)
+
+
+def on_canvas(photo):
+    """Return a photo where the record says that it lies on the canvas, (900, 720, 3) levels."""
+    matrix = geometry.as_tensor(photo["canvas_from_photo"])
+    picture = decoder.load(str(EXAMPLE / photo["path"]))
+    return geometry.warp_photo(picture, matrix, (900, 720)).permute(1, 2, 0).numpy() * 255
 
 
 def torso_length(bones):
@@ -74,8 +84,8 @@ def test_photos_come_in_the_order_of_the_weeks(record):
     assert order == sorted(order)
 
 
-def test_torso_scatters_by_less_than_a_hundredth_of_its_length(record):
-    assert scatter(used(record)) < 0.01
+def test_torso_scatters_by_little_more_than_half_a_hundredth_of_its_length(record):
+    assert scatter(used(record)) < 0.006
 
 
 def test_growing_belly_pulls_the_mask_but_not_the_product(record, tmp_path):
@@ -91,8 +101,8 @@ def test_growing_belly_pulls_the_mask_but_not_the_product(record, tmp_path):
             settings=[f"output={tmp_path}", "target_builder=mask", "canvas.size=180x226"],
         )
     ).as_json()
-    assert drift(used(record)) < 0.01 < 0.04 < drift(used(alone))
-    assert scatter(used(alone)) > 5 * scatter(used(record))
+    assert drift(used(record)) < 0.006 < 0.09 < drift(used(alone))
+    assert scatter(used(alone)) > 10 * scatter(used(record))
 
 
 def test_nothing_is_stretched(record):
@@ -119,7 +129,15 @@ def test_outputs_show_every_photo_used(out, record):
     assert record["outputs"] == ["belly.mp4", "belly.gif"]
     with Image.open(out / "belly.gif") as gif:
         assert (gif.n_frames, gif.width) == (len(used(record)), 360)
-    assert (out / "belly.mp4").stat().st_size > 10_000
+    with av.open(str(out / "belly.mp4")) as film:
+        assert film.streams.video[0].average_rate == 3
+        frames = [frame.to_image() for frame in film.decode(video=0)]
+    assert [frame.size for frame in frames] == [(720, 900)] * len(used(record))
+    shown = [np.asarray(frame, float)[MIDDLE] for frame in frames]
+    warped = [on_canvas(photo)[MIDDLE] for photo in used(record)]
+    apart = np.array([[np.abs(one - other).mean() for other in warped] for one in shown])
+    assert apart.diagonal().max() < 4
+    assert apart.argmin(1).tolist() == list(range(len(warped)))
 
 
 def test_the_second_person_is_smaller_and_is_not_the_subject(record):

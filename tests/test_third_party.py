@@ -336,11 +336,11 @@ def test_importing_the_plugin_imports_neither_torch_nor_dlib(site):
     )
 
 
-@pytest.mark.parametrize("detector", ["mtcnn", "dlib"])
+@pytest.mark.parametrize(("detector", "still"), [("mtcnn", 0.004), ("dlib", 0.006)])
 def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
-    site, tmp_path, detector
+    site, tmp_path, detector, still
 ):
-    """The two recipes differ in one line."""
+    """The two recipes differ in one line; her eyes stand as still as the README says."""
     (tmp_path / "recipe.yaml").write_text(
         f"photos: {json.dumps(str(QUICKSTART / 'photos'))}\n"
         "output: out\n"
@@ -367,7 +367,7 @@ def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
         points = torch.tensor([shot["subject"]["keypoints"][name] for name in FIVE])
         found = torch.tensor([photo["subject"]["keypoints"][name] for name in FIVE])
         assert error(found, points) < 12, photo["path"]
-    assert scatter(photos, truth) < 0.015
+    assert scatter(photos, truth) < still
 
 
 def scatter(photos, truth):

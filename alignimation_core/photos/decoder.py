@@ -23,8 +23,8 @@ def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:
     Args:
         photo: the file; a text is a local path. Of a photo whose facts are given, the file must
             still have the content that they tell of.
-        min_side: a JPEG may be decoded at n/8 of its size, as long as its long side stays at
-            least this many pixels; None for full size.
+        min_side: a JPEG may be decoded at n/8 of its size, as long as that is of whole pixels and
+            its long side stays at least this many; None for full size.
 
     Returns:
         (3, h, w) uint8 RGB, the channels of a pixel side by side in memory. Transparency is laid

@@ -27,7 +27,8 @@ def decode(
         image: what Pillow makes of the file's beginning.
         stream: the file.
         long_side: pixels; the photo is decoded at 1/8, 2/8, 3/8, 4/8 or 8/8 of its size, whichever
-            is the least that has as many.
+            is the least that has as many and is of whole pixels. Else libjpeg fills up the last
+            row and column, and what lies there would seem to lie up to 7 pixels off.
 
     Returns:
         (h, w, 3) uint8; None where the file is no such JPEG, or has a fault, of which Pillow knows
@@ -37,13 +38,18 @@ def decode(
 
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
         return None
-    ratio = min(1.0, long_side / max(image.size))
+    least = 8 * min(long_side, max(image.size))
+    eighths = next(
+        n
+        for n in (1, 2, 3, 4, 8)
+        if n * max(image.size) >= least and not any(n * side % 8 for side in image.size)
+    )
     stream.seek(0)
     try:
         pixels = simplejpeg.decode_jpeg(
             stream.read(),
-            min_width=round(image.width * ratio),
-            min_height=round(image.height * ratio),
+            min_width=image.width * eighths // 8,
+            min_height=image.height * eighths // 8,
             min_factor=SLOWER,
         )
     except ValueError:

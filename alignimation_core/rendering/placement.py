@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject, keypoints_of
+from alignimation_core.alignment.subjects import (
+    AlignedSubject,
+    FramedSubject,
+    keypoints_of,
+)
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas, Photo, Subject
 from alignimation_core.api.mask import Matrix

@@ -161,6 +161,22 @@ def test_masks_and_keypoints_of_two_files_are_joined_by_annotation(tmp_path):
     assert detector.provides() == {"masks", "keypoints", "keypoints.nose", "keypoints.left_hip"}
 
 
+@pytest.mark.parametrize(
+    ("of_masks", "of_keypoints", "least"),
+    [(0.9, 0.25, 0.25), (0.25, 0.9, 0.25), (None, 0.5, 0.5), (0.5, None, 0.5), (None, None, 1)],
+)
+def test_the_lesser_of_two_files_scores_counts(tmp_path, of_masks, of_keypoints, least):
+    def scored(annotation, score):
+        return coco([annotation if score is None else annotation | {"score": score}])
+
+    masks = written(tmp_path, scored({"segmentation": SQUARE}, of_masks), "i.json")
+    points = written(tmp_path, scored({"keypoints": [3, 4, 2, 5, 6, 2]}, of_keypoints), "k.json")
+
+    found = CocoAnnotations(file=[masks, points]).annotate(photo())
+
+    assert found.scores.tolist() == [least]
+
+
 def test_a_detection_may_have_only_a_mask_or_only_keypoints(tmp_path):
     found = detector_of(
         tmp_path,

@@ -99,21 +99,23 @@ def test_coordinates_are_those_of_the_image_given_though_it_is_reduced(detector)
     assert (large.boxes[0] / 4 - small.boxes[0]).abs().max() < 6
 
 
-def test_points_follow_the_photo_to_a_fraction_of_a_pixel(detector):
+@pytest.mark.parametrize(("portrait", "truth"), [(astronaut, ASTRONAUT), (hopper, HOPPER)])
+def test_points_follow_the_photo_to_a_fraction_of_a_pixel(detector, portrait, truth):
     # One portrait at many scales and places. The points of the cascade alone are off by 0.8 pixels
-    # in y at any scale, which a fit against 1 / scale brings to light, and scatter by 2 to 3 %.
+    # in y at any scale, which a fit against 1 / scale brings to light, and scatter by 2 to 3 %;
+    # those of one crop, not the mean of five, by 0.55 %.
     from alignimation_core.api import geometry
 
-    portrait, scales, points = hopper(), torch.linspace(0.4, 1.3, 16), []
+    image, scales, points = portrait(), torch.linspace(0.4, 1.3, 16), []
     for i, scale in enumerate(scales.tolist()):
         new_from_old = geometry.translation(0.37 * i, 5 - 0.61 * i) @ geometry.scaling(scale, scale)
-        size = (round(600 * scale), round(512 * scale))
-        moved = geometry.warp_photo(portrait, new_from_old, size)
+        size = [round(side * scale) for side in image.shape[-2:]]
+        moved = geometry.warp_photo(image, new_from_old, size)
         (found,) = detector.detect([(moved * 255).round().byte()])
         points.append(geometry.apply(new_from_old.inverse(), found.keypoints[0].double()))
     seen = torch.stack(points)
-    scatter = seen.std(0).norm(dim=-1) / (HOPPER[0] - HOPPER[1]).norm() * 100
-    assert scatter.max() < 1.0
+    scatter = seen.std(0).norm(dim=-1) / (truth[0] - truth[1]).norm() * 100
+    assert scatter.max() < 0.4
     against = torch.stack([torch.ones(16), 1 / scales], 1).double()
     offsets = torch.linalg.lstsq(against, seen.flatten(1)).solution[1].reshape(5, 2)
     assert offsets.mean(0).abs().max() < 0.25

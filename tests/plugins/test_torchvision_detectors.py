@@ -354,8 +354,6 @@ def test_keypoints_are_torchvisions_and_their_scores_within_bounds(
     assert torch.allclose(found.keypoints, expected["keypoints"][..., :2], atol=1e-2)
     logits = expected["keypoints_scores"]
     assert torch.allclose(found.keypoint_scores, (logits - 2).sigmoid(), atol=1e-4)
-    assert found.keypoint_scores.min() >= 0
-    assert found.keypoint_scores.max() <= 1
     assert logits.max() > 1, "these scores have no bound"
     assert found.keypoint_names == KEYPOINTS
 
