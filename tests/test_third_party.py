@@ -335,9 +335,9 @@ def test_importing_the_plugin_imports_neither_torch_nor_dlib(site):
     )
 
 
-@pytest.mark.parametrize("detector", ["mtcnn", "dlib"])
+@pytest.mark.parametrize(("detector", "percent"), [("mtcnn", 0.4), ("dlib", 0.6)])
 def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
-    site, tmp_path, detector
+    site, tmp_path, detector, percent
 ):
     """The two recipes differ in one line."""
     (tmp_path / "recipe.yaml").write_text(
@@ -366,7 +366,7 @@ def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
         points = torch.tensor([shot["subject"]["keypoints"][name] for name in FIVE])
         found = torch.tensor([photo["subject"]["keypoints"][name] for name in FIVE])
         assert error(found, points) < 12, photo["path"]
-    assert scatter(photos, truth) < 0.015
+    assert 100 * scatter(photos, truth) < percent + 0.05
 
 
 def scatter(photos, truth):
