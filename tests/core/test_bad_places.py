@@ -8,6 +8,8 @@ import pytest
 
 from alignimation_core import PhotoError, addresses, dates, photos
 
+pytestmark = pytest.mark.slow
+
 PROGRESS = re.compile(r"\w+: \d+ of \d+ (in \d+\.\d s|from the store)|all \d+ photos: about .*")
 
 
