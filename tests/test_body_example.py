@@ -1,9 +1,9 @@
 """examples/body, run offline against its ground truth: the belly grows, the torso stands still."""
 
 import json
-import time
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,9 +20,7 @@ SHOWN = {photo["file"]: photo["subject"] for photo in TRUTH["photos"] if photo["
 def out(tmp_path_factory):
     """The output folder of a whole run by the command."""
     folder = tmp_path_factory.mktemp("body")
-    begun = time.monotonic()
     assert main([str(EXAMPLE / "offline.yaml"), "--set", f"output={folder}"]) == 0
-    assert time.monotonic() - begun < 30
     return folder
 
 
@@ -119,7 +117,10 @@ def test_outputs_show_every_photo_used(out, record):
     assert record["outputs"] == ["belly.mp4", "belly.gif"]
     with Image.open(out / "belly.gif") as gif:
         assert (gif.n_frames, gif.width) == (len(used(record)), 360)
-    assert (out / "belly.mp4").stat().st_size > 10_000
+    film = iio.imread(out / "belly.mp4", plugin="pyav")
+    canvas = record["canvas"]
+    assert film.shape == (len(used(record)), canvas["height"], canvas["width"], 3)
+    assert np.abs(np.diff(film.astype(int), axis=0)).mean((1, 2, 3)).min() > 1  # no frame twice
 
 
 def test_the_second_person_is_smaller_and_is_not_the_subject(record):
