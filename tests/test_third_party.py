@@ -20,6 +20,8 @@ from pydantic import ValidationError
 from alignimation_core import Detections, WeightsError
 from alignimation_core.api import geometry
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"
 FIVE = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")

@@ -9,6 +9,8 @@ import pytest
 from alignimation_core import PhotoError, urls
 from alignimation_core.photos import decoder, metadata
 
+pytestmark = pytest.mark.slow
+
 PROGRESS = re.compile(r"\w+: \d+ of \d+ (in \d+\.\d s|from the store)|all \d+ photos: about .*")
 
 

@@ -340,6 +340,7 @@ def alignimation_renderers():
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["detector", "renderer"])

@@ -177,7 +177,7 @@ def test_offline_without_weights_one_line_says_which_file_to_put_where(tmp_path,
     assert "\n" not in line
 
 
-def test_it_says_which_weights_it_needs(file):
+def test_each_pretraining_needs_its_own_weights(file):
     ((published, local),) = FaceNet(pretrained="casia-webface").weights_needed()
     assert published.filename == "20180408-102900-casia-webface.pt"
     assert published.url.endswith(f"/v2.2.9/{published.filename}")

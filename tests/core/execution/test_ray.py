@@ -166,6 +166,7 @@ def test_no_more_workers_than_asked_for(nodes, works):
     assert len({process for process, _, _ in rows}) == 1
 
 
+@pytest.mark.slow
 def test_a_photo_that_kills_its_worker_twice_is_lost_alone(executor, works):
     answers = list(executor.map(works.Killing({2}, "exit"), [[0], [1], [2], [3]]))
     assert answers[:2] == [[0], [10]]
@@ -179,6 +180,7 @@ def test_a_photo_that_kills_its_worker_twice_is_lost_alone(executor, works):
     )
 
 
+@pytest.mark.slow
 def test_only_the_guilty_photo_of_a_batch_is_lost(executor, works):
     answers = list(executor.map(works.Killing({5}, "fault"), batches(3, size=4)))
     (lost,) = [answer for batch in answers for answer in batch if isinstance(answer, Lost)]
@@ -186,6 +188,7 @@ def test_only_the_guilty_photo_of_a_batch_is_lost(executor, works):
     assert "Segmentation fault (see " in lost.reason
 
 
+@pytest.mark.slow
 def test_a_run_of_which_no_worker_survives_ends(executor, works, monkeypatch):
     monkeypatch.setattr("alignimation_core.execution.ray_pool.HOPELESS", 1)
     with pytest.raises(AlignimationError) as caught:
@@ -288,6 +291,7 @@ def test_the_cluster_is_left_when_its_workers_cannot_be_let_go(nodes, monkeypatc
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
     with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
         answers = executor.map(works.Slow(1.0, tmp_path), batches(10))
@@ -301,6 +305,7 @@ def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
     assert len(list(tmp_path.iterdir())) > 10  # what was interrupted was begun again
 
 
+@pytest.mark.slow
 def test_workers_that_are_asked_to_go_cost_no_photo(executor, works, tmp_path):
     def ask_to_go():
         for times in range(1, 4):
@@ -316,6 +321,7 @@ def test_workers_that_are_asked_to_go_cost_no_photo(executor, works, tmp_path):
     assert len(list(tmp_path.glob("6-*"))) == 4
 
 
+@pytest.mark.slow
 def test_workers_that_go_while_they_have_nothing_to_do_cost_no_photo(executor, works, monkeypatch):
     monkeypatch.setattr("alignimation_core.execution.ray_pool.CALLS", 0)
     monkeypatch.setattr("alignimation_core.execution.ray_pool.LIVES", 1)
@@ -327,6 +333,7 @@ def test_workers_that_go_while_they_have_nothing_to_do_cost_no_photo(executor, w
     assert list(executor.map(works.Killing(set(), "exit"), [[7]])) == [[70]]
 
 
+@pytest.mark.slow
 def test_a_photo_that_asks_its_worker_to_go_is_lost_alone(executor, works):
     answers = list(executor.map(works.Killing({2}, "terminate"), [[0], [1], [2], [3]]))
     assert answers[:2] == [[0], [10]]
@@ -335,6 +342,7 @@ def test_a_photo_that_asks_its_worker_to_go_is_lost_alone(executor, works):
     assert "The process receives a SIGTERM." in lost.reason
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_is_used(nodes, works):
     nodes.remove_node(one_of(nodes))
     seen, end = [], time.monotonic() + 60
@@ -354,6 +362,7 @@ def test_a_node_that_joins_is_used(nodes, works):
     assert new.node_id in {node for _, node in seen}
 
 
+@pytest.mark.slow
 def test_without_any_node_the_run_ends(nodes, works, monkeypatch):
     monkeypatch.setattr(ray_cluster, "PATIENCE", 1.0)
     with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
@@ -406,6 +415,7 @@ class Killing(Progress):
         yield step
 
 
+@pytest.mark.slow
 def test_a_whole_run_while_nodes_die_gives_the_same_frames(nodes, recipe):
     there = replace(recipe, executor=ExecutorOptions(use="ray", address=nodes.address))
     follow = Killing(nodes)
@@ -502,6 +512,7 @@ def test_ray_is_not_installed(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_the_cluster_that_runs_on_this_machine_is_found(nodes, works, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -510,6 +521,7 @@ def test_the_cluster_that_runs_on_this_machine_is_found(nodes, works, monkeypatc
     assert node in {worker.node_id for worker in nodes.worker_nodes}
 
 
+@pytest.mark.slow
 def test_a_ray_that_runs_already_stays_as_it_is(nodes, works):
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     try:
@@ -546,6 +558,7 @@ def write_recipe(folder, name, executor):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_starts_a_cluster_and_stops_it(
     discs, discs_installed, command, tmp_path, monkeypatch
 ):
@@ -566,6 +579,7 @@ def test_the_command_starts_a_cluster_and_stops_it(
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_and_its_workers(discs, install, site, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "local")
     started = tmp_path / "started"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 SEED = 20261122
 AT_WORK = (2 + 2) * 4
 """Photos that may be lost by one kill: the batches of two workers, and those that wait."""

@@ -178,6 +178,13 @@ def test_what_comes_after_the_networks_may_change_without_them_and_without_pixel
     assert len(decoded) == 20  # the renderers'
 
 
+def test_refining_asks_the_detector_again(go, calls):
+    go()
+    calls()
+    go(refine={"passes": 1})
+    assert calls() == (20, 0)
+
+
 def test_renamed_copied_and_touched_photos_are_known_and_edited_ones_are_not(
     go, calls, tmp_path, discs
 ):
