@@ -12,7 +12,7 @@ from torch.nn import functional
 from alignimation_core.api import geometry
 from alignimation_core.api.mask import Mask
 from alignimation_core.rendering import matting
-from alignimation_core.rendering.coverage import cover
+from alignimation_core.rendering.coverage import coverage
 
 CELL = 9.0
 """Pixels of the reduced picture that a mask's cell takes while its edge is refined."""
@@ -49,7 +49,7 @@ def replaced(
     if background == "remove":
         return torch.cat([subject, matte[None]])
     if background == "blur":
-        real = cover(photo_size, canvas_from_photo, (image.shape[-2], image.shape[-1]))
+        real = coverage(photo_size, canvas_from_photo, (image.shape[-2], image.shape[-1]))
         behind = _blurred(image, matte, real)
     else:
         rgb = ImageColor.getrgb(background)[:3]
@@ -85,11 +85,11 @@ def matte_of(
         image[None], size, mode="bilinear", antialias=True, align_corners=False
     )[0]
     silhouette = geometry.draw(grid, reduced_from_canvas @ canvas_from_grid, size)
-    real = cover(photo_size, reduced_from_canvas @ canvas_from_photo, size)
+    real = coverage(photo_size, reduced_from_canvas @ canvas_from_photo, size)
     matte = matting.refine(reduced, silhouette, cell / shrink, real)
     fine = matting.guided(image, reduced, matte, max(1, round(REACH / shrink)))
     if float(real.min()) < 1:
-        fine = fine * cover(photo_size, canvas_from_photo, (height, width))
+        fine = fine * coverage(photo_size, canvas_from_photo, (height, width))
     return fine, cell
 
 

@@ -1,4 +1,4 @@
-"""Which pixels of the canvas a photo covers, and how much of them."""
+"""Coverage: the share of each pixel of the canvas that a photo covers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from alignimation_core.api import geometry
 
 
-def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
+def coverage(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, int]) -> Tensor:
     """Return how much of each pixel a photo covers; exact along upright and level edges.
 
-    The photo's edges are lines; a pixel's cover is its centre's distance from the nearest of
+    The photo's edges are lines; a pixel's coverage is its centre's distance from the nearest of
     them, plus one half.
 
     Args:
@@ -24,7 +24,7 @@ def cover(photo_size: tuple[int, int], dst_from_photo: Tensor, size: tuple[int, 
     Returns:
         (height, width) float32 in [0, 1].
     """
-    covered = Edges.of(photo_size, dst_from_photo).cover(range(size[0]), size[1])
+    covered = Edges.of(photo_size, dst_from_photo).coverage(range(size[0]), size[1])
     return torch.ones(size) if covered is None else covered
 
 
@@ -52,8 +52,8 @@ class Edges:
         a, b, c, d = (lines / lines[:, :2].norm(dim=1, keepdim=True)).float().tolist()
         return cls((tuple(a), tuple(b), tuple(c), tuple(d)))
 
-    def cover(self, rows: range, width: int) -> Tensor | None:
-        """Return how much the photo covers of the pixels of some rows; see the function ``cover``.
+    def coverage(self, rows: range, width: int) -> Tensor | None:
+        """Return how much the photo covers of some rows' pixels; see the function ``coverage``.
 
         Returns:
             (len(rows), width) float32 in [0, 1]; None where the photo covers them all.

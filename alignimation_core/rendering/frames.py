@@ -150,7 +150,7 @@ def fill(
     for strip in geometry.strips(picture, canvas_from_picture, size, padding=padding):
         rows = range(top, top + strip.shape[1])
         top = rows.stop
-        cover = None if border in ("edge", "mirror") else edges.cover(rows, width)
+        cover = None if border in ("edge", "mirror") else edges.coverage(rows, width)
         if cover is not None:
             if beyond is None:
                 beyond = _beyond(picture, canvas_from_picture, size, border)

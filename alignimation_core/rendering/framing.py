@@ -28,7 +28,7 @@ SOME = 1024
 SLACK = 0.01
 """Pixels beyond a photo that count as covered, lest rounding uncover its very border."""
 MAP = 256
-"""Side of the map of the cover, pixels."""
+"""Side of the map of the coverage, pixels."""
 
 
 def frame(
@@ -60,11 +60,11 @@ def frame(
         low, high = whole[:, :2].amin(0), whole[:, 2:].amax(0)
         centre, half = (low + high) / 2, _half_height(low, high, (low + high) / 2, aspect)
     else:
-        cover = Cover(to_level, sizes, aspect, options.allowed_border())
+        crops = CropCoverage(to_level, sizes, aspect, options.allowed_border())
         centre = (low + high) / 2
         if options.framing == "auto":
-            centre = cover.best_centre(low, high)
-        half = cover.widest(centre, _half_height(low, high, centre, aspect))
+            centre = crops.best_centre(low, high)
+        half = crops.widest(centre, _half_height(low, high, centre, aspect))
     scale = height / (2 * half)
     canvas_from_level = (
         geometry.translation(width / 2, height / 2)
@@ -150,8 +150,8 @@ def _ellipse_bounds(matrices: Tensor, boxes: Tensor) -> Tensor:
     return torch.cat([centre - reach, centre + reach], dim=1)
 
 
-class Cover:
-    """How much of a crop the photos cover, and which crop covers the most.
+class CropCoverage:
+    """Coverage of crops by the photos, and the largest crop that they cover.
 
     Args:
         to_level: (N, 3, 3) ``level_from_photo``.
@@ -220,7 +220,7 @@ class Cover:
     def best_centre(self, low: Tensor, high: Tensor) -> Tensor:
         """Return the centre about which the largest crop fits, found by gradient.
 
-        The share that is covered is the mean of a differentiable crop out of a map of the cover,
+        The share that is covered is the mean of a differentiable crop out of a map of the coverage,
         so its gradient with respect to the crop's place and size says where to move.
 
         Args:

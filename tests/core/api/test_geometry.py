@@ -11,7 +11,7 @@ from torch.nn import functional
 from alignimation_core import Target
 from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
-from alignimation_core.rendering.coverage import cover
+from alignimation_core.rendering.coverage import coverage
 
 
 def similarity(angle: float, scale: float, x: float, y: float) -> Tensor:
@@ -111,7 +111,7 @@ def test_a_large_canvas_is_that_of_one_strip(monkeypatch: pytest.MonkeyPatch) ->
 def test_colour_goes_on_beyond_the_photo_and_cover_says_where() -> None:
     white = torch.full((3, 40, 60), 255, dtype=torch.uint8)
     canvas_from_photo = geometry.translation(10.5, 0)
-    covered = cover((40, 60), canvas_from_photo, (40, 60))[20]
+    covered = coverage((40, 60), canvas_from_photo, (40, 60))[20]
     assert covered[:10].tolist() == [0.0] * 10
     assert covered[10].item() == pytest.approx(0.5, abs=1e-5)
     torch.testing.assert_close(covered[11:], torch.ones(49))
