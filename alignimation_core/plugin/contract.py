@@ -1,4 +1,8 @@
-"""Calls to the stages of plugins, and the validation of what they return."""
+"""Calls to the stages of plugins, and the validation of what they return.
+
+Every call raises ``StageError`` where the stage raised, or returned what its hook does not allow;
+errors of this package's own, which say more than that, pass.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,6 @@ def call(kind: str, stage: Stage, verb: Callable[[], T], photo: str | None = Non
         stage: the stage.
         verb: the call.
         photo: name of the photo that it concerns, where it is one.
-
-    Raises:
-        StageError: it raised; the error names kind, stage and photo.
-        AlignimationError: it raised one of this package's own, which says more than we could.
     """
     try:
         return verb()
@@ -66,9 +66,6 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
 
     Returns:
         One ``Detections`` an image, float32, the precision in which the store keeps them.
-
-    Raises:
-        StageError: it raised, or returned what its hook does not allow.
     """
 
     def verb() -> list[Detections]:
@@ -81,12 +78,7 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
 
 
 def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
-    """Look up the annotations of one photo.
-
-    Raises:
-        StageError: the detector raised, or returned what its hook does not allow.
-        PhotoError: what is known does not fit the photo.
-    """
+    """Look up the annotations of one photo."""
 
     def verb() -> Detections:
         (found,) = _list_of(Detections, [detector.annotate(photo)], 1)
@@ -108,9 +100,6 @@ def embed(
 
     Returns:
         One (N, D) float32 tensor an image.
-
-    Raises:
-        StageError: it raised, or returned what its hook does not allow.
     """
 
     def verb() -> list[Tensor]:
@@ -126,11 +115,7 @@ def embed(
 
 
 def select(selector: SubjectSelector, observations: Sequence[Observation]) -> list[Choice]:
-    """Run a subject selector on all photos.
-
-    Raises:
-        StageError: it raised, or returned what its hook does not allow.
-    """
+    """Run a subject selector on all photos."""
 
     def verb() -> list[Choice]:
         choices = _list_of(Choice, selector.select(observations), len(observations))
@@ -153,9 +138,6 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
         subject: in the target's continuous pixels.
         size: (height, width) of the target.
         photo: name of the subject's photo.
-
-    Raises:
-        StageError: the builder raised, or returned what its hook does not allow.
     """
 
     def verb() -> Target:
@@ -182,9 +164,6 @@ def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -
         moving: B stacked targets.
         fixed: the reference's target.
         initial: (B, 3, 3) float64 ``fixed_from_moving`` to start from.
-
-    Raises:
-        StageError: the model raised, or returned what its hook does not allow.
     """
 
     def verb() -> Registration:
@@ -197,12 +176,7 @@ def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -
 
 
 def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) -> Writer:
-    """Open the writer of one output.
-
-    Raises:
-        StageError: the renderer raised, or returned no writer.
-        OutputError: the output cannot be written.
-    """
+    """Open the writer of one output."""
     writer = call("renderer", renderer, lambda: renderer.open(canvas, count, folder))
     if not isinstance(writer, Writer):
         raise _unexpected(renderer, "open: expected a Writer", writer)
@@ -210,15 +184,7 @@ def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) ->
 
 
 def close_writer(renderer: Renderer, writer: Writer) -> Path:
-    """Finish one output.
-
-    Returns:
-        The finished file or folder.
-
-    Raises:
-        StageError: the writer raised, or returned no path.
-        OutputError: the output cannot be written.
-    """
+    """Finish one output; return the file or folder."""
     path = call("renderer", renderer, writer.close)
     if not isinstance(path, Path):
         raise _unexpected(renderer, "close: expected a Path", path)
