@@ -1,0 +1,107 @@
+"""Whether the tests of a module can fail: mutmut makes one small fault after another in it.
+
+``python tests/mutants.py geometry`` prints the share of faults that the module's tests see, and
+those that they do not. Not run by CI.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "mutants"
+CORE = "alignimation_core"
+SECTION = "[tool.mutmut]\n"
+
+# What is mutated, without .py, and the test files that must see it, below tests/.
+MODULES = {
+    f"{CORE}/geometry": [
+        "core/test_geometry.py",
+        "core/test_geometry_crop.py",
+        "core/test_geometry_grid.py",
+        "core/test_geometry_photo.py",
+    ],
+    f"{CORE}/procrustes": ["core/test_procrustes.py"],
+    f"{CORE}/registration": ["core/test_registration.py"],
+    "plugins/alignimation_kornia/_registration": ["plugins/test_kornia_models.py"],
+    "plugins/alignimation_targets": ["plugins/test_targets.py"],
+    f"{CORE}/dates": ["core/test_dates.py", "core/test_photos.py"],
+    f"{CORE}/photos": ["core/test_photos.py"],
+    f"{CORE}/choosing": ["core/test_choosing.py"],
+    "plugins/alignimation_subject": ["plugins/test_subject.py"],
+    f"{CORE}/framing": ["core/test_framing.py"],
+    f"{CORE}/frames": ["core/test_background.py"],
+    f"{CORE}/outputs": ["core/test_outputs.py"],
+    f"{CORE}/weights": ["core/test_weights.py"],
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="names, or parts of names, of modules; all")
+    parser.add_argument("--digits", default="0-9", help="mutants of which last digits: a sample")
+    chosen = parser.parse_args()
+    wanted = [each for each in MODULES if any(part in each for part in chosen.modules or [""])]
+    for module in wanted:
+        place = BUILD / module.replace("/", ".")
+        prepare(place, module, MODULES[module])
+        run(place, f"*[{chosen.digits}]")
+        report(place, module)
+
+
+def prepare(place, module, tests):
+    """Copy the project, its plugins beside the core: mutmut names modules by their paths."""
+    shutil.rmtree(place, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if not (ROOT / name).is_file():
+            continue
+        copy = place / name.removeprefix("plugins/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy)
+    packages = sorted(path.name for path in place.glob("alignimation_*"))
+    only = [f"{module}.py", f"{module}/*.py"]
+    own = {
+        "source_paths": packages,
+        "only_mutate": [each.removeprefix("plugins/") for each in only],
+        "pytest_add_cli_args_test_selection": [f"tests/{each}" for each in tests],
+    }
+    settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
+    project = place / "pyproject.toml"
+    project.write_text(project.read_text().replace(SECTION, SECTION + settings))
+
+
+def run(place, mutants):
+    mutmut = Path(sys.executable).with_name("mutmut")
+    subprocess.run(
+        [mutmut, "run", "--max-children", "1", mutants],
+        cwd=place,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+
+
+def report(place, module):
+    codes = {}
+    for path in (place / "mutants").rglob("*.meta"):
+        codes |= json.loads(path.read_text())["exit_code_by_key"]
+    tried = {name: code for name, code in codes.items() if code is not None}
+    alive = [name for name, code in tried.items() if code in (0, 5, 33)]
+    killed = len(tried) - len(alive)
+    print(f"{module}: {killed} of {len(tried)} mutants killed, {killed / len(tried):.0%}")
+    for name in alive:
+        print(f"  (cd {place} && mutmut show {name})")
+
+
+if __name__ == "__main__":
+    main()
