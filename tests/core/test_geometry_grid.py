@@ -1,4 +1,4 @@
-"""Masks and other grids on a canvas, and numbers as tensors and back."""
+"""Masks and other grids on a canvas; plain matrices, and numbers as tensors and back."""
 
 import math
 
@@ -40,6 +40,9 @@ def test_a_grid_at_its_own_size_is_drawn_to_the_bit():
     torch.testing.assert_close(
         geometry.draw(grid, geometry.scaling(1, 1), (5, 7)), grid, atol=1e-6, rtol=0
     )
+    larger = geometry.scaling(2, 3)
+    warped = geometry.warp(grid[None], larger, (15, 14))[0]
+    assert torch.equal(geometry.draw(grid, larger, (15, 14)), warped)
     assert geometry.draw(grid[:1, :1], geometry.scaling(0.1, 0.1), (3, 3)).shape == (3, 3)
 
 
@@ -55,3 +58,31 @@ def test_a_matrix_goes_to_rows_of_floats_and_back():
     matrix = geometry.as_tensor(rows)
     assert matrix.dtype == torch.float64
     assert geometry.as_rows(matrix.requires_grad_()) == rows
+
+
+def test_plain_matrices_move_points_as_they_say():
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+
+    def moved(matrix):
+        return geometry.apply(matrix, points)
+
+    torch.testing.assert_close(
+        moved(geometry.translation(5, -7)), points + points.new_tensor([5, -7])
+    )
+    torch.testing.assert_close(moved(geometry.scaling(5, -7)), points * points.new_tensor([5, -7]))
+    quarter = points.new_tensor([[0, 0], [0, 3], [-2, 0]])
+    torch.testing.assert_close(moved(geometry.rotation(math.pi / 2)), quarter)
+    frame = geometry.normalised_from_pixels((4, 6))
+    torch.testing.assert_close(moved(frame), points.new_tensor([[-1, -1], [0, -1], [-1, 0]]))
+
+
+def test_among_homographies_the_inverse_of_an_affine_matrix_is_affine_to_the_bit(monkeypatch):
+    exact = torch.linalg.inv
+    amiss = torch.tensor([[0, 0, 0], [0, 0, 0], [5e-19, -3e-19, -1e-16]], dtype=torch.float64)
+    monkeypatch.setattr(torch.linalg, "inv", lambda matrices: exact(matrices) + amiss)
+    affine = geometry.translation(3, 4) @ geometry.rotation(0.3)
+    tilted = affine.clone()
+    tilted[2, 0] = 0.01
+    inverses = geometry.inverse(torch.stack([tilted, affine]))
+    assert torch.equal(inverses[1, 2], affine[2])
+    torch.testing.assert_close(inverses[0] @ tilted, torch.eye(3, dtype=torch.float64))

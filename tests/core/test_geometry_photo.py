@@ -35,15 +35,26 @@ def test_a_part_that_grows_is_sampled_bicubically_and_stays_in_range(matrix, siz
     strips = torch.cat([*geometry.strips(photo, matrix, size)], 1)
     torch.testing.assert_close(strips / 255, plain.clamp(0, 1), atol=5e-3, rtol=0)
     torch.testing.assert_close(strips / 255, geometry.warp_photo(photo, matrix, size))
+    assert (strips.min(), strips.max()) == (0, 255)
 
 
 @pytest.mark.parametrize("scale", [0.9, 1.6])
-def test_beyond_the_photo_is_its_reflection(scale):
-    matrix = part(10, 390, scale)
+@pytest.mark.parametrize(("x", "y"), [(10, 390), (-90, 480), (600, -80)])
+def test_beyond_the_photo_is_its_reflection(x, y, scale):
+    matrix = part(x, y, scale)
     mode = "bicubic" if scale > 1 else "bilinear"
     plain = geometry.warp(PHOTO.float() / 255, matrix, (90, 110), padding="reflection", mode=mode)
     seen = geometry.warp_photo(PHOTO, matrix, (90, 110), padding="reflection")
     torch.testing.assert_close(seen, plain.clamp(0, 1), atol=2e-3, rtol=0)
+
+
+def test_beyond_a_tilted_photo_its_edge_goes_on():
+    matrix = part(500, 380, 1.0) @ TILT
+    plain = geometry.warp(PHOTO.float() / 255, matrix, (90, 110), padding="border")
+    torch.testing.assert_close(
+        geometry.warp_photo(PHOTO, matrix, (90, 110)), plain, atol=2e-3, rtol=0
+    )
+    assert geometry.warp(torch.ones(1, 400, 512), matrix, (90, 110)).min() == 0
 
 
 @pytest.mark.parametrize("scale", [0.7, 0.3])
