@@ -31,7 +31,7 @@ MODULES = {
     "plugins/alignimation_kornia/_registration": ["plugins/test_kornia_models.py"],
     "plugins/alignimation_targets": ["plugins/test_targets.py"],
     f"{CORE}/dates": ["core/test_dates.py", "core/test_photos.py"],
-    f"{CORE}/photos": ["core/test_photos.py"],
+    f"{CORE}/photos": ["core/test_photos.py", "core/test_photo_facts.py"],
     f"{CORE}/choosing": ["core/test_choosing.py"],
     "plugins/alignimation_subject": ["plugins/test_subject.py"],
     f"{CORE}/framing": ["core/test_framing.py"],

@@ -83,6 +83,26 @@ def test_without_points_the_first_two_moments_of_all_channels_decide():
     torch.testing.assert_close(back[1], torch.linalg.inv(doubled))
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_pictures_that_are_spread_along_one_axis_have_a_scale_too(turned):
+    row, wide = (
+        dots((1, 20, 20), (0, 3, 2, 1.0), (0, 7, 2, 1.0)),
+        dots((1, 20, 20), (0, 2, 5, 1.0), (0, 14, 5, 1.0)),
+    )
+    truth = torch.tensor([[3, 0, -8], [0, 3, -2], [0, 0, 1]], dtype=torch.float64)
+    if turned:
+        row, wide, truth = row.mT, wide.mT, truth[[1, 0, 2]][:, [1, 0, 2]]
+    found = procrustes.closed_form(Target.stack([Target.of(row)]), Target.of(wide))
+    torch.testing.assert_close(found[0], truth)
+
+
+def test_points_a_hair_apart_determine_a_similarity():
+    moving = 1e-3 * rand(3, 2, seed=1)
+    truth = geometry.translation(1, 2) @ geometry.rotation(0.5) @ geometry.scaling(3, 3)
+    found = procrustes.similarity_from_points(moving, geometry.apply(truth, moving), rand(3))
+    torch.testing.assert_close(found, truth)
+
+
 @pytest.mark.parametrize(
     ("moving", "fixed"),
     [

@@ -1,0 +1,209 @@
+"""What is known of a photo's file, and how it is read where a frame needs it."""
+
+import hashlib
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alignimation_core import Photo, PhotoError, dates, geometry, photos
+
+
+def picture(path, height=24, width=32):
+    """Save a smooth picture in which every place has its own colour."""
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([255 * x / width, 255 * y / height, 128 + 0 * x], axis=-1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb.astype(np.uint8)).save(path)
+    return path
+
+
+def taken(name, seconds=0):
+    time = datetime(2020, 1, 1) + timedelta(seconds=seconds)
+    return Photo(Path("/", name), name, "", 24, 32, time, "exif")
+
+
+def test_photos_come_by_time_and_those_of_one_time_by_name_as_people_count():
+    named = [taken("b9.jpg", 1), taken("b10.jpg"), taken("b9.jpg"), taken("z.jpg", -1)]
+    assert photos.order(named) == [named[3], named[2], named[1], named[0]]
+
+
+def test_every_number_in_a_name_counts():
+    names = ["trip2 day10 x2", "trip2 day9 x10", "trip2 day9 x9", "trip10 day1 x1", "trip2 day9"]
+    assert sorted(names, key=photos.natural) == [names[4], names[2], names[1], names[0], names[3]]
+
+
+def test_a_name_means_the_photo_that_is_called_so_or_all_in_any_folder():
+    names = ["a.jpg", "old/a.jpg", "old/b.jpg", "new/b.jpg", "bb.jpg"]
+    assert photos.named("a.jpg", iter(names)) == ["a.jpg"]
+    assert photos.named("b.jpg", iter(names)) == ["old/b.jpg", "new/b.jpg"]
+    assert photos.named("old/b.jpg", iter(names)) == ["old/b.jpg"]
+    assert photos.named("c.jpg", iter(names)) == []
+
+
+def test_the_facts_of_a_file(tmp_path):
+    path = picture(tmp_path / "photos" / "2018-07-04.png")
+    photo = photos.facts(path, tmp_path)
+    assert photo == Photo(
+        path=path,
+        name="photos/2018-07-04.png",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        height=24,
+        width=32,
+        taken=datetime(2018, 7, 4),
+        taken_from="name",
+    )
+    assert photo.stamp == photos.stamp(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_photo(tmp_path, orientation):
+    path = tmp_path / "a.png"
+    image = Image.new("RGB", (32, 24))
+    image.getexif()[0x0112] = orientation
+    image.save(path, exif=image.getexif())
+    photo = photos.facts(path, tmp_path)
+    assert (photo.height, photo.width) == ((32, 24) if orientation >= 5 else (24, 32))
+    assert photos.load(photo).shape == (3, photo.height, photo.width)
+
+
+def test_a_file_that_is_written_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    read = dates.in_exif
+
+    def changing(exif):
+        with path.open("ab") as stream:
+            stream.write(b"more")
+        return read(exif)
+
+    monkeypatch.setattr(dates, "in_exif", changing)
+    with pytest.raises(PhotoError) as caught:
+        photos.facts(path, tmp_path)
+    assert str(caught.value) == f"{path}: the file changed while it was read; run again"
+
+
+def at_address(memory, path, name="b 1.png"):
+    from upath import UPath
+
+    memory.pipe_file(f"/box/{name}", path.read_bytes())
+    return UPath(f"memory://box/{name}")
+
+
+def test_the_facts_of_a_file_at_an_address(tmp_path, memory):
+    local = picture(tmp_path / "a.png")
+    remote = at_address(memory, local)
+    wrote = datetime(2021, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
+    memory.store["/box/b 1.png"].modified = wrote
+    photo = photos.facts(remote, tmp_path)
+    assert (photo.path, photo.name) == (remote, "memory://box/b 1.png")
+    assert photo.sha256 == hashlib.sha256(local.read_bytes()).hexdigest()
+    local_time = datetime.fromtimestamp(int(wrote.timestamp()))
+    assert (photo.taken, photo.taken_from, photo.stamp) == (local_time, "file", "")
+    assert torch.equal(photos.load(photo), photos.load(local))
+    memory.pipe_file("/box/b 1.png", local.read_bytes() + b"more")
+    with pytest.raises(PhotoError, match="the file has changed since the run began; run again"):
+        photos.load(photo)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (None, datetime.fromtimestamp(0)),
+        (FileNotFoundError(), "the file is gone"),
+        (
+            PermissionError("no"),
+            "access is denied (no); check your credentials and what they allow",
+        ),
+    ],
+)
+def test_where_nobody_says_when_a_file_at_an_address_was_written(
+    tmp_path, memory, monkeypatch, answer, outcome
+):
+    remote = at_address(memory, picture(tmp_path / "a.png"))
+
+    def modified(path):
+        assert path == remote.path
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(type(memory), "modified", lambda _, path: modified(path))
+    if isinstance(outcome, str):
+        with pytest.raises(PhotoError) as caught:
+            photos.facts(remote, tmp_path)
+        assert str(caught.value) == f"{remote}: {outcome}"
+    else:
+        photo = photos.facts(remote, tmp_path)
+        assert (photo.taken, photo.taken_from) == (outcome, "file")
+
+
+def test_a_stamp_changes_with_the_file(tmp_path, memory):
+    path = picture(tmp_path / "a.png")
+    first = photos.stamp(path)
+    assert photos.stamp(path) == first
+    os.utime(path, ns=(1, 1))
+    second = photos.stamp(path)
+    data = path.read_bytes()
+    path.write_bytes(data + b"more")
+    os.utime(path, ns=(1, 1))
+    assert len({first, second, photos.stamp(path)}) == 3
+    assert photos.stamp(tmp_path / "none.png") is None
+    remote = at_address(memory, path)
+    before = photos.stamp(remote)
+    assert before is not None
+    memory.pipe_file(remote.path, b"other")
+    assert photos.stamp(remote) not in (None, before)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/home/me/trip/a.jpg", "trip/a.jpg"),
+        ("/home/me/a.jpg", "a.jpg"),
+        ("/home/me2/a.jpg", "../me2/a.jpg"),
+        ("/data/a.jpg", "../../data/a.jpg"),
+        ("/opt/me/a.jpg", "../../opt/me/a.jpg"),
+    ],
+)
+def test_names_are_relative_to_the_recipe(path, name):
+    assert photos.relative_name(Path(path), Path("/home/me")) == name
+
+
+def test_a_photo_that_was_only_touched_is_the_same_and_one_that_changed_is_refused(tmp_path):
+    path = picture(tmp_path / "a.png")
+    photo = photos.facts(path, tmp_path)
+    pixels = photos.load(photo)
+    os.utime(path, ns=(1, 1))
+    assert torch.equal(photos.load(photo), pixels)
+    picture(path, 24, 33)
+    with pytest.raises(PhotoError) as caught:
+        photos.load(photo)
+    assert str(caught.value) == f"{path}: the file has changed since the run began; run again"
+    assert photos.load(path).shape == (3, 24, 33)
+
+
+@pytest.mark.parametrize(
+    ("scale", "enough", "shape"),
+    [
+        (1.0, 1.0, (480, 640)),
+        (4.0, 1.0, (480, 640)),
+        (0.25, 1.0, (120, 160)),
+        (0.25, 1.9, (240, 320)),
+    ],
+)
+def test_a_photo_is_decoded_no_larger_than_a_frame_needs_it(tmp_path, scale, enough, shape):
+    path = picture(tmp_path / "a.jpg", 480, 640)
+    frame_from_photo = geometry.translation(3, -4) @ geometry.scaling(scale, scale)
+    seen, frame_from_picture = photos.load_onto(
+        photos.facts(path, tmp_path), frame_from_photo, enough
+    )
+    assert seen.shape == (3, *shape)
+    places = torch.tensor([[100.0, 60.0]], dtype=torch.float64)
+    in_picture = places * shape[0] / 480
+    torch.testing.assert_close(
+        geometry.apply(frame_from_picture, in_picture), geometry.apply(frame_from_photo, places)
+    )
