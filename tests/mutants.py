@@ -34,7 +34,7 @@ MODULES = {
     f"{CORE}/photos": ["core/test_photos.py", "core/test_photo_facts.py"],
     f"{CORE}/choosing": ["core/test_choosing.py"],
     "plugins/alignimation_subject": ["plugins/test_subject.py"],
-    f"{CORE}/framing": ["core/test_framing.py"],
+    f"{CORE}/framing": ["core/test_framing.py", "core/test_framing_shown.py"],
     f"{CORE}/frames": ["core/test_background.py", "core/test_frames.py"],
     f"{CORE}/outputs": ["core/test_outputs.py", "core/test_claims.py"],
     f"{CORE}/weights": ["core/test_weights.py"],
