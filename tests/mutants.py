@@ -29,7 +29,7 @@ MODULES = {
     f"{CORE}/procrustes": ["core/test_procrustes.py"],
     f"{CORE}/registration": ["core/test_registration.py"],
     "plugins/alignimation_kornia/_registration": ["plugins/test_kornia_models.py"],
-    "plugins/alignimation_targets": ["plugins/test_targets.py"],
+    "plugins/alignimation_targets": ["plugins/test_targets.py", "plugins/test_targets_numbers.py"],
     f"{CORE}/dates": ["core/test_dates.py", "core/test_photos.py"],
     f"{CORE}/photos": ["core/test_photos.py", "core/test_photo_facts.py"],
     f"{CORE}/choosing": ["core/test_choosing.py"],
