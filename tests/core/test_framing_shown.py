@@ -105,7 +105,7 @@ def test_photos_whose_border_cuts_the_subject_do_not_say_how_far_it_goes(box, si
     assert seen == pytest.approx(needed([whole])[side], abs=1e-3)
     # where most are cut, half of them reach the border: the median of all
     assert needed([cut, cut, whole])[side] == pytest.approx(outer, abs=1e-3)
-    # half of them is not most
+    # half of them are not most
     assert needed([cut, whole])[side] == pytest.approx(needed([whole])[side], abs=1e-3)
 
 

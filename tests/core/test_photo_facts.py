@@ -207,3 +207,17 @@ def test_a_photo_is_decoded_no_larger_than_a_frame_needs_it(tmp_path, scale, eno
     torch.testing.assert_close(
         geometry.apply(frame_from_picture, in_picture), geometry.apply(frame_from_photo, places)
     )
+
+
+def test_a_photo_is_decoded_for_as_many_pixels_as_the_frame_has_when_no_more_is_asked(tmp_path):
+    photo = photos.facts(picture(tmp_path / "a.jpg", 480, 640), tmp_path)
+    seen, _ = photos.load_onto(photo, geometry.scaling(0.25, 0.25))
+    assert seen.shape == (3, 120, 160)
+
+
+def test_grey_of_16_bits_is_rounded_to_the_nearest_of_8(tmp_path):
+    values = np.array([0, 128, 129, 385, 386, 32767, 32768, 65406, 65407, 65535], np.uint16)
+    path = tmp_path / "a.png"
+    Image.fromarray(values[None].repeat(2, 0)).save(path)
+    wanted = np.rint(values / 257).astype(int).tolist()
+    assert photos.load(path)[:, 1].tolist() == [wanted] * 3
