@@ -71,24 +71,18 @@ def main():
 def prepare(place, module, tests):
     """Copy the project, its plugins beside the core: mutmut names modules by their paths."""
     shutil.rmtree(place, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.split("\0"):
+    listed = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    for name in subprocess.check_output(listed, cwd=ROOT, text=True).split("\0"):
         if not (ROOT / name).is_file():
             continue
         copy = place / name.removeprefix("plugins/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy)
     packages = sorted(path.name for path in place.glob("alignimation_*"))
-    only = [f"{module}.py", f"{module}/*.py"]
+    mutated = module.removeprefix("plugins/")
     own = {
         "source_paths": packages,
-        "only_mutate": [each.removeprefix("plugins/") for each in only],
+        "only_mutate": [f"{mutated}.py", f"{mutated}/*.py"],
         "pytest_add_cli_args_test_selection": [f"tests/{each}" for each in tests],
     }
     settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
