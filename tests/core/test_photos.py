@@ -13,14 +13,14 @@ from PIL import Image, ImageOps
 
 from alignimation_core import PhotoError, finding, photos
 
-EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
-    0x8769,
-    0x9003,
-    0x9004,
-    0x9291,
-    0x0132,
-    0x0112,
-)
+EXIF_POINTER, MODIFIED, ORIENTATION = 0x8769, 0x0132, 0x0112
+INNER = {
+    "original": 0x9003,
+    "digitized": 0x9004,
+    "subsecond": 0x9291,
+    "digitized_subsecond": 0x9292,
+    "modified_subsecond": 0x9290,
+}
 
 
 def picture(height: int = 24, width: int = 32) -> Image.Image:
@@ -37,8 +37,7 @@ def save(path: Path, image: Image.Image | None = None, **dates: str) -> Path:
         if name == "modified":
             exif[MODIFIED] = value
         else:
-            tag = {"original": ORIGINAL, "digitized": DIGITIZED, "subsecond": SUBSECOND}[name]
-            exif.get_ifd(EXIF_POINTER)[tag] = value
+            exif.get_ifd(EXIF_POINTER)[INNER[name]] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, exif=exif)
     return path
@@ -88,6 +87,24 @@ def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
     late = photos.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
     early = photos.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
     assert [photo.name for photo in photos.order([late, early])] == ["b.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("dates", "second", "micro"),
+    [
+        (["original", "digitized", "modified"], 1, 250_000),
+        (["digitized", "modified"], 2, 500_000),
+        (["modified"], 3, 750_000),
+    ],
+)
+def test_each_exif_date_has_the_subseconds_of_its_own(
+    tmp_path: Path, dates: list[str], second: int, micro: int
+) -> None:
+    seconds = {"original": 1, "digitized": 2, "modified": 3}
+    subseconds = {"subsecond": "25", "digitized_subsecond": "50", "modified_subsecond": "75"}
+    written = {name: f"2008:04:12 09:12:0{seconds[name]}" for name in dates}
+    photo = photos.facts(save(tmp_path / "a.jpg", **written, **subseconds), tmp_path)
+    assert photo.taken == datetime(2008, 4, 12, 9, 12, second, micro)
 
 
 def test_photos_of_one_time_are_ordered_by_name_as_people_count(tmp_path: Path) -> None:
