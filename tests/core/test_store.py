@@ -24,6 +24,7 @@ import yaml
 from alignimation_core import Detections, Mask, OutputError, Recipe, database, photos, run
 from alignimation_core.database import Database
 from alignimation_core.progress import Progress
+from alignimation_core.projection import projection
 from alignimation_core.store import KEPT_RUNS, Facts, Known, Store
 from alignimation_core.stored_fits import Fit, Sketch
 
@@ -286,6 +287,22 @@ def test_a_trial_run_is_gone_on_with(go, calls):
     _, notes = go()
     assert calls() == (12, 12)
     assert notes == ["detecting: 8 of 20 from the store"]
+
+
+def test_a_trial_run_on_a_half_filled_store_tells_what_the_rest_costs(
+    go, calls, data, tmp_path, monkeypatch
+):
+    go(limit=4)
+    calls()
+    monkeypatch.setenv("SLOW", "0.4")
+    heard = Heard()
+    record = run(Recipe.of(data, folder=tmp_path), limit=6, progress=heard)
+    assert calls() == (2, 2)  # of 20 - 4 that are not stored
+    assert heard.notes == ["detecting: 4 of 6 from the store", projection(record, 20, 2, 16)]
+    _, notes = go(limit=5)
+    assert notes[1].endswith(
+        "; without detecting 14 photos, which was not measured: the trial's photos were stored"
+    )
 
 
 def test_fresh_forgets_everything(go, calls, file):
