@@ -412,6 +412,8 @@ SECRET = "a recipe must hold no password; put it into fsspec's configuration (~/
         ("ftp://me:1234@host/a", SECRET),
         ("http://me:1234@host/a/", SECRET),
         ("s3://AKIA:1234@bucket/a/", SECRET),
+        ("zip://a.jpg::ftp://me:1234@host/a.zip", SECRET),
+        ("simplecache://::s3://AKIA:1234@bucket/a.jpg", SECRET),
     ],
 )
 def test_an_address_that_cannot_be_is_told(tmp_path, address, message):
@@ -450,6 +452,7 @@ def test_a_password_among_the_options_of_a_file_system_is_refused(tmp_path, vaul
 def test_a_user_without_a_password_and_a_repository_are_no_secrets():
     assert addresses.at("ftp://me@host/a").storage_options["username"] == "me"
     assert addresses.at("github://org:repo@main/a").storage_options["repo"] == "repo"
+    assert str(addresses.at("zip://a.jpg::github://org:repo@main/a.zip")).startswith("zip://a.jpg")
 
 
 def test_what_is_no_address_is_a_path():
