@@ -1,12 +1,11 @@
 """examples/body, run offline against its ground truth: the belly grows, the torso stands still."""
 
 import json
-import time
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
-from PIL import Image
 
 from alignimation_core import Recipe, run
 from alignimation_core.cli import main
@@ -20,9 +19,7 @@ SHOWN = {photo["file"]: photo["subject"] for photo in TRUTH["photos"] if photo["
 def out(tmp_path_factory):
     """The output folder of a whole run by the command."""
     folder = tmp_path_factory.mktemp("body")
-    begun = time.monotonic()
     assert main([str(EXAMPLE / "offline.yaml"), "--set", f"output={folder}"]) == 0
-    assert time.monotonic() - begun < 30
     return folder
 
 
@@ -117,9 +114,15 @@ def test_scale_and_turn_are_those_of_the_known_warps(record):
 
 def test_outputs_show_every_photo_used(out, record):
     assert record["outputs"] == ["belly.mp4", "belly.gif"]
-    with Image.open(out / "belly.gif") as gif:
-        assert (gif.n_frames, gif.width) == (len(used(record)), 360)
-    assert (out / "belly.mp4").stat().st_size > 10_000
+    film = iio.imread(out / "belly.mp4", plugin="pyav")
+    small = iio.imread(out / "belly.gif", plugin="pillow")
+    count = len(used(record))
+    assert (film.shape, small.shape) == ((count, 900, 720, 3), (count, 450, 360, 3))
+    halved = film.reshape(count, 450, 2, 360, 2, 3).mean((2, 4))
+    for i, frame in enumerate(small):
+        apart = np.abs(halved - frame).mean((1, 2, 3))
+        assert apart.argmin() == i
+        assert apart[i] < 8
 
 
 def test_the_second_person_is_smaller_and_is_not_the_subject(record):

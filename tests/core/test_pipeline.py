@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
@@ -700,7 +701,25 @@ def test_an_embedder_that_does_wrong(recipe, photos, written, change, reason):
     record = run(replace(recipe, embedder=Wrong()))
     assert failed(written()) == {photos[1]: ("embedder", reason)}
     assert record.summary["used"] == 3
-    assert record.seconds["embedder"] >= 0
+
+
+def test_the_time_of_the_embedder_and_of_the_detector_are_told_apart(recipe, photos, discs):
+    class Slow(discs.Blobs):
+        def detect(self, images):
+            time.sleep(0.1)
+            return super().detect(images)
+
+    class Slower(Colours):
+        def embed(self, images, detections):
+            time.sleep(1.5)
+            return super().embed(images, detections)
+
+    one = ExecutorOptions(workers=1)
+    begun = time.perf_counter()
+    record = run(replace(recipe, detector=Slow(), embedder=Slower(), executor=one))
+    assert record.seconds["embedder"] >= 1.5
+    assert record.seconds["detector"] >= 0.1
+    assert sum(record.seconds.values()) <= time.perf_counter() - begun  # nothing counts twice
 
 
 def test_a_selector_is_given_embeddings_and_full_size_detections(recipe, photos, discs):
