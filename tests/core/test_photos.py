@@ -68,11 +68,34 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00"]
+    "date",
+    [
+        "0000:00:00 00:00:00",
+        "    :  :     :  :  ",
+        "2008:13:01 00:00:00",
+        "1825:12:31 23:59:59",  # before the first photograph
+        "2008:04:12",
+    ],
 )
 def test_an_exif_date_that_is_none_falls_through_to_the_name(tmp_path: Path, date: str) -> None:
     photo = photos.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime(2012, 5, 6), "name")
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction", "taken"),
+    [
+        ("1826:01:01 00:00:00", "0", datetime(1826, 1, 1)),
+        ("2008-04-12T09:12:59", "5", datetime(2008, 4, 12, 9, 12, 59, 500_000)),
+        ("2008:04:12 09:12:59+02:00", "1234567", datetime(2008, 4, 12, 9, 12, 59, 123_456)),
+        ("2008:04:12 09:12:59", "  ", datetime(2008, 4, 12, 9, 12, 59)),
+    ],
+)
+def test_exif_dates_of_every_form_are_read(
+    tmp_path: Path, text: str, fraction: str, taken: datetime
+) -> None:
+    photo = photos.facts(save(tmp_path / "a.jpg", original=text, subsecond=fraction), tmp_path)
+    assert (photo.taken, photo.taken_from) == (taken, "exif")
 
 
 def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
@@ -384,6 +407,27 @@ def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> N
     assert caught.value.reason == (
         "the picture is too large: 179 megapixels is the most; export it smaller"
     )
+
+
+def test_a_photo_beside_the_recipes_folder_is_named_from_there(tmp_path: Path) -> None:
+    names = [
+        photos.relative_name(tmp_path / name, tmp_path / "trip")
+        for name in ("trip/a.jpg", "trip/in/a.jpg", "trip2/a.jpg", "a.jpg")
+    ]
+    assert names == ["a.jpg", "in/a.jpg", "../trip2/a.jpg", "../a.jpg"]
+
+
+def test_a_photo_is_decoded_no_larger_than_a_frame_needs_it(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jpg"
+    picture(99, 801).save(path)
+    photo = photos.facts(path, tmp_path)
+    frame_from_photo = torch.tensor([[0.1, 0, 5], [0, 0.1, 7], [0, 0, 1]], dtype=torch.float64)
+    small, frame_from_picture = photos.load_onto(photo, frame_from_photo)
+    assert small.shape == (3, 13, 101)  # an eighth, rounded up
+    expected = torch.tensor([[0.1 * 801 / 101, 0, 5], [0, 0.1 * 99 / 13, 7], [0, 0, 1]])
+    assert torch.allclose(frame_from_picture, expected.double())
+    assert photos.load_onto(photo, frame_from_photo, enough=2.0)[0].shape == (3, 25, 201)
+    assert photos.load_onto(photo, frame_from_photo * 100)[0].shape == (3, 99, 801)
 
 
 def test_a_photo_may_be_named_by_a_string(tmp_path: Path) -> None:
