@@ -224,6 +224,51 @@ def test_a_wrong_value_gets_one_line(data, line):
     assert found[0].startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        ({"canvas": {"size": "16x16384"}}, None),
+        (
+            {"canvas": {"size": "15x16384"}},
+            "canvas.size: 15x16384: each side must be 16 to 16384 pixels",
+        ),
+        (
+            {"canvas": {"size": "16x16385"}},
+            "canvas.size: 16x16385: each side must be 16 to 16384 pixels",
+        ),
+        ({"canvas": {"max_border": 0}}, None),
+        ({"canvas": {"max_border": 1}}, "canvas.max_border: should be less than 1, got 1"),
+        ({"refine": {"passes": 5}}, None),
+        ({"refine": {"passes": 6}}, "refine.passes: should be less than or equal to 5, got 6"),
+        ({"max_residual": 0}, "max_residual: should be greater than 0, got 0"),
+        ({"seed": 2**32 - 1}, None),
+        ({"seed": 2**32}, "seed: should be less than 4294967296, got 4294967296"),
+        ({"executor": {"workers": 1}}, None),
+        (
+            {"executor": {"workers": 0}},
+            "executor.workers: should be greater than or equal to 1, got 0",
+        ),
+    ],
+)
+def test_values_are_refused_beyond_their_bounds_and_not_at_them(data, refused):
+    if refused is None:
+        Recipe.of({**SMALLEST, **data})
+    else:
+        with pytest.raises(RecipeError) as error:
+            Recipe.of({**SMALLEST, **data})
+        assert str(error.value).partition(" (")[0] == f"recipe: {refused}"
+
+
+def test_a_canvas_has_even_sides_and_the_border_of_its_framing():
+    canvas = Recipe.of({**SMALLEST, "canvas": {"size": "101x51"}}).canvas
+    assert canvas.shape() == (50, 100)
+    shares = {}
+    for framing in ("tight", "balanced", "whole", "auto"):
+        options = {"framing": framing, "max_border": 0.25}
+        shares[framing] = Recipe.of({**SMALLEST, "canvas": options}).canvas.allowed_border()
+    assert shares == {"tight": 0.0, "balanced": 0.05, "whole": 1.0, "auto": 0.25}
+
+
 EMPTY = "is empty; give a value or leave the line out"
 
 
