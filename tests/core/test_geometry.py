@@ -199,6 +199,35 @@ def test_closed_form_uses_the_points_that_both_have() -> None:
     torch.testing.assert_close(fitted[3], torch.eye(3, dtype=torch.float64))
 
 
+def test_closed_form_leaves_out_what_the_reference_does_not_have() -> None:
+    shape = [[5.0, 5], [15, 5], [10, 20], [25, 12]]
+    moving = Target.stack([target([[x + 3, y + 4] for x, y in shape], [1, 1, 1, 1])])
+    back = geometry.translation(-3, -4)[None]
+    nowhere = [999.0, -999.0]
+    for fixed in (
+        target([*shape[:3], nowhere], [1, 1, 1, 0]),
+        target([shape[0], nowhere, nowhere, shape[3]], [1, 0, 0, 1]),
+        target([nowhere, nowhere, shape[2], nowhere], [0, 0, 1, 0]),
+    ):
+        torch.testing.assert_close(procrustes.closed_form(moving, fixed), back)
+
+
+@pytest.mark.parametrize(
+    ("of_photo", "of_reference", "both"), [(1.0, 0.25, 0.25), (0.25, 1.0, 0.25), (0.5, 0.25, 0.125)]
+)
+def test_closed_form_counts_a_point_as_sure_as_both_targets_are_of_it(
+    of_photo: float, of_reference: float, both: float
+) -> None:
+    places = [[10.0, 10], [20, 10], [10, 20], [20, 20]]
+    moving = Target.stack([target(places, [1, 1, 1, of_photo])])
+    fixed = target([*places[:3], [20, 26]], [1, 1, 1, of_reference])
+    fitted = procrustes.closed_form(moving, fixed)[0]
+    # least squares bring the weighted middle onto the weighted middle
+    middle = [(40 + 20 * both) / (3 + both)] * 2
+    mapped = geometry.apply(fitted, torch.tensor([middle]).double())[0].tolist()
+    assert mapped == pytest.approx([middle[0], (40 + 26 * both) / (3 + both)], abs=1e-6)
+
+
 def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
     def disc(x: float, y: float, radius: float) -> Tensor:
         ys, xs = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(96) + 0.5, indexing="ij")
