@@ -76,6 +76,23 @@ def test_warp_of_one_image_by_many_matrices() -> None:
     torch.testing.assert_close(warped[1, :, :, 2:], image[:, :, :-2], atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize(("x", "y"), [(150, 60), (40, 170), (0, 90), (210, 0)])
+def test_a_part_of_a_photo_is_where_it_was(x: int, y: int) -> None:
+    photo = torch.randint(0, 256, (3, 240, 320), dtype=torch.uint8)
+    part = geometry.warp_photo(photo, geometry.translation(-x, -y), (50, 70))
+    wanted = photo[:, y : y + 50, x : x + 70] / 255
+    torch.testing.assert_close(part, wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2.5, 0.4])
+def test_an_enlarged_and_a_reduced_part_of_a_photo_are_where_they_were(scale: float) -> None:
+    photo = (waves(700, 900) * 255).round().byte().expand(3, -1, -1)
+    canvas_from_photo = geometry.scaling(scale, scale) @ geometry.translation(-610, -205)
+    part = geometry.warp_photo(photo, canvas_from_photo, (60, 80))[0].double()
+    x, y = 610 + (torch.arange(80) + 0.5) / scale, 205 + (torch.arange(60) + 0.5) / scale
+    assert (part - waves_at(x[None, :], y[:, None])).abs().max() < 0.01
+
+
 def test_warp_photo_shrinks_without_aliasing() -> None:
     fine = torch.zeros(3, 400, 400, dtype=torch.uint8)
     fine[:, :, ::2] = 255  # stripes of one pixel: a plain sampling would keep or lose them
@@ -238,6 +255,34 @@ def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
     centre = geometry.apply(fitted, torch.tensor([[40.0, 50]]).double())[0]
     torch.testing.assert_close(centre, torch.tensor([55.0, 45]).double(), atol=0.05, rtol=0)
     assert geometry.scale_of(fitted) == pytest.approx(1.5, rel=0.01)
+
+
+def test_stretch_is_that_of_a_pixel_at_the_middle_of_the_image() -> None:
+    """Of x / w and (y - 20) / w, where w is 1 + x / 100, and the middle is (150, 20)."""
+    tilt = torch.tensor([[1.0, 0, 0], [0, 1, -20], [0.01, 0, 1]]).double()
+    across, down = geometry.stretch(tilt, (40, 300))
+    assert across == pytest.approx(1 / (2.5 * 2.51))
+    assert down == pytest.approx(1 / 2.5)
+    turned = geometry.rotation(0.4) @ geometry.scaling(3, 0.5)
+    assert geometry.stretch(turned, (40, 300)) == pytest.approx((3, 0.5))
+
+
+@pytest.mark.parametrize(("across", "down"), [(0.25, 1.0), (1.0, 0.25), (0.2, 0.4)])
+def test_a_grid_is_reduced_along_the_sides_that_shrink_alone(across: float, down: float) -> None:
+    size = (round(120 * down), round(200 * across))
+    grid_onto = geometry.scaling(across, down)
+    fences = torch.arange(200).expand(120, 200) % 2.0, torch.arange(120)[:, None] % 2.0
+    for fence, factor in zip(fences, (across, down), strict=True):
+        seen = geometry.draw(fence.expand(120, 200).contiguous(), grid_onto, size)[2:-2, 2:-2]
+        assert float(seen.min()) == pytest.approx(0.5 if factor < 1 else 0, abs=0.04)
+        assert float(seen.max()) == pytest.approx(0.5 if factor < 1 else 1, abs=0.04)
+
+    ys, xs = torch.arange(120)[:, None] + 0.5, torch.arange(200) + 0.5
+    blob = torch.exp(-((xs - 130) ** 2 + (ys - 44) ** 2) / (2 * 12**2))
+    seen = geometry.draw(blob, grid_onto, size)
+    y, x = (torch.arange(side) + 0.5 for side in size)
+    right, below = x / across - 130, y[:, None] / down - 44
+    assert (seen - torch.exp(-(right**2 + below**2) / (2 * 12**2))).abs().max() < 0.04
 
 
 def test_angle_and_scale_of_a_similarity() -> None:
