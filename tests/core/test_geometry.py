@@ -184,7 +184,15 @@ def test_similarity_from_points_is_never_a_reflection() -> None:
     points = torch.tensor([[0.0, 0], [10, 0], [0, 10], [7, 3]])
     mirrored = points * torch.tensor([-1.0, 1])
     fitted = procrustes.similarity_from_points(points, mirrored, torch.ones(4))
-    assert torch.linalg.det(fitted) >= 0
+    # least squares of one complex number and a shift
+    z, w = (torch.view_as_complex(each.double().contiguous()) for each in (points, mirrored))
+    dz, dw = z - z.mean(), w - w.mean()
+    turn = complex((dz.conj() * dw).sum() / dz.abs().square().sum())
+    shift = complex(w.mean() - turn * z.mean())
+    a, b = turn.real, turn.imag
+    truth = torch.tensor([[a, -b, shift.real], [b, a, shift.imag], [0, 0, 1]]).double()
+    assert a * a + b * b > 0.01
+    torch.testing.assert_close(fitted, truth)
 
 
 def test_similarity_from_one_place_is_undetermined() -> None:
