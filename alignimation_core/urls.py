@@ -24,7 +24,7 @@ _listed: dict[UPath, str | None] = {}
 """The versions of files by the last listing; a file system looks through all of it for each."""
 
 
-class AddressError(Exception):
+class AddressError(ValueError):
     """An address cannot be used; the text is the reason and what to do, without the address."""
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ from jsonschema import Draft202012Validator
 from alignimation_core import Recipe, RecipeError, preflight
 from alignimation_core.output.remote import output_folder
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.recipe.options import Settings
+from alignimation_core.recipe.schema import Settings
 from alignimation_core.summary import schema
 
 SMALLEST = {"photos": "photos/", "detector": "mtcnn"}
@@ -544,15 +545,24 @@ def test_masks_that_are_not_given_cannot_be_used(tmp_path):
             "renderers[1].path",
             "'x/a.gif' and the path of renderers[0] lie in each other; give each output its own",
         ),
-        (
-            [{"use": "frames", "path": "run.json"}],
-            "renderers[0].path",
-            "'run.json' is the run record; choose another name",
-        ),
     ],
 )
 def test_outputs_do_not_share_a_path(renderers, field, message):
     assert faults_of(renderers=renderers) == [f"recipe: {field}: {message}"]
+
+
+@pytest.mark.parametrize("output", ["out", "memory://box/out"])
+def test_no_output_takes_the_name_of_the_run_record(output, tmp_path):
+    data = SMALLEST | {
+        "output": output,
+        "renderers": ["gif", {"use": "frames", "path": "run.json"}],
+    }
+    recipe = Recipe.of(data, folder=tmp_path)
+    with pytest.raises(RecipeError) as error:
+        preflight.check_outputs(recipe)
+    assert str(error.value) == (
+        "recipe: renderers[1].path: 'run.json' is the run record; choose another name"
+    )
 
 
 def test_a_stage_that_fails_on_its_options_is_named(tmp_path, install):
@@ -852,7 +862,16 @@ def test_the_schema_describes_every_key_and_knows_every_stage():
 
 
 names = st.sampled_from(
-    [*Settings.model_fields, "use", "fps", "path", "size", "facing_forward", "", "x"]
+    [
+        *(field.name for field in fields(Settings)),
+        "use",
+        "fps",
+        "path",
+        "size",
+        "facing_forward",
+        "",
+        "x",
+    ]
 )
 scalars = (
     st.none()
