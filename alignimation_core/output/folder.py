@@ -77,7 +77,7 @@ def _read(record: bytes) -> _Outputs | None:
 
 
 def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Location, str]]:
-    """Yield what stands in the way of writing outputs, each with its place in the recipe.
+    """Yield what stands in the way of writing outputs, each with its location in the recipe.
 
     Args:
         folder: the output folder; it need not exist.

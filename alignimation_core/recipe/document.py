@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,6 +18,7 @@ Location = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
+_KEY = re.compile(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*")
 
 
 def field_name(location: Iterable[str | int]) -> str:
@@ -102,11 +104,8 @@ class Source:
     def _take_lines(self, root: Node) -> None:
         faults: list[Fault] = []
         waiting: list[tuple[Location, Node, tuple[int, ...]]] = [((), root, ())]
-        count = 0
-        while waiting:
-            location, node, above = waiting.pop()
-            count += 1
-            if id(node) in above or count > MAX_NODES:
+        for count, (location, node, above) in enumerate(waiting):  # which grows meanwhile
+            if id(node) in above or count >= MAX_NODES:
                 line = node.start_mark.line + 1
                 faults = [Fault(self.name, line, field_name(location), "too many nested aliases")]
                 break
@@ -191,10 +190,7 @@ def _put(data: Any, location: Location, value: object) -> None:
 
 def _location(key: str) -> Location:
     """Return ``("renderers", 1, "fps")`` for ``renderers[1].fps``; empty when malformed."""
-    location: list[str | int] = []
-    for part in key.strip().split("."):
-        name, *indices = part.split("[")
-        if not name or not all(i.endswith("]") and i[:-1].isdecimal() for i in indices):
-            return ()
-        location += [name, *(int(i[:-1]) for i in indices)]
-    return tuple(location)
+    if not _KEY.fullmatch(key := key.strip()):
+        return ()
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", key)
+    return tuple(int(index) if index else name for index, name in parts)

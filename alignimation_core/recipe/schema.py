@@ -147,7 +147,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Settings:
-    """What a recipe says, each key once."""
+    """The settings of a recipe."""
 
     photos: Annotated[
         Sequence[str],
