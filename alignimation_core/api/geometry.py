@@ -167,13 +167,13 @@ def warp_photo(
     Where it shrinks to less than ``SPARSE``, it is reduced with a low-pass first.
 
     Args:
-        image: (3, h, w) uint8.
-        canvas_from_photo: (3, 3), affine or homography.
+        image: (3, h, w) uint8, on any device.
+        canvas_from_photo: (3, 3), affine or homography, on the CPU.
         size: (height, width) of the canvas.
         padding: what lies outside the photo; ``cover.cover`` tells where that is.
 
     Returns:
-        (3, height, width) float32 in [0, 1].
+        (3, height, width) float32 in [0, 1], on the image's device.
     """
     return torch.cat([*strips(image, canvas_from_photo, size, padding=padding)], 1).div_(255)
 
@@ -187,7 +187,8 @@ def strips(
 ) -> Iterator[Tensor]:
     """Warp one full-size photo as ``warp_photo`` does, one strip of the canvas after the other.
 
-    What is done to a strip before the next one is taken is done in the cache of a core.
+    What is done to a strip before the next one is taken is done in the cache of a core; elsewhere
+    than on the CPU there is one strip.
 
     Args:
         image: (3, h, w) uint8.
@@ -218,10 +219,13 @@ def strips(
         ratio = scale / max(0.5, scale + 0.1)
         small = (max(1, round((y1 - y0) * ratio)), max(1, round((x1 - x0) * ratio)))
         canvas_from_part = canvas_from_part @ scaling((x1 - x0) / small[1], (y1 - y0) / small[0])
-        # torch reduces bytes several times faster with the channels of a pixel side by side
-        side_by_side = part[None].contiguous(memory_format=torch.channels_last)
+        if part.device.type == "cpu":
+            # torch reduces bytes several times faster with the channels of a pixel side by side
+            whole = part[None].contiguous(memory_format=torch.channels_last)
+        else:  # where torch reduces no bytes
+            whole = part[None].float()
         part = functional.interpolate(
-            side_by_side, small, mode="bilinear", antialias=True, align_corners=False
+            whole, small, mode="bilinear", antialias=True, align_corners=False
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
     yield from _sampled(part.float(), canvas_from_part, size, padding, mode)
@@ -236,25 +240,25 @@ def _sampled(
 ) -> Iterator[Tensor]:
     """Yield what ``warp`` gives for one image in strips; without gradients, but faster."""
     height, width = size
-    some = max(1, STRIP // width)
+    some = max(1, STRIP // width) if image.device.type == "cpu" else height
     to_src = normalised_from_pixels((image.shape[-2], image.shape[-1]))
     affine = dst_from_src[2].tolist() == [0.0, 0.0, 1.0]
     if affine:
         (a, b, c), (d, e, f), _ = (to_src @ inverse(dst_from_src)).tolist()
         x = torch.arange(width, dtype=torch.float64) + 0.5
-        across = [(a * x).float(), (d * x).float()]
+        across = [(a * x).float().to(image.device), (d * x).float().to(image.device)]
     for top in range(0, height, some):
         rows = min(some, height - top)
         if affine:
             y = torch.arange(top, top + rows, dtype=torch.float64)[:, None] + 0.5
-            grid = torch.empty(1, rows, width, 2)
-            torch.add(across[0], (b * y + c).float(), out=grid[0, ..., 0])
-            torch.add(across[1], (e * y + f).float(), out=grid[0, ..., 1])
+            grid = torch.empty(1, rows, width, 2, device=image.device)
+            torch.add(across[0], (b * y + c).float().to(image.device), out=grid[0, ..., 0])
+            torch.add(across[1], (e * y + f).float().to(image.device), out=grid[0, ..., 1])
             strip = functional.grid_sample(
                 image[None], grid, mode=mode, padding_mode=padding, align_corners=False
             )[0]
         else:
-            strip_from_src = translation(0, -top) @ dst_from_src
+            strip_from_src = (translation(0, -top) @ dst_from_src).to(image.device)
             strip = warp(image, strip_from_src, (rows, width), padding=padding, mode=mode)
         yield strip.clamp_(0, 255) if mode == "bicubic" else strip
 

@@ -1,8 +1,9 @@
-"""Mixed precision where it is safe."""
+"""Mixed precision where it is safe, and float32 to the last bit where it measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -33,9 +34,26 @@ def mixed(network: Callable[[Tensor], Mapping[str, Tensor]], batch: Tensor) -> d
     if kind is not None:
         with torch.autocast(batch.device.type, kind):
             answer = {name: values.float() for name, values in network(batch).items()}
-        if all(values.isfinite().all() for values in answer.values()):
+        if torch.stack([values.isfinite().all() for values in answer.values()]).all():
             return answer
     return {name: values.float() for name, values in network(batch).items()}
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Let cuDNN's convolutions on a CUDA device be float32 throughout.
+
+    torch lets them round their input to TF32, which has eleven significant bits. What is set is the
+    process's: meanwhile other threads' convolutions are exact as well.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _kind(device: torch.device) -> torch.dtype | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
+from alignimation_core.api.precision import exact
 from alignimation_facenet._detection import find
 from alignimation_facenet._networks import load
 
@@ -90,7 +91,10 @@ class Cascade:
         reduced = image
         if scale < 1:
             reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
-        found = find(reduced.to(self.device), self.networks, self.min_face, self.score_threshold)
+        with exact(self.device):
+            found = find(
+                reduced.to(self.device), self.networks, self.min_face, self.score_threshold
+            )
         boxes, scores, points = (part.cpu() for part in found)
         # The cascade also finds faces of half the size that it was told to begin with.
         large = (boxes[:, 2:] - boxes[:, :2]).amax(1) >= self.min_face
@@ -141,7 +145,8 @@ class Cascade:
             ]
         )
         seen = torch.cat([_seen(image, matrix, crop_from_patch) for matrix in patch_from_image])
-        answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
+        with exact(self.device):
+            answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
         plain, flipped = (answers.cpu().double().reshape(-1, 2, 5).mT * _OVERSAMPLED).chunk(2)
         mirrored = torch.stack([_OVERSAMPLED - flipped[..., 0], flipped[..., 1]], dim=-1)
         # What the network calls left in the mirror is the subject's left.

@@ -54,7 +54,7 @@ def minimise(
 
     A step is taken only where it lowers the loss, compared on the pixels that the photo reaches
     before and after it, so that leaving the frame is no way to a lower loss. Photos that are done
-    take no further steps, and on the CPU leave the batch.
+    take no further steps, and leave the batch once they are half of it.
 
     Args:
         level: the reference.
@@ -93,7 +93,7 @@ def minimise(
             remaining = int((~state.done).sum())
             if not remaining:
                 break
-            if on_cpu and 2 * remaining <= len(state.rows):
+            if 2 * remaining <= len(state.rows):
                 _write(state, result, used, finished)
                 state = state.keep(~state.done)
     _write(state, result, used, finished)

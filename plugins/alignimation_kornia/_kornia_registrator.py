@@ -36,7 +36,7 @@ def register(
         levels -= 1
     to_grid = geometry.normalised_from_pixels(size)
     both = moving.weights * fixed.weights
-    failures = faults_of_input(moving, fixed, both, start)
+    failures = faults_of_input(moving.image, fixed.image, both, start)
     found, before, after, used = [], [], [], []
     for i, (image, counted) in enumerate(zip(moving.image, both > 0, strict=True)):
         first = torch.eye(3, dtype=torch.float64) if failures[i] else start[i]

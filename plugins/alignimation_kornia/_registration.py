@@ -101,12 +101,12 @@ def register(
         return Registration(initial.double(), none, none, none.long(), none.bool())
     weights = (moving.weights * fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
-    failures = faults_of_input(moving, fixed, weights.cpu(), initial.cpu())
+    images, reference = moving.image.to(device), fixed.image.to(device)
+    failures = faults_of_input(images, reference, weights.cpu(), initial.cpu())
     sound = torch.tensor([f is None for f in failures], dtype=torch.bool, device=device)
     identity = torch.eye(3, dtype=torch.float64, device=device)
     initial = torch.where(sound[:, None, None], initial, identity)
     weights = weights * sound[:, None]
-    images, reference = moving.image.to(device), fixed.image.to(device)
     if not sound.all():
         images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
 

@@ -17,7 +17,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from alignimation_core.api.errors import WeightsError
-from alignimation_core.api.precision import mixed
+from alignimation_core.api.precision import exact, mixed
 
 # Images a pass. On the CPU one: half the memory, and bit for bit the same in any company.
 _ON_CPU, _ON_ACCELERATOR = 1, 4
@@ -199,8 +199,9 @@ def _forward(
     if tensors.device.type == "cpu":
         tensors = tensors.contiguous(memory_format=torch.channels_last)
     features = mixed(network.backbone, tensors)
-    proposals, _ = network.rpn(batch, features)
-    outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
+    with exact(tensors.device):
+        proposals, _ = network.rpn(batch, features)
+        outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
     return list(zip(outputs, batch.image_sizes, strict=True))
 
 

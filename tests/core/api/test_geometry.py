@@ -125,6 +125,16 @@ def test_a_large_canvas_is_that_of_one_strip(monkeypatch: pytest.MonkeyPatch) ->
             torch.testing.assert_close(geometry.warp_photo(photo, matrix, (200, 300)), whole)
 
 
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.5])
+@pytest.mark.parametrize("tilt", [0.0, 1e-4], ids=["affine", "homography"])
+def test_a_photo_on_a_device_is_warped_there(scale: float, tilt: float) -> None:
+    matrix = geometry.scaling(scale, scale)
+    matrix[2, 0] = tilt
+    photo = torch.zeros(3, 60, 80, dtype=torch.uint8, device="meta")  # refuses to meet the CPU's
+    warped = geometry.warp_photo(photo, matrix, (45, 60))
+    assert (warped.device.type, warped.shape) == ("meta", (3, 45, 60))
+
+
 def test_colour_goes_on_beyond_the_photo_and_cover_says_where() -> None:
     white = torch.full((3, 40, 60), 255, dtype=torch.uint8)
     canvas_from_photo = geometry.translation(10.5, 0)
