@@ -183,22 +183,7 @@ def alignimation_transform_models() -> Sequence[type[TransformModel]]:
             name: ClassVar[str] = "closed-form"
 
             def fit(self, moving, fixed, initial):
-                import torch
-
-                from alignimation_core import geometry
-
-                def residual(matrices):  # (B, 3, 3) -> (B,)
-                    warped = geometry.warp(moving.image, matrices, fixed.image.shape[-2:])
-                    return (warped - fixed.image).square().mean((1, 2, 3)).sqrt()
-
-                count = len(initial)
-                return Registration(
-                    matrices=initial,
-                    residuals_before=residual(initial),
-                    residuals=residual(initial),
-                    iterations=torch.zeros(count, dtype=torch.int64),
-                    converged=torch.ones(count, dtype=torch.bool),
-                )
+                return Registration(initial)
 
 
         @hookimpl

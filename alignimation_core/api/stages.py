@@ -279,7 +279,7 @@ class TransformModel(ComputeStage):
                 their images where there are too few points.
 
         Returns:
-            ``fixed_from_moving`` of each photo, with its residuals.
+            ``fixed_from_moving`` of each photo; what else a ``Registration`` holds may be left out.
         """
 
 

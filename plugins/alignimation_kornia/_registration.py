@@ -97,8 +97,7 @@ def register(
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
     chart = Chart.of(method.family, size, device)
     if not len(initial):
-        none = torch.zeros(0)
-        return Registration(initial.double(), none, none, none.long(), none.bool())
+        return Registration(initial.double())
     weights = (moving.weights * fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
     images, reference = moving.image.to(device), fixed.image.to(device)
