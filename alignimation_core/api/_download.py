@@ -96,7 +96,8 @@ def _receive(url: str, part: Path, size: int | None, progress: Progress | None) 
         if partial and not sent.startswith(f"bytes {have}-"):
             part.unlink()
             raise DownloadError("the server sent another range than was asked for")
-        have = have if partial else 0
+        if not partial:
+            have = 0
         total = size if response.length is None else have + response.length
         if size not in {None, total}:
             raise DownloadError(f"the server offers {total} bytes where {size} are expected")

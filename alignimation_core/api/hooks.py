@@ -208,11 +208,12 @@ def alignimation_renderers() -> Sequence[type[Renderer]]:
 
             def close(self):
                 import imageio.v3 as iio
+                from alignimation_core.api.atomic import AtomicWrite
 
                 mean = (self.total / self.count).round().byte()
-                part = self.path.with_name(f".{self.path.name}.part")
-                iio.imwrite(part, mean.permute(1, 2, 0).numpy(), extension=self.path.suffix)
-                return part.replace(self.path)  # the final name appears only when finished
+                with AtomicWrite(self.path) as part:  # the name appears only when finished
+                    iio.imwrite(part, mean.permute(1, 2, 0).numpy(), extension=self.path.suffix)
+                return self.path
 
             def abort(self):
                 pass  # nothing was written yet
