@@ -1,4 +1,4 @@
-"""The one place that knows pixels, matrices and warping.
+"""Coordinates, transforms and warping.
 
 Convention: continuous pixel coordinates (an image spans ``[0, w] x [0, h]``, the centre of its
 top-left pixel is ``(0.5, 0.5)``), 3x3 matrices on column vectors ``(x, y, 1)`` named by where they
@@ -144,7 +144,7 @@ def warp(
 
 
 def _grid(src_from_dst: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the (B, h, w, 2) places to sample, both frames normalised."""
+    """Return the (B, h, w, 2) sampling grid, both frames normalised."""
     height, width = size
     kind, device = src_from_dst.dtype, src_from_dst.device
     x = (torch.arange(width, dtype=kind, device=device) + 0.5) * (2 / width) - 1
@@ -170,7 +170,7 @@ def warp_photo(
         image: (3, h, w) uint8, on any device.
         canvas_from_photo: (3, 3), affine or homography, on the CPU.
         size: (height, width) of the canvas.
-        padding: what lies outside the photo; ``cover.cover`` tells where that is.
+        padding: what lies outside the photo: its ``border`` or its ``reflection``.
 
     Returns:
         (3, height, width) float32 in [0, 1], on the image's device.
@@ -327,7 +327,7 @@ def crop(
 
 
 def angle_of(matrices: Tensor) -> Tensor:
-    """Return how far (..., 3, 3) matrices turn the x axis, (...) radians from x towards y."""
+    """Return the rotation of the x axis by (..., 3, 3) matrices, radians from x towards y."""
     return torch.atan2(matrices[..., 1, 0], matrices[..., 0, 0])
 
 

@@ -13,7 +13,7 @@ TENSOR_CORES = 7, 0
 
 
 def mixed(network: Callable[[Tensor], Mapping[str, Tensor]], batch: Tensor) -> dict[str, Tensor]:
-    """Run a network, on a CUDA device with tensor cores in mixed precision.
+    """Run a network; on a CUDA device with tensor cores in mixed precision.
 
     There torch's autocast computes convolutions and products in float16, whose eleven significant
     bits are those of TF32, and what needs more in float32. An answer that is not finite, as of an
@@ -57,7 +57,7 @@ def exact(device: torch.device) -> Iterator[None]:
 
 
 def _kind(device: torch.device) -> torch.dtype | None:
-    """Return what a device computes in beside float32; None for nothing."""
+    """Return the lower precision of a device; None where there is none to use."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= TENSOR_CORES:
         return torch.float16
     return None

@@ -1,4 +1,4 @@
-"""Checked annotations -> detections of one photo."""
+"""Conversion of annotations to the detections of one photo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FINEST = 8.0
 
 
 def detections_of(annotations: Annotations, photo: Photo) -> Detections:
-    """Return the annotations of a photo in its full-size upright continuous pixels.
+    """Return the detections of a photo in its full-size upright continuous pixels.
 
     Raises:
         PhotoError: no single image of the annotations fits the photo.
@@ -123,21 +123,21 @@ def _box_around(one: Annotation, photo: Photo) -> Box:
 
 
 def _packed(run_lengths: Any) -> Any:
-    """Return run lengths as pycocotools wants them."""
+    """Return run lengths in pycocotools' compressed form."""
     if isinstance(run_lengths["counts"], str):
         return run_lengths
     return coco_mask.frPyObjects(run_lengths, *run_lengths["size"])
 
 
 def _decoded(packed: Any) -> Tensor:
-    """Return (h, w) uint8, 0 or 1."""
+    """Decode run lengths to (h, w) uint8, 0 or 1."""
     with warnings.catch_warnings():  # pycocotools 2.0.11 speaks to numpy 2 as to numpy 1
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.from_numpy(coco_mask.decode(packed))
 
 
 def _bounds(packed: Any) -> list[float]:
-    """Return ``x, y, width, height`` of what is not empty."""
+    """Return the bounding box ``x, y, width, height`` of run lengths."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         bounds: list[float] = coco_mask.toBbox(packed).tolist()
@@ -153,7 +153,7 @@ def _mask(one: Annotation) -> Mask | None:
 
 
 def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
-    """Draw polygons on a grid over their own box, finer than the pixels where that is small."""
+    """Rasterise polygons on a grid over their own box, finer than the pixels where it is small."""
     xs, ys = (
         np.concatenate([np.asarray(polygon[axis::2], float) for polygon in polygons])
         for axis in (0, 1)

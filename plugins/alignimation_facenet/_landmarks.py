@@ -1,4 +1,4 @@
-"""The cascade of facenet-pytorch, and its last network asked again for exact points.
+"""Facial landmarks: MTCNN's cascade, and its last network again for subpixel precision.
 
 The points of the cascade carry an error that changes from photo to photo: it rounds every crop to
 whole pixels and cuts crops at the border of the image, but reckons with the box as it was. On
@@ -73,7 +73,7 @@ class Cascade:
 
     @torch.no_grad()
     def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Find faces.
+        """Detect faces.
 
         Args:
             image: (3, h, w) uint8 RGB.
@@ -106,7 +106,7 @@ class Cascade:
         return corners.flatten(1), scores[large], self._points(image, corners, rough)
 
     def _points(self, image: Tensor, corners: Tensor, rough: Tensor) -> Tensor:
-        """Return (N, 5, 2) exact points of the faces in boxes of (N, 2, 2) corners."""
+        """Return the (N, 5, 2) refined landmarks of faces in boxes of (N, 2, 2) corners."""
         sides = (corners[:, 1] - corners[:, 0]).amax(1)
         first = self._look(image, corners.mean(1), sides, rough, _ONCE)
         eyes, mouths = first[:, :2].mean(1), first[:, 3:].mean(1)
@@ -122,7 +122,7 @@ class Cascade:
         points: Tensor,
         crops: tuple[tuple[float, float, float], ...],
     ) -> Tensor:
-        """Return (N, 5, 2) points seen in squares that are turned as the eyes of `points`."""
+        """Return (N, 5, 2) landmarks from squares that are turned as the eyes of `points`."""
         patch_from_image = torch.stack(
             [
                 _upright(x, y, side, math.atan2(down, across))

@@ -1,4 +1,4 @@
-"""Frames into a folder of pictures, through imageio."""
+"""Writing of frames to a folder of pictures, through imageio."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class FramesWriter(AtomicWriter):
         (self.output.part / name).write_bytes(data)
 
     def _wait(self, most: int) -> None:
-        """Wait until no more than so many pictures are under way."""
+        """Wait until at most so many pictures are still being compressed."""
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 

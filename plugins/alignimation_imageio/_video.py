@@ -1,4 +1,4 @@
-"""Frames into one file, through PyAV.
+"""Encoding of frames to one file, through PyAV.
 
 imageio's own ``pyav`` plugin hands no options to the encoder (no ``crf``), tags no colours and
 builds its filters for 640x480 whatever the frames' size, so PyAV is used directly.

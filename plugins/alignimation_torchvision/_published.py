@@ -1,4 +1,4 @@
-"""What torchvision publishes, written down so that a listing needs neither torch nor torchvision.
+"""Weights and labels that torchvision publishes, for a listing without torch and torchvision.
 
 A test holds it equal to torchvision's own enums.
 """
@@ -38,27 +38,6 @@ KEYPOINT_RCNN = Weights(
     size=237_034_793,
     licence=_LICENCE,
 )
-
-KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-"""COCO's keypoints in the network's order; left and right are the person's own."""
 
 LABELS = {
     "person": 1,
