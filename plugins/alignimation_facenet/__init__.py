@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from alignimation_facenet._facenet import Network
     from alignimation_facenet._landmarks import Cascade
 
-__all__ = ["MTCNN", "FaceNet"]
-
 _RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
 
 PRETRAINED = {

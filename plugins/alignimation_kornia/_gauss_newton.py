@@ -22,7 +22,7 @@ _CHECK_EVERY = 8  # iterations between looks at whether all are done, where look
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """What changes while a batch is fitted; a row a photo."""
+    """The state of the iteration; a row a photo."""
 
     rows: Tensor
     images: Tensor

@@ -1,4 +1,4 @@
-"""kornia's ImageRegistrator behind the contract of a transform model."""
+"""Adapter of kornia's ImageRegistrator to a transform model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fit minimises: a sum over pixels of a function of the difference.
+"""Loss functions, summed over the pixels' differences.
 
 ``l2`` squares it; ``l1`` takes its magnitude; ``huber`` (1964) and ``tukey`` (Beaton and
 Tukey 1974) square small differences and count large ones less, or not at all, with the usual
@@ -25,7 +25,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One loss, as iteratively reweighted least squares needs it.
+    """A loss for iteratively reweighted least squares.
 
     Residuals are (B, C, N) float; ``scale`` is (B,), the size of a typical difference.
     """
@@ -50,7 +50,7 @@ class Loss:
         return moving - fixed
 
     def project(self, jacobian: Tensor, fixed: Tensor, counts: Tensor) -> Tensor:
-        """Return a (C, N, P) Jacobian without what brightness and contrast explain.
+        """Project brightness and contrast out of a (C, N, P) Jacobian.
 
         "Project out" of Baker, Gross and Matthews, "Lucas-Kanade 20 years on: part 3", 2003.
         """
@@ -72,7 +72,7 @@ class Loss:
         return (1.4826 * known.nanmedian(1).values).nan_to_num(1.0).clamp(min=_LEAST_SCALE)
 
     def value(self, residual: Tensor, scale: Tensor) -> Tensor:
-        """Return each pixel's part of the loss."""
+        """Return the loss of each pixel."""
         if self.name == "l1":
             return (residual.square() + _L1_SMOOTH**2).sqrt()
         if self.name == "huber":
@@ -85,7 +85,7 @@ class Loss:
         return residual.square()
 
     def weight(self, residual: Tensor, scale: Tensor) -> Tensor:
-        """Return each pixel's weight in the least squares that stand for the loss."""
+        """Return the weight of each pixel in the reweighted least squares."""
         if self.name == "l1":
             return (residual.square() + _L1_SMOOTH**2).rsqrt()
         if self.name == "huber":

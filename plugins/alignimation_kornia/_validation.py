@@ -1,4 +1,4 @@
-"""What makes a fit impossible, each in words for a person."""
+"""Validation of what is to be registered."""
 
 from __future__ import annotations
 

@@ -126,14 +126,14 @@ class GaussianKeypoints(TargetBuilder):
             )
         by_name = rigidity(chosen) if self.weights is None else self.weights
         firmness = [by_name.get(name, 1.0) for name in chosen]
-        places = {n: subject.keypoints[n] for n, seen in zip(taken, found, strict=True) if seen}
+        places = {n: subject.keypoints[n] for n, ok in zip(taken, found, strict=True) if ok}
         size_of_subject = spread_of(places, dict(zip(taken, firmness, strict=True)), subject.box)
         width = self.sigma * size_of_subject
         points = torch.tensor([places.get(name, (0.0, 0.0)) for name in taken])
         weights = torch.tensor(
             [
-                score * firm if seen else 0.0
-                for score, firm, seen in zip(scores, firmness, found, strict=True)
+                score * firm if ok else 0.0
+                for score, firm, ok in zip(scores, firmness, found, strict=True)
             ]
         )
         image = draw(points, width, size)
