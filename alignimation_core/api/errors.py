@@ -73,11 +73,8 @@ class Fault:
 
     def __str__(self) -> str:
         """Return ``recipe.yaml:7: renderers[1].fps: message``, in one line whatever it quotes."""
-        place = self.where if self.line is None else f"{self.where}:{self.line}"
-        text = (
-            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
-        )
-        return printable(text)
+        where = self.where if self.line is None else f"{self.where}:{self.line}"
+        return printable(": ".join(filter(None, (where, self.field, self.message))))
 
 
 class RecipeError(AlignimationError):

@@ -201,10 +201,10 @@ def strips(
     """
     height, width = image.shape[-2:]
     corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
-    seen = apply(inverse(canvas_from_photo.double()), corners.double())
-    margin = 4.0 + 0.02 * float((seen.amax(0) - seen.amin(0)).max())
-    x0, y0 = (seen.amin(0) - margin).floor().int().tolist()
-    x1, y1 = (seen.amax(0) + margin).ceil().int().tolist()
+    shown = apply(inverse(canvas_from_photo.double()), corners.double())
+    margin = 4.0 + 0.02 * float((shown.amax(0) - shown.amin(0)).max())
+    x0, y0 = (shown.amin(0) - margin).floor().int().tolist()
+    x1, y1 = (shown.amax(0) + margin).ceil().int().tolist()
     x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 1), width)
     y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 1), height)
     if padding == "reflection":

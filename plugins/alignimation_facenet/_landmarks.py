@@ -45,7 +45,7 @@ _FIVE_TIMES = (
 _SQUARE = 2.4
 """Side of the square of the second look: this many eye distances, or eye-to-mouth distances."""
 
-# The networks answer from the image's left to its right; names go by the subject's own left.
+# The networks list points from the image's left to its right; names go by the subject's own left.
 _SUBJECTS_LEFT_FIRST = [1, 0, 2, 4, 3]
 
 

@@ -115,8 +115,8 @@ def _step(
 ) -> None:
     """Try one damped step for every photo that is not done."""
     batch, side = len(state.rows), level.jacobian.shape[-1]
-    seen = state.weights[:, :, None] * level.counts * state.inside
-    influence = (seen * loss.weight(state.residual, state.scale)).reshape(batch, -1)
+    counted = state.weights[:, :, None] * level.counts * state.inside
+    influence = (counted * loss.weight(state.residual, state.scale)).reshape(batch, -1)
     normal = (influence @ level.outer).reshape(batch, side, side).double()
     slope = ((influence * state.residual.reshape(batch, -1)) @ level.jacobian).double()
 
@@ -127,7 +127,7 @@ def _step(
     trial = chart.matrices(step) @ state.matrices
 
     residual, inside = level.difference(state.images, trial, chart, loss)
-    common = seen * inside
+    common = counted * inside
     before = (common * loss.value(state.residual, state.scale)).sum((1, 2))
     after = (common * loss.value(residual, state.scale)).sum((1, 2))
     better = (after < before) & (torch.linalg.det(trial) > 0) & ~state.done

@@ -32,19 +32,19 @@ class Loss:
 
     name: LossName
 
-    def residual(self, moving: Tensor, seen: Tensor, fixed: Tensor) -> Tensor:
+    def residual(self, moving: Tensor, valid: Tensor, fixed: Tensor) -> Tensor:
         """Return ``moving - fixed``, for ``ncc`` with brightness and contrast matched.
 
         Args:
             moving: (B, C, N).
-            seen: (B, C, N), 1 where the values are known, else 0.
+            valid: (B, C, N), 1 where the values are known, else 0.
             fixed: (C, N).
         """
         if self.name == "ncc":
-            total = seen.sum(-1, keepdim=True).clamp(min=1)
-            m_mean = (moving * seen).sum(-1, keepdim=True) / total
-            f_mean = (fixed * seen).sum(-1, keepdim=True) / total
-            m, f = (moving - m_mean) * seen, (fixed - f_mean) * seen
+            total = valid.sum(-1, keepdim=True).clamp(min=1)
+            m_mean = (moving * valid).sum(-1, keepdim=True) / total
+            f_mean = (fixed * valid).sum(-1, keepdim=True) / total
+            m, f = (moving - m_mean) * valid, (fixed - f_mean) * valid
             contrast = f.square().sum(-1, keepdim=True) / (m.square().sum(-1, keepdim=True) + _TINY)
             return m * contrast.sqrt() - f
         return moving - fixed
@@ -64,11 +64,11 @@ class Loss:
             jacobian = jacobian - direction[..., None] * along[:, None]
         return jacobian
 
-    def scale(self, residual: Tensor, seen: Tensor) -> Tensor:
+    def scale(self, residual: Tensor, valid: Tensor) -> Tensor:
         """Return the (B,) standard deviation of the residuals by their median magnitude."""
         if self.name not in ("huber", "tukey"):
             return residual.new_ones(len(residual))
-        known = torch.where(seen > 0, residual.abs(), torch.nan).reshape(len(residual), -1)
+        known = torch.where(valid > 0, residual.abs(), torch.nan).reshape(len(residual), -1)
         return (1.4826 * known.nanmedian(1).values).nan_to_num(1.0).clamp(min=_LEAST_SCALE)
 
     def value(self, residual: Tensor, scale: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Loss:
 
     def criterion(self, warped: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:
         """Return the (B,) mean loss of (B, C, h, w) images, differentiable in ``warped``."""
-        seen = weights.flatten(2)
-        residual = self.residual(warped.flatten(2), (seen > 0).to(seen), fixed.flatten(1))
-        scale = self.scale(residual.detach(), seen)
-        return (seen * self.value(residual, scale)).sum((1, 2)) / seen.sum((1, 2)).clamp(min=_TINY)
+        flat = weights.flatten(2)
+        residual = self.residual(warped.flatten(2), (flat > 0).to(flat), fixed.flatten(1))
+        scale = self.scale(residual.detach(), flat)
+        return (flat * self.value(residual, scale)).sum((1, 2)) / flat.sum((1, 2)).clamp(min=_TINY)

@@ -91,11 +91,7 @@ class GaussianKeypoints(TargetBuilder):
         return frozenset({"keypoints", *masks, *(f"keypoints.{name}" for name in names)})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Draw the Gaussians.
-
-        Args:
-            subject: in the target's continuous pixels.
-            size: (height, width) of the target.
+        """Draw the Gaussians; see ``TargetBuilder.build``.
 
         Returns:
             One channel and one point a keypoint, in the order of ``keypoints``, or else in the
@@ -167,11 +163,7 @@ class SoftMask(TargetBuilder):
         return frozenset({"masks"})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Draw the mask.
-
-        Args:
-            subject: in the target's continuous pixels.
-            size: (height, width) of the target.
+        """Draw the mask; see ``TargetBuilder.build``.
 
         Returns:
             One channel, 1 inside the mask and 0 outside; no points.
@@ -209,11 +201,7 @@ class Pixels(TargetBuilder):
         return frozenset({"pixels"})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Take the pixels.
-
-        Args:
-            subject: in the target's continuous pixels, with ``image``.
-            size: (height, width) of the target.
+        """Return the pixels of the subject's ``image``; see ``TargetBuilder.build``.
 
         Returns:
             Three channels for ``colour``, one otherwise. The points are all that the detector
