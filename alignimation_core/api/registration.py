@@ -62,10 +62,8 @@ class Target:
         """Return targets of one size as a batch."""
         import torch
 
-        def each(name: str) -> Tensor:
-            return torch.stack([getattr(target, name) for target in targets])
-
-        return cls(each("image"), each("weights"), each("points"), each("point_weights"))
+        names = ("image", "weights", "points", "point_weights")
+        return cls(*(torch.stack([getattr(target, name) for target in targets]) for name in names))
 
 
 _LEFT_OUT: Any = None

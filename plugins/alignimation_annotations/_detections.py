@@ -110,16 +110,18 @@ def _area(box: Box) -> float:
 def _box_around(one: Annotation, photo: Photo) -> Box:
     """Return the box around the segmentation."""
     if isinstance(one.segmentation, list):
-        xs, ys = (
-            [at for polygon in one.segmentation for at in polygon[axis::2]] for axis in (0, 1)
-        )
-        box = min(xs), min(ys), max(xs), max(ys)
+        box = _extent(one.segmentation)
     else:
         x, y, width, height = _bounds(_packed(one.segmentation))
         box = x, y, x + width, y + height
     if box[2] <= box[0] or box[3] <= box[1]:
         raise PhotoError(photo.path, f"{one.label}: its segmentation has no area")
     return box
+
+
+def _extent(polygons: Sequence[Sequence[float]]) -> Box:
+    xs, ys = ([float(at) for polygon in polygons for at in polygon[axis::2]] for axis in (0, 1))
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _packed(run_lengths: Any) -> Any:
@@ -154,11 +156,7 @@ def _mask(one: Annotation) -> Mask | None:
 
 def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
     """Rasterise polygons on a grid over their own box, finer than the pixels where it is small."""
-    xs, ys = (
-        np.concatenate([np.asarray(polygon[axis::2], float) for polygon in polygons])
-        for axis in (0, 1)
-    )
-    x0, y0, x1, y1 = float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+    x0, y0, x1, y1 = _extent(polygons)
     if x1 <= x0 or y1 <= y0:
         return None
     cells = min(_FINEST, _MASK_SIDE / max(x1 - x0, y1 - y0))
