@@ -45,12 +45,13 @@ from torch import Tensor
 from alignimation_core import Detections, Mask, Recipe, Target, run
 from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.data import COCO_KEYPOINTS
 from alignimation_core.photos import decoder
 from alignimation_facenet import MTCNN, FaceNet
 from alignimation_kornia import Similarity
 from alignimation_torchvision import Body
 from alignimation_torchvision._networks import keypoint_rcnn, mask_rcnn
-from alignimation_torchvision._published import KEYPOINTS, LABELS
+from alignimation_torchvision._published import LABELS
 
 PERSONS = 8
 BATCHES = 1, 2, 4, 8, 16
@@ -293,7 +294,7 @@ def someone(image: Tensor) -> Detections:
         masks=(Mask.of(torch.ones(28, 28), (x0, y0, x1, y1)),),
         keypoints=(middle + (places + jitter) * reach)[None],
         keypoint_scores=torch.ones(1, 17),
-        keypoint_names=KEYPOINTS,
+        keypoint_names=COCO_KEYPOINTS,
     )
 
 
