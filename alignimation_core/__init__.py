@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from alignimation_core.api import geometry
     from alignimation_core.api.data import (
         Canvas,
         Choice,
@@ -77,6 +78,7 @@ __all__ = [
     "TransformModel",
     "WeightsError",
     "Writer",
+    "geometry",
     "hookimpl",
     "run",
 ]
@@ -96,6 +98,8 @@ _HOMES = (
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for; the last of its homes imports torch."""
+    if name == "geometry":
+        return import_module("alignimation_core.api.geometry")
     for home in _HOMES if name in __all__ else ():
         module = import_module(home)
         if hasattr(module, name):

@@ -25,13 +25,13 @@ from alignimation_core.output.remote import output_folder
 from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
-from alignimation_core.projection import projection
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
+from alignimation_core.summary import projection
 
 
 def run(

@@ -9,9 +9,11 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import File, named
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import ComputeStage
+from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.record import RECORD_NAME
 
 
 def find_photos(recipe: Recipe) -> list[File]:
@@ -60,12 +62,17 @@ def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
 
 
 def check_outputs(recipe: Recipe) -> None:
-    """Refuse outputs that would take the place of something that no run wrote.
+    """Refuse outputs that would take the place of the run record, or of what no run wrote.
 
     Raises:
         RecipeError: what stands in the way, by the path of the renderer.
     """
-    obstacles = output_folder(recipe).obstacles()
+    record = f"{RECORD_NAME!r} is the run record; choose another name"
+    obstacles = [
+        (("renderers", i, "path"), record)
+        for i, renderer in enumerate(recipe.renderers)
+        if name(renderer.path) == RECORD_NAME
+    ] or output_folder(recipe).obstacles()
     if faults := [recipe.fault(location, text) for location, text in obstacles]:
         raise RecipeError(faults)
 

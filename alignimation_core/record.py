@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -247,19 +246,13 @@ class Record:
             OutputError: it cannot be written.
         """
         path = self.folder / RECORD_NAME
-        part: Path | None = None
         try:
-            part = atomic.part_of(path)
-            # a file name that is no UTF-8 becomes a JSON escape
-            part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
-            atomic.put(part, path)
+            with atomic.AtomicWrite(path) as part:
+                # a file name that is no UTF-8 becomes a JSON escape
+                part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             what = atomic.reason(error, "set `output` to another place")
             raise OutputError(f"{path}: {what}") from error
-        finally:
-            if part is not None:
-                with suppress(OSError):
-                    atomic.remove(part)
         return path
 
     def _text(self) -> str:

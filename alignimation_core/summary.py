@@ -1,17 +1,23 @@
-"""What the command tells about stages, recipes and runs: lists, schema, checks, summaries."""
+"""What the command prints: the list of stages, the schema, a recipe's check, a run's summary."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 from alignimation_core import preflight
 from alignimation_core.api import weights
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.plugin.registry import KINDS, Registered, registry
-from alignimation_core.recipe.options import Settings
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.recipe.schema import json_schema
 from alignimation_core.record import RECORD_NAME, Record
+
+STEPS = {
+    "detecting": ("detector", "embedder"),
+    "aligning": ("transform_model", "refine"),
+    "rendering": ("renderer",),
+}
 
 
 def listing() -> str:
@@ -40,35 +46,8 @@ def _options(found: Registered) -> list[str]:
 
 
 def schema() -> str:
-    """Return the JSON Schema of a recipe: its static part, and each stage with its own options."""
-    whole = Settings.model_json_schema()
-    definitions = whole.setdefault("$defs", {})
-    for kind in KINDS:
-        forms: list[dict[str, Any]] = [{"enum": sorted(registry().stages[kind])}]
-        for name, found in sorted(registry().stages[kind].items()):
-            refs = f"#/$defs/{kind}.{name}.{{model}}"
-            try:
-                form = found.stage.model_json_schema(ref_template=refs)
-            except Exception:  # any failure of a plugin's own code: its options stay open
-                form = {"type": "object"}
-            for inner, definition in form.pop("$defs", {}).items():
-                definitions[f"{kind}.{name}.{inner}"] = definition
-            form["properties"] = {"use": {"const": name}, **form.get("properties", {})}
-            form["required"] = ["use", *form.get("required", ())]
-            forms.append(form)
-        if kind == "embedder":
-            forms.append({"type": "null"})
-        definitions[kind] = {"anyOf": forms}
-        if kind == "renderer":
-            whole["properties"]["renderers"]["items"] = {"$ref": "#/$defs/renderer"}
-        else:
-            field = whole["properties"][kind]
-            kept = {key: field[key] for key in ("description", "default") if key in field}
-            whole["properties"][kind] = {"$ref": f"#/$defs/{kind}", **kept}
-    definitions.pop("StageChoice", None)
-    return json.dumps(
-        {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}, indent=1
-    )
+    """Return the JSON Schema of a recipe."""
+    return json.dumps(json_schema(), indent=1)
 
 
 def check(recipe: Recipe) -> str:
@@ -101,3 +80,45 @@ def summary(record: Record) -> str:
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
     return "\n".join(lines)
+
+
+def projection(record: Record, whole: int, looked: int, unknown: int) -> str:
+    """Return a line on the cost of all photos, as a trial run with some of them lets expect.
+
+    Args:
+        record: of the trial run.
+        whole: how many photos there are.
+        looked: how many photos the trial's networks looked at; the others came from the store.
+        unknown: of how many photos of the whole, the trial's among them, nothing was stored before
+            the trial.
+    """
+    trial = max(1, sum(photo.sha256 is not None for photo in record.photos))
+    often = {"detecting": unknown / looked if looked else 0.0}
+    seconds = {
+        step: sum(record.seconds.get(kind, 0.0) for kind in kinds) * often.get(step, whole / trial)
+        for step, kinds in STEPS.items()
+    }
+    parts = ", ".join(f"{step} {_duration(value)}" for step, value in seconds.items() if value)
+    size = sum(_bytes(record.folder / name) for name in record.outputs) * whole / trial
+    line = f"all {whole} photos: about {_duration(sum(seconds.values()))} ({parts})"
+    line += f" and {size / 1e6:.0f} MB" if size >= 1e6 else f" and {size / 1e3:.0f} kB"
+    if unknown and not looked:
+        line += (
+            f"; without detecting {unknown} photos, which was not measured: the trial's photos "
+            "were stored"
+        )
+    return line
+
+
+def _bytes(output: Path) -> int:
+    files = output.rglob("*") if output.is_dir() else [output]
+    return sum(file.stat().st_size for file in files)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

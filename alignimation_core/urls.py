@@ -24,7 +24,7 @@ _listed: dict[UPath, str | None] = {}
 """The versions of files by the last listing; a file system looks through all of it for each."""
 
 
-class AddressError(Exception):
+class AddressError(ValueError):
     """An address cannot be used; the text is the reason and what to do, without the address."""
 
 
@@ -56,11 +56,10 @@ def at(text: str) -> UPath:
             "addresses need one more package: pip install 'alignimation[remote]'"
         ) from None
     _require(scheme)
-    user = text[match.end() :].partition("/")[0].rpartition("@")[0]
     try:
         place = UPath(scheme + text[len(scheme) :])
         secret = bool({"password", "secret", "token"} & place.storage_options.keys())
-        secret |= ":" in user and scheme != "github"  # where it is org:repo
+        secret |= any(map(_has_password, _SCHEME.finditer(text)))
     except Exception as error:  # whatever a file system makes of an address
         raise AddressError(f"this is no address of {scheme}: {in_one_line(error)}") from error
     if secret:
@@ -68,6 +67,12 @@ def at(text: str) -> UPath:
             "a recipe must hold no password; put it into fsspec's configuration (~/.config/fsspec/)"
         )
     return place
+
+
+def _has_password(match: re.Match[str]) -> bool:
+    """Return whether a password follows a scheme, of which a chained address has several."""
+    user = match.string[match.end() :].partition("/")[0].rpartition("@")[0]
+    return ":" in user and match[1].lower() != "github"  # where it is org:repo
 
 
 def _require(scheme: str) -> None:

@@ -31,7 +31,10 @@ MODULES = {
         "core/api/test_geometry.py",
     ],
     f"{CORE}/api/registration": ["core/api/test_registration.py"],
-    "plugins/alignimation_kornia/_registration": ["plugins/test_kornia_models.py"],
+    "plugins/alignimation_kornia/_registration": [
+        "plugins/test_kornia_failures.py",
+        "plugins/test_kornia_models.py",
+    ],
     "plugins/alignimation_targets": ["plugins/test_targets.py", "plugins/test_targets_numbers.py"],
     f"{CORE}/photos/metadata": [
         "core/photos/test_metadata.py",
@@ -48,6 +51,7 @@ MODULES = {
     ],
     f"{CORE}/rendering/frames": [
         "core/rendering/test_background.py",
+        "core/rendering/test_frame_pixels.py",
         "core/rendering/test_frames.py",
     ],
     f"{CORE}/output/folder": ["core/output/test_folder.py", "core/output/test_ownership.py"],

@@ -75,3 +75,11 @@ def test_links_between_documents_lead_somewhere():
         for link in re.findall(r"\]\(([^)#\s]+)\)", path.read_text()):
             if "://" not in link:
                 assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_map_of_the_rooms_is_of_these_rooms():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    entries = set(re.findall(r"^    (\w+(?:/|\.py)) ", text, re.MULTILINE))
+    core = ROOT / "alignimation_core"
+    assert {f"{path.parent.name}/" for path in core.glob("*/__init__.py")} <= entries
+    assert {entry for entry in entries if not (core / entry).exists()} == set()

@@ -1,11 +1,17 @@
+import ast
+import inspect
 import json
+import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 import alignimation_core
-from alignimation_core.plugin.registry import registry
+from alignimation_core.api import hooks
+from alignimation_core.plugin.registry import KINDS, registry
 
 HEAVY = ("torch", "torchvision", "kornia", "facenet_pytorch", "av", "imageio", "pycocotools", "ray")
 
@@ -77,3 +83,50 @@ def test_nothing_public_is_left_out_of_the_public_names():
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = alignimation_core.nothing
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def own_modules(code):
+    """Return the core's modules that some code imports from, type checkers' imports included."""
+    found = set()
+    for node in ast.walk(ast.parse(textwrap.dedent(code))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            public = {*alignimation_core.__all__} if node.module == "alignimation_core" else ()
+            found |= {
+                node.module if alias.name in public else f"{node.module}.{alias.name}"
+                for alias in node.names
+            }
+    return {name for name in found if name.partition(".")[0] == "alignimation_core"}
+
+
+def plugin_code():
+    """Yield where each piece of plugin code stands, and the code."""
+    for folder in (ROOT / "plugins", ROOT / "examples" / "plugins"):
+        for path in sorted(folder.rglob("*.py")):
+            yield str(path.relative_to(ROOT)), path.read_text()
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        yield "docs/plugins.md", code
+    for kind in KINDS:
+        text = inspect.getdoc(getattr(hooks, f"alignimation_{kind}s"))
+        for code in re.findall(r"::\n\n((?:    .*\n|\n)+)", text + "\n"):
+            yield f"the hook of {kind}s", code
+
+
+def test_plugins_import_the_public_names_and_the_api_alone():
+    pieces = list(plugin_code())
+    assert len(pieces) > 30
+    assert [own_modules(code) for where, code in pieces if where == "docs/plugins.md"] == [
+        {"alignimation_core"}
+    ]
+    allowed = re.compile(r"alignimation_core(\.api\.[a-z]\w*(\.[a-zA-Z]\w*)?)?")
+    foreign = {
+        where: wrong
+        for where, code in pieces
+        if (wrong := {name for name in own_modules(code) if not allowed.fullmatch(name)})
+    }
+    assert foreign == {}

@@ -1,8 +1,8 @@
-"""One large file over the network, taken up again where it broke off.
+"""Resumable HTTP download of one file.
 
-What has come lies in a ``.part`` file. Bytes are written as they come, so whatever ends a download
-(Ctrl-C, a lost connection, a crash) leaves a beginning that the next one asks the rest for, with
-HTTP's ``Range``. Whether the result is the right file is for the caller to check, by its digest.
+What has come lies in a ``.part`` file, written through at once, so that whatever ends a download
+(Ctrl-C, a lost connection, a crash) leaves a beginning; the next one asks for the rest, with HTTP's
+``Range``. Whether the result is the right file is for the caller to check, by its digest.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 Progress = Callable[[int, int | None], None]
@@ -35,14 +36,13 @@ class DownloadError(Exception):
 
 def is_safe(url: str) -> bool:
     """Whether a URL is https, or http to this very machine."""
-    if not re.fullmatch("[!-~]+", url):
-        return False
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
     loopback = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    return bool(parts.hostname) and (parts.scheme == "https" or loopback)
+    encrypted = parts.scheme == "https" and bool(parts.hostname)
+    return (encrypted or loopback) and re.fullmatch("[!-~]+", url) is not None
 
 
 def size_of(part: Path) -> int:
@@ -53,8 +53,8 @@ def size_of(part: Path) -> int:
 def download(url: str, part: Path, *, size: int | None, progress: Progress | None) -> None:
     """Bring `part` to its full length, from where it is.
 
-    A broken connection is taken up again for as long as every attempt brings bytes. A server that
-    knows no ranges is asked for everything again.
+    A broken connection is resumed for as long as every attempt brings bytes. A server that knows
+    no ranges is asked for everything again.
 
     Args:
         url: an address that `is_safe`; redirects are followed to such addresses alone.
@@ -67,108 +67,90 @@ def download(url: str, part: Path, *, size: int | None, progress: Progress | Non
         DownloadError: the server cannot be reached or answers wrongly.
         OSError: `part` cannot be written.
     """
-    have = size_of(part)
-    while broken := _receive(url, part, size, progress):
-        if size_of(part) <= have:
-            raise DownloadError(broken)
+    while True:
         have = size_of(part)
+        try:
+            return _receive(url, part, size, progress)
+        except DownloadError:
+            if size_of(part) <= have:
+                raise
 
 
-def _receive(url: str, part: Path, size: int | None, progress: Progress | None) -> str | None:
-    """Append what one answer brings; return why it broke off, None where it did not."""
+def _receive(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
+    """Append what one response brings."""
     have = size_of(part)
-    response = _ask(url, have)
-    if response is None:
-        return None
+    headers = {"User-Agent": "alignimation"} | ({"Range": f"bytes={have}-"} if have else {})
+    with _as_download_error():
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - is_safe
+        opener = urllib.request.build_opener(_SafeRedirects)
+        try:
+            response = opener.open(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if have and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # there are no more
+            raise
     with response:
-        start, total = _span(response)
-        if size is not None and total not in {None, size}:
-            raise DownloadError(f"the server offers {total} bytes where {size} are expected")
-        if start not in {0, have}:
+        partial = response.status == HTTPStatus.PARTIAL_CONTENT
+        sent = response.headers.get("Content-Range", "")
+        if partial and not sent.startswith(f"bytes {have}-"):
             part.unlink()
             raise DownloadError("the server sent another range than was asked for")
-        have, total = start, total or size
-        with part.open("ab" if start else "wb", buffering=0) as out:
+        if not partial:
+            have = 0
+        total = size if response.length is None else have + response.length
+        if size not in {None, total}:
+            raise DownloadError(f"the server offers {total} bytes where {size} are expected")
+        with part.open("ab" if partial else "wb", buffering=0) as out:
             while True:
                 if progress:
                     progress(have, total)
-                try:
-                    piece = memoryview(response.read(_CHUNK))
-                except (OSError, http.client.HTTPException) as error:
-                    return _reason(error)
+                with _as_download_error():
+                    piece = response.read(_CHUNK)
                 if not piece:
                     break
                 have += len(piece)
                 while piece:
                     piece = piece[out.write(piece) :]
-    broken = total is not None and have < total
-    return f"the connection broke after {have} of {total} bytes" if broken else None
-
-
-def _ask(url: str, have: int) -> http.client.HTTPResponse | None:
-    """Ask for the bytes from `have` on; None where there are no more."""
-    request = urllib.request.Request(url, headers={"User-Agent": "alignimation"})  # noqa: S310 - is_safe
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        opener = urllib.request.build_opener(_SafeRedirects)
-        return cast("http.client.HTTPResponse", opener.open(request, timeout=TIMEOUT))
-    except urllib.error.HTTPError as error:
-        error.close()
-        if have and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return None
-        raise DownloadError(_reason(error)) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(_reason(error)) from error
+    if total is not None and have < total:
+        raise DownloadError(f"the connection broke after {have} of {total} bytes")
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to safe addresses alone."""
 
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        if not is_safe(newurl):
-            fp.close()
-            raise urllib.error.URLError(f"it redirects to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def redirect_request(self, *redirect: Any) -> urllib.request.Request | None:
+        _, page, *_, url = redirect
+        if not is_safe(url):
+            page.close()
+            raise urllib.error.URLError(f"it redirects to {url}, which is not https")
+        return super().redirect_request(*redirect)
 
 
-def _span(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Return where in the file an answer starts, and the bytes of the whole file if stated."""
-    if response.status == HTTPStatus.PARTIAL_CONTENT:
-        stated = response.headers.get("Content-Range", "")
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
-        if span is None:
-            return -1, None
-        return int(span[1]), None if span[2] == "*" else int(span[2])
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
+@contextmanager
+def _as_download_error() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(" ".join(_reason(error).split())) from error
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words, on one line, why a server could not be reached."""
+    """Return in a few words why a server could not be reached."""
     match error:
         case urllib.error.HTTPError():
-            text = f"the server answered {error.code} {error.reason}"
+            return f"the server answered {error.code} {error.reason}"
         case urllib.error.URLError(reason=BaseException() as cause):
-            text = _reason(cause)
+            return _reason(cause)
         case urllib.error.URLError():
-            text = str(error.reason)
+            return str(error.reason)
         case TimeoutError():
-            text = f"no answer for {TIMEOUT:g} seconds"
+            return f"no answer for {TIMEOUT:g} seconds"
         case socket.gaierror():
-            text = "its name cannot be looked up: is this machine online?"
+            return "its name cannot be looked up: is this machine online?"
         case ssl.SSLCertVerificationError():
-            text = f"its certificate is not trusted: {error.verify_message}"
+            return f"its certificate is not trusted: {error.verify_message}"
         case OSError(strerror=str(strerror)):
-            text = strerror
+            return strerror
         case _:
-            text = f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+            return f"{type(error).__name__}: {error}"

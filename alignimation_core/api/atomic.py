@@ -1,10 +1,11 @@
-"""Files and folders that take their name only when the disk holds the whole of them."""
+"""Atomic writes: temporary sibling, fsync, rename."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from alignimation_core.api.errors import OutputError
@@ -64,49 +65,80 @@ class Anchor:
         )
 
 
-def part_of(final: Path) -> Path:
-    """Return a hidden path beside ``final`` for this process to write to; nothing is there yet.
+class AtomicWrite:
+    """A file or a folder that takes its name only when the disk holds the whole of it.
 
-    What processes that have ended left there is removed.
+    A context manager that gives ``part``, publishes it after success, and discards it after any
+    exception. A writer that lives longer calls ``publish`` or ``discard`` itself. What processes
+    that have ended left is removed.
 
-    Raises:
-        OSError: the folder cannot be read, or what is left cannot be removed.
-    """
-    hidden = f".{final.name}.part-"
-    part = final.with_name(f"{hidden}{os.getpid()}")
-    for left in final.parent.iterdir():
-        process = left.name.removeprefix(hidden)
-        if process != left.name and (left == part or not _running(process.removesuffix("-old"))):
-            remove(left)
-    return part
+    Attributes:
+        part: where to write until then, a hidden sibling; nothing is there yet.
 
-
-def put(part: Path, final: Path) -> None:
-    """Put a file or a folder under its final name, in place of what stands there.
-
-    It is written through to the disk first, so that after a power cut there is either the old or
-    the new one, and never a half. A folder is replaced by a folder in two steps; if the process is
-    killed between them, no folder stands there.
+    Args:
+        final: where it will stand; its folder exists.
 
     Raises:
-        OSError: it cannot be put there; then what stood there still does.
+        OSError: the folder cannot be read, or what is left there cannot be removed.
     """
-    _write_through(part)
-    if part.is_dir() and final.is_dir():
-        old = part.with_name(f"{part.name}-old")
-        final.rename(old)
+
+    def __init__(self, final: Path) -> None:
+        hidden = f".{final.name}.part-"
+        self._final, self.part = final, final.with_name(f"{hidden}{os.getpid()}")
+        for left in final.parent.iterdir():
+            process = left.name.removeprefix(hidden)
+            ended = process != left.name and not _running(process.removesuffix("-old"))
+            if left == self.part or ended:
+                _remove(left)
+
+    def publish(self) -> Path:
+        """Put what was written under its final name, in place of what stands there.
+
+        It is written through to the disk first, so that after a power cut there is either the old
+        or the new one, and never a half. A folder is replaced by a folder in two steps; if the
+        process is killed between them, no folder stands there.
+
+        Returns:
+            The final path.
+
+        Raises:
+            OSError: it cannot be put there; then what stood there still does.
+        """
+        part, final = self.part, self._final
+        _write_through(part)
+        if part.is_dir() and final.is_dir():
+            old = part.with_name(f"{part.name}-old")
+            final.rename(old)
+            try:
+                part.rename(final)
+            except BaseException:
+                old.rename(final)
+                raise
+            _remove(old)
+        else:
+            part.replace(final)
+        _sync(final.parent)
+        return final
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        _remove(self.part)
+
+    def __enter__(self) -> Path:
+        """Return ``part``."""
+        return self.part
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Publish after success; remove what is left in any case."""
         try:
-            part.rename(final)
-        except BaseException:
-            old.rename(final)
-            raise
-        remove(old)
-    else:
-        part.replace(final)
-    _sync(final.parent)
+            if kind is None:
+                self.publish()
+        finally:
+            with suppress(OSError):
+                self.discard()
 
 
-def remove(path: Path) -> None:
+def _remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it; it need not exist."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)

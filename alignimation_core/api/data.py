@@ -1,4 +1,4 @@
-"""What the stages hand to each other.
+"""Data types passed between stages.
 
 Convention, for every class here:
 
@@ -12,7 +12,6 @@ Convention, for every class here:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +28,27 @@ if TYPE_CHECKING:
 File: TypeAlias = "Path | UPath"
 """A local file, or one at an address."""
 
+COCO_KEYPOINTS = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+"""COCO's keypoints of a person, in its order."""
+
 
 def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
     """Check a tensor's shape, in which None stands for any size.
@@ -37,8 +57,9 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
         TypeError: it is no torch tensor.
         ValueError: its shape is another; the message shows both sides.
     """
-    torch = sys.modules.get("torch")  # faster than to import it; before it is, nothing is a tensor
-    if torch is None or not isinstance(tensor, torch.Tensor):
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
     found = tensor.shape
     if found == shape:
@@ -52,7 +73,7 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """The cheap facts of one photo; its pixels are loaded when needed and let go at once.
+    """Metadata of one photo; its pixels are loaded when needed and let go at once.
 
     Attributes:
         path: the file: an absolute path, or universal_pathlib's ``UPath`` of an address.
@@ -86,7 +107,7 @@ class Detections:
         keypoint_scores: (N, K) float32 in [0, 1]; 0 for a keypoint that was not found; ones when
             left out.
         keypoint_names: K names, COCO's where there is one (``left_eye`` is the subject's left).
-        masks: N silhouettes, None for a detection that has none; None without masks.
+        masks: N masks, None for a detection that has none; None without masks.
 
     Raises:
         TypeError: something that should be a tensor is none.
@@ -118,7 +139,7 @@ class Detections:
 
     @classmethod
     def empty(cls, keypoint_names: tuple[str, ...] = (), *, masks: bool = False) -> Detections:
-        """Return what a detector answers when it finds nothing."""
+        """Return no detections."""
         import torch
 
         return cls(
@@ -134,7 +155,7 @@ class Detections:
         return self.boxes.shape[0]
 
     def split(self, counts: Sequence[int]) -> list[Detections]:
-        """Return the detections of several images, of which these are those of all.
+        """Split the joined detections of several images by image.
 
         Args:
             counts: of each image, N in all.
@@ -146,19 +167,11 @@ class Detections:
 
         tables = (self.boxes, self.scores, self.keypoints, self.keypoint_scores)
         sizes = list(counts)
-        columns = [[None] * len(sizes) if t is None else torch.split(t, sizes) for t in tables]
-        masks: Sequence[tuple[Mask | None, ...] | None] = [None] * len(sizes)
-        if self.masks is not None:
-            rest = iter(self.masks)
-            masks = [tuple(islice(rest, count)) for count in sizes]
-        names = self.keypoint_names
-        parts = []
-        for values in zip(*columns, repeat(names), masks, strict=False):
-            part = object.__new__(Detections)  # what is checked of all need not be of each
-            for name, value in zip(Detections.__slots__, values, strict=True):
-                object.__setattr__(part, name, value)
-            parts.append(part)
-        return parts
+        columns = (repeat(None) if t is None else torch.split(t, sizes) for t in tables)
+        rest = None if self.masks is None else iter(self.masks)
+        masks = (None if rest is None else tuple(islice(rest, count)) for count in sizes)
+        names = repeat(self.keypoint_names)
+        return [Detections(*part) for part in zip(*columns, names, masks, strict=False)]
 
     def scaled(self, x: float, y: float) -> Detections:
         """Return the same detections for the image resized by ``x`` and ``y``."""
@@ -196,7 +209,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a subject selector knows of one photo: numbers, no pixels.
+    """The detections and embeddings of one photo, for a subject selector: numbers, no pixels.
 
     Attributes:
         photo: the photo's facts.
@@ -214,7 +227,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A selector's answer for one photo.
+    """A selector's choice in one photo, or its rejection.
 
     Attributes:
         index: which detection is the subject; None when the photo is rejected.
@@ -242,7 +255,7 @@ class Subject:
         keypoints: ``(x, y)`` by name; a keypoint that was not found is absent.
         keypoint_scores: in (0, 1], by the same names; 1 for those left out.
         keypoint_names: every keypoint that the detector knows, found or not, in its order.
-        mask: its silhouette; None without masks.
+        mask: its mask; None without masks.
         similarity: cosine similarity to the identity, where one was compared.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
             only for target builders that require ``pixels``.
@@ -312,7 +325,7 @@ class Frame:
 
 
 def named(wanted: str, names: Iterable[str]) -> list[str]:
-    """Return which photos a name may mean: the one that is called so, or else all in any folder.
+    """Return the photos that a name matches: the one called so, or else all in any folder.
 
     Args:
         wanted: as a user writes it, with or without folders.

@@ -1,4 +1,4 @@
-"""The tree of errors.
+"""The exception hierarchy.
 
 ::
 
@@ -6,7 +6,7 @@
     ├── RecipeError     the recipe or the arguments are wrong: every fault, by file, line and field
     ├── PluginError     a plugin breaks the rules of discovery (names the distribution)
     ├── PhotoError      one photo cannot be read (names the photo)
-    ├── StageError      a stage raised or answered wrongly (names kind, stage and photo)
+    ├── StageError      a stage raised or returned something wrong (names kind, stage and photo)
     ├── WeightsError    weights are missing, damaged or cannot be fetched (names the file)
     └── OutputError     the output cannot be written (names the path)
 
@@ -15,6 +15,7 @@ Every message is one line that names what is wrong and ends with what to do abou
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an exception of foreign code as a reason for a person: its type and its text."""
+    """Return an exception's type and text in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def printable(line: str) -> str:
-    """Return a line for a terminal, which must not obey what a file's name says to it."""
+    """Escape control characters (terminal injection)."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def printable_lines(text: str) -> str:
-    """Return lines for a terminal, all of them."""
+    """Escape control characters but line breaks."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -49,17 +50,9 @@ class AlignimationError(Exception):
     """Any error that this package raises on purpose; its text is one line, meant for the user."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process whatever the constructor takes."""
-        return _remade, (type(self), self.args, self.__dict__)
-
-
-def _remade(
-    kind: type[AlignimationError], args: tuple[object, ...], state: dict[str, object]
-) -> AlignimationError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        """Support pickling, whatever the constructor takes."""
+        new = copyreg.__newobj__  # type: ignore[attr-defined]
+        return new, (type(self), *self.args), self.__dict__
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +73,8 @@ class Fault:
 
     def __str__(self) -> str:
         """Return ``recipe.yaml:7: renderers[1].fps: message``, in one line whatever it quotes."""
-        place = self.where if self.line is None else f"{self.where}:{self.line}"
-        text = (
-            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
-        )
-        return printable(text)
+        where = self.where if self.line is None else f"{self.where}:{self.line}"
+        return printable(": ".join(filter(None, (where, self.field, self.message))))
 
 
 class RecipeError(AlignimationError):
@@ -117,7 +107,7 @@ class PhotoError(AlignimationError):
 
 
 class StageError(AlignimationError):
-    """A stage of a plugin raised, or answered with something that its hook does not allow.
+    """A stage of a plugin raised, or returned something that its hook does not allow.
 
     Attributes:
         kind: ``detector``, ``embedder``, ...
@@ -140,6 +130,6 @@ class OutputError(AlignimationError):
 
 
 def shown(value: object) -> str:
-    """Return a value as it stands in a message, cut short."""
+    """Return a value for a message, cut short."""
     text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

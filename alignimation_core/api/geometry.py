@@ -1,4 +1,4 @@
-"""The one place that knows pixels, matrices and warping.
+"""Coordinates, transforms and warping.
 
 Convention: continuous pixel coordinates (an image spans ``[0, w] x [0, h]``, the centre of its
 top-left pixel is ``(0.5, 0.5)``), 3x3 matrices on column vectors ``(x, y, 1)`` named by where they
@@ -144,7 +144,7 @@ def warp(
 
 
 def _grid(src_from_dst: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the (B, h, w, 2) places to sample, both frames normalised."""
+    """Return the (B, h, w, 2) sampling grid, both frames normalised."""
     height, width = size
     kind, device = src_from_dst.dtype, src_from_dst.device
     x = (torch.arange(width, dtype=kind, device=device) + 0.5) * (2 / width) - 1
@@ -167,13 +167,13 @@ def warp_photo(
     Where it shrinks to less than ``SPARSE``, it is reduced with a low-pass first.
 
     Args:
-        image: (3, h, w) uint8.
-        canvas_from_photo: (3, 3), affine or homography.
+        image: (3, h, w) uint8, on any device.
+        canvas_from_photo: (3, 3), affine or homography, on the CPU.
         size: (height, width) of the canvas.
-        padding: what lies outside the photo; ``cover.cover`` tells where that is.
+        padding: what lies outside the photo: its ``border`` or its ``reflection``.
 
     Returns:
-        (3, height, width) float32 in [0, 1].
+        (3, height, width) float32 in [0, 1], on the image's device.
     """
     return torch.cat([*strips(image, canvas_from_photo, size, padding=padding)], 1).div_(255)
 
@@ -187,7 +187,8 @@ def strips(
 ) -> Iterator[Tensor]:
     """Warp one full-size photo as ``warp_photo`` does, one strip of the canvas after the other.
 
-    What is done to a strip before the next one is taken is done in the cache of a core.
+    What is done to a strip before the next one is taken is done in the cache of a core; elsewhere
+    than on the CPU there is one strip.
 
     Args:
         image: (3, h, w) uint8.
@@ -200,10 +201,10 @@ def strips(
     """
     height, width = image.shape[-2:]
     corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
-    seen = apply(inverse(canvas_from_photo.double()), corners.double())
-    margin = 4.0 + 0.02 * float((seen.amax(0) - seen.amin(0)).max())
-    x0, y0 = (seen.amin(0) - margin).floor().int().tolist()
-    x1, y1 = (seen.amax(0) + margin).ceil().int().tolist()
+    shown = apply(inverse(canvas_from_photo.double()), corners.double())
+    margin = 4.0 + 0.02 * float((shown.amax(0) - shown.amin(0)).max())
+    x0, y0 = (shown.amin(0) - margin).floor().int().tolist()
+    x1, y1 = (shown.amax(0) + margin).ceil().int().tolist()
     x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 1), width)
     y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 1), height)
     if padding == "reflection":
@@ -218,10 +219,13 @@ def strips(
         ratio = scale / max(0.5, scale + 0.1)
         small = (max(1, round((y1 - y0) * ratio)), max(1, round((x1 - x0) * ratio)))
         canvas_from_part = canvas_from_part @ scaling((x1 - x0) / small[1], (y1 - y0) / small[0])
-        # torch reduces bytes several times faster with the channels of a pixel side by side
-        side_by_side = part[None].contiguous(memory_format=torch.channels_last)
+        if part.device.type == "cpu":
+            # torch reduces bytes several times faster with the channels of a pixel side by side
+            whole = part[None].contiguous(memory_format=torch.channels_last)
+        else:  # where torch reduces no bytes
+            whole = part[None].float()
         part = functional.interpolate(
-            side_by_side, small, mode="bilinear", antialias=True, align_corners=False
+            whole, small, mode="bilinear", antialias=True, align_corners=False
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
     yield from _sampled(part.float(), canvas_from_part, size, padding, mode)
@@ -236,25 +240,25 @@ def _sampled(
 ) -> Iterator[Tensor]:
     """Yield what ``warp`` gives for one image in strips; without gradients, but faster."""
     height, width = size
-    some = max(1, STRIP // width)
+    some = max(1, STRIP // width) if image.device.type == "cpu" else height
     to_src = normalised_from_pixels((image.shape[-2], image.shape[-1]))
     affine = dst_from_src[2].tolist() == [0.0, 0.0, 1.0]
     if affine:
         (a, b, c), (d, e, f), _ = (to_src @ inverse(dst_from_src)).tolist()
         x = torch.arange(width, dtype=torch.float64) + 0.5
-        across = [(a * x).float(), (d * x).float()]
+        across = [(a * x).float().to(image.device), (d * x).float().to(image.device)]
     for top in range(0, height, some):
         rows = min(some, height - top)
         if affine:
             y = torch.arange(top, top + rows, dtype=torch.float64)[:, None] + 0.5
-            grid = torch.empty(1, rows, width, 2)
-            torch.add(across[0], (b * y + c).float(), out=grid[0, ..., 0])
-            torch.add(across[1], (e * y + f).float(), out=grid[0, ..., 1])
+            grid = torch.empty(1, rows, width, 2, device=image.device)
+            torch.add(across[0], (b * y + c).float().to(image.device), out=grid[0, ..., 0])
+            torch.add(across[1], (e * y + f).float().to(image.device), out=grid[0, ..., 1])
             strip = functional.grid_sample(
                 image[None], grid, mode=mode, padding_mode=padding, align_corners=False
             )[0]
         else:
-            strip_from_src = translation(0, -top) @ dst_from_src
+            strip_from_src = (translation(0, -top) @ dst_from_src).to(image.device)
             strip = warp(image, strip_from_src, (rows, width), padding=padding, mode=mode)
         yield strip.clamp_(0, 255) if mode == "bicubic" else strip
 
@@ -323,7 +327,7 @@ def crop(
 
 
 def angle_of(matrices: Tensor) -> Tensor:
-    """Return how far (..., 3, 3) matrices turn the x axis, (...) radians from x towards y."""
+    """Return the rotation of the x axis by (..., 3, 3) matrices, radians from x towards y."""
     return torch.atan2(matrices[..., 1, 0], matrices[..., 0, 0])
 
 

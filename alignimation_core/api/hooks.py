@@ -74,10 +74,10 @@ def alignimation_detectors() -> Sequence[type[Detector]]:
         def alignimation_detectors():
             return [BrightestSpot]
 
-    A detector that knows photos by their files rather than by their pixels, such as one that reads
+    A detector that goes by the photo's file rather than by its pixels, such as one that reads
     another tool's annotations, is an ``AnnotationDetector``; its verb is ``annotate(photo)``.
 
-    A detector that finds nothing answers ``Detections.empty(("spot",))`` for that image. It may
+    A detector that finds nothing returns ``Detections.empty(("spot",))`` for that image. It may
     also give masks (``Mask.of``); then ``provides`` names ``masks``. A single point gives a
     transform no size and no direction: with this detector, use ``transform_model: translation``.
     """
@@ -100,9 +100,9 @@ def alignimation_embedders() -> Sequence[type[Embedder]]:
                 import torch
 
                 rows = []
-                for image, found in zip(images, detections, strict=True):
-                    vectors = torch.zeros(len(found), 3)
-                    for i, (x0, y0, x1, y1) in enumerate(found.boxes.clamp(min=0).int().tolist()):
+                for image, faces in zip(images, detections, strict=True):
+                    vectors = torch.zeros(len(faces), 3)
+                    for i, (x0, y0, x1, y1) in enumerate(faces.boxes.clamp(min=0).int().tolist()):
                         vectors[i] = image[:, y0 : y1 + 1, x0 : x1 + 1].float().mean((1, 2)) + 1
                     rows.append(torch.nn.functional.normalize(vectors, dim=1))
                 return rows
@@ -128,10 +128,10 @@ def alignimation_subject_selectors() -> Sequence[type[SubjectSelector]]:
 
             def select(self, observations):
                 return [
-                    Choice(int(seen.detections.boxes[:, 0].argmin()))
-                    if len(seen.detections)
+                    Choice(int(observation.detections.boxes[:, 0].argmin()))
+                    if len(observation.detections)
                     else Choice(None, reason="nobody in the photo")
-                    for seen in observations
+                    for observation in observations
                 ]
 
 
@@ -183,22 +183,7 @@ def alignimation_transform_models() -> Sequence[type[TransformModel]]:
             name: ClassVar[str] = "closed-form"
 
             def fit(self, moving, fixed, initial):
-                import torch
-
-                from alignimation_core import geometry
-
-                def residual(matrices):  # (B, 3, 3) -> (B,)
-                    warped = geometry.warp(moving.image, matrices, fixed.image.shape[-2:])
-                    return (warped - fixed.image).square().mean((1, 2, 3)).sqrt()
-
-                count = len(initial)
-                return Registration(
-                    matrices=initial,
-                    residuals_before=residual(initial),
-                    residuals=residual(initial),
-                    iterations=torch.zeros(count, dtype=torch.int64),
-                    converged=torch.ones(count, dtype=torch.bool),
-                )
+                return Registration(initial)
 
 
         @hookimpl
@@ -223,11 +208,12 @@ def alignimation_renderers() -> Sequence[type[Renderer]]:
 
             def close(self):
                 import imageio.v3 as iio
+                from alignimation_core.api.atomic import AtomicWrite
 
                 mean = (self.total / self.count).round().byte()
-                part = self.path.with_name(f".{self.path.name}.part")
-                iio.imwrite(part, mean.permute(1, 2, 0).numpy(), extension=self.path.suffix)
-                return part.replace(self.path)  # the final name appears only when finished
+                with AtomicWrite(self.path) as part:  # the name appears only when finished
+                    iio.imwrite(part, mean.permute(1, 2, 0).numpy(), extension=self.path.suffix)
+                return self.path
 
             def abort(self):
                 pass  # nothing was written yet

@@ -1,4 +1,4 @@
-"""A silhouette, kept small, and plain matrices that place it."""
+"""Compressed masks, and plain matrices that place them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Matrix = tuple[tuple[float, float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A soft silhouette, kept compressed, with the matrix that places it in its image.
+    """A soft mask, compressed, with the matrix that places it in its image.
 
     Attributes:
         data: ``height * width`` bytes, 0 outside to 255 inside, row by row, zlib-compressed.
-        height: rows of the silhouette's own grid.
-        width: columns of the silhouette's own grid.
+        height: rows of the mask's own grid.
+        width: columns of the mask's own grid.
         image_from_mask: from the grid's continuous pixels to the image's; outside the grid the
             mask is 0.
     """
@@ -32,7 +32,7 @@ class Mask:
 
     @classmethod
     def of(cls, mask: Tensor, box: tuple[float, float, float, float]) -> Mask:
-        """Compress a silhouette that fills a box of the image.
+        """Compress a mask that fills a box of the image.
 
         Args:
             mask: (h, w), bool or float in [0, 1].
@@ -52,14 +52,14 @@ class Mask:
         return cls(zlib.compress(bytes_.numpy().tobytes(), 1), height, width, matrix)
 
     def tensor(self) -> Tensor:
-        """Return the silhouette on its own grid, (height, width) float32 in [0, 1]."""
+        """Return the mask on its own grid, (height, width) float32 in [0, 1]."""
         import torch
 
         flat = torch.frombuffer(bytearray(zlib.decompress(self.data)), dtype=torch.uint8)
         return flat.reshape(self.height, self.width).float() / 255
 
     def transformed(self, new_from_image: Matrix) -> Mask:
-        """Return the same silhouette placed in another image by ``new_from_image``."""
+        """Return the same mask placed in another image by ``new_from_image``."""
         return replace(self, image_from_mask=multiply(new_from_image, self.image_from_mask))
 
 

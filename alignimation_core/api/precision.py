@@ -1,8 +1,9 @@
-"""Mixed precision where it is safe."""
+"""Mixed precision where it is safe, and float32 to the last bit where it measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ TENSOR_CORES = 7, 0
 
 
 def mixed(network: Callable[[Tensor], Mapping[str, Tensor]], batch: Tensor) -> dict[str, Tensor]:
-    """Run a network, on a CUDA device with tensor cores in mixed precision.
+    """Run a network; on a CUDA device with tensor cores in mixed precision.
 
     There torch's autocast computes convolutions and products in float16, whose eleven significant
     bits are those of TF32, and what needs more in float32. An answer that is not finite, as of an
@@ -33,13 +34,30 @@ def mixed(network: Callable[[Tensor], Mapping[str, Tensor]], batch: Tensor) -> d
     if kind is not None:
         with torch.autocast(batch.device.type, kind):
             answer = {name: values.float() for name, values in network(batch).items()}
-        if all(values.isfinite().all() for values in answer.values()):
+        if torch.stack([values.isfinite().all() for values in answer.values()]).all():
             return answer
     return {name: values.float() for name, values in network(batch).items()}
 
 
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Let cuDNN's convolutions on a CUDA device be float32 throughout.
+
+    torch lets them round their input to TF32, which has eleven significant bits. What is set is the
+    process's: meanwhile other threads' convolutions are exact as well.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def _kind(device: torch.device) -> torch.dtype | None:
-    """Return what a device computes in beside float32; None for nothing."""
+    """Return the lower precision of a device; None where there is none to use."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= TENSOR_CORES:
         return torch.float16
     return None

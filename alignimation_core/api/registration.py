@@ -1,10 +1,11 @@
-"""What a target builder draws and what a transform model finds; conventions as in ``data``."""
+"""Data types of registration: targets in, transforms out; conventions as in ``data``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import nan
+from typing import TYPE_CHECKING, Any
 
 from alignimation_core.api.data import expect_shape
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """A picture of what must coincide, and the points behind it; a batch when stacked.
+    """An image of what must coincide, and the points behind it; a batch when stacked.
 
     Attributes:
         image: ([B,] C, h, w) float32 in [0, 1].
@@ -61,37 +62,48 @@ class Target:
         """Return targets of one size as a batch."""
         import torch
 
-        def each(name: str) -> Tensor:
-            return torch.stack([getattr(target, name) for target in targets])
+        names = ("image", "weights", "points", "point_weights")
+        return cls(*(torch.stack([getattr(target, name) for target in targets]) for name in names))
 
-        return cls(each("image"), each("weights"), each("points"), each("point_weights"))
+
+_LEFT_OUT: Any = None
+_UNKNOWN = {"residuals_before": nan, "residuals": nan, "iterations": 0, "converged": True}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
-    """What a transform model found for a batch of B photos.
+    """The transforms that a model fits to a batch of B photos.
 
     Attributes:
         matrices: (B, 3, 3) float64, ``fixed_from_moving`` in the targets' continuous pixels.
-        residuals_before: (B,) root mean square difference of the targets at ``initial``.
-        residuals: (B,) the same at the end.
-        iterations: (B,) int.
-        converged: (B,) bool.
+        residuals_before: (B,) root mean square difference of the targets at ``initial``; NaN when
+            left out.
+        residuals: (B,) the same at the end; NaN when left out.
+        iterations: (B,) int, for the run record; 0 when left out.
+        converged: (B,) bool; True when left out.
         failures: why each photo's fit failed; None for a fit that is good to use.
+
+    Raises:
+        TypeError: something that should be a tensor is none.
+        ValueError: shapes disagree; the message shows both sides.
     """
 
     matrices: Tensor
-    residuals_before: Tensor
-    residuals: Tensor
-    iterations: Tensor
-    converged: Tensor
+    residuals_before: Tensor = _LEFT_OUT
+    residuals: Tensor = _LEFT_OUT
+    iterations: Tensor = _LEFT_OUT
+    converged: Tensor = _LEFT_OUT
     failures: tuple[str | None, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that all parts speak of the same B photos."""
+        """Fill in what was left out; check that all parts speak of the same B photos."""
+        import torch
+
         expect_shape("matrices", self.matrices, (None, 3, 3))
         count = len(self.matrices)
-        for name in ("residuals_before", "residuals", "iterations", "converged"):
+        for name, unknown in _UNKNOWN.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.full((count,), unknown))
             expect_shape(name, getattr(self, name), (count,))
         if not self.failures:
             object.__setattr__(self, "failures", (None,) * count)

@@ -1,4 +1,4 @@
-"""A few of many, standing for all."""
+"""Stratified subsampling of indices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def spread(count: int, most: int, weights: Tensor | None = None) -> Tensor:
-    """Return which of a series to look at, where it is too long to look at all of it.
+    """Return the indices of a stratified subsample of a series.
 
     One is drawn from each of ``most`` equal parts, the same ones at every call: at even steps it
     might be the second face of every photo, or the evening of every day.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import (
@@ -55,9 +55,9 @@ class Stage(BaseModel, ABC):
     """What a recipe says after ``use``."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as options, without a network."""
+        """Support pickling, as options, without a network."""
         options = {name: getattr(self, name) for name in type(self).model_fields}
-        return _remade, (type(self), options)
+        return partial(type(self), **options), ()
 
     def requires(self) -> frozenset[Ability]:
         """Return what the stages before this one must give, under the options set."""
@@ -75,10 +75,6 @@ class Stage(BaseModel, ABC):
         return ()
 
 
-def _remade(kind: type[Stage], options: dict[str, object]) -> Stage:
-    return kind(**options)
-
-
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
     return Path(info.context["folder"], path) if info.context else path
 
@@ -88,7 +84,7 @@ RecipePath = Annotated[Path, AfterValidator(_in_recipes_folder)]
 
 
 def known_device(device: str) -> str:
-    """Return the name of a device as it is.
+    """Validate the name of a device.
 
     Raises:
         ValueError: torch knows no such kind of device.
@@ -146,7 +142,7 @@ class Detector(ComputeStage):
 
     @abstractmethod
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Find candidates.
+        """Detect what could be the subject.
 
         Args:
             images: (3, h, w) uint8 RGB, upright, each of its own size, on the CPU.
@@ -158,23 +154,23 @@ class Detector(ComputeStage):
 
 
 class AnnotationDetector(Detector):
-    """Knows what is in a photo without its pixels, such as from a file made by another tool.
+    """Looks detections up by the photo's file, such as in annotations made by another tool.
 
-    Its pixels are not decoded, and its answers not kept: they change with that file.
+    Its pixels are not decoded, and its detections not cached: they change with the annotations.
     """
 
     device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
 
     @abstractmethod
     def annotate(self, photo: Photo) -> Detections:
-        """Return what is known of one photo.
+        """Return the detections of one photo.
 
         Returns:
             In the full-size upright photo's continuous pixels, on the CPU, best first;
-            ``Detections.empty(...)`` where nothing is known.
+            ``Detections.empty(...)`` where there are none.
 
         Raises:
-            PhotoError: what is known does not fit the photo.
+            PhotoError: the annotations do not fit the photo.
         """
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:  # noqa: ARG002
@@ -221,11 +217,11 @@ class SubjectSelector(Stage):
 
     @abstractmethod
     def select(self, observations: Sequence[Observation]) -> list[Choice]:
-        """Choose over all photos at once, in the order in which they were taken.
+        """Choose the subject in each photo, with all photos in view.
 
         Args:
-            observations: the numbers of every photo; pixels are not needed, so that choosing again
-                with another threshold costs nothing.
+            observations: the numbers of every photo, in the order in which they were taken; pixels
+                are not needed, so that choosing again with another threshold costs nothing.
 
         Returns:
             One ``Choice`` an observation.
@@ -244,7 +240,7 @@ class TargetBuilder(Stage):
 
     @abstractmethod
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Draw one subject.
+        """Build the target of one subject.
 
         Args:
             subject: its coordinates are continuous pixels of the target to draw. Its similarity is
@@ -279,16 +275,16 @@ class TransformModel(ComputeStage):
                 their images where there are too few points.
 
         Returns:
-            ``fixed_from_moving`` of each photo, with its residuals.
+            ``fixed_from_moving`` of each photo; what else a ``Registration`` holds may be left out.
         """
 
 
 class Writer(ABC):
-    """Takes the frames of one output one by one; a context manager that closes or aborts."""
+    """Writes the frames of one output one by one; a context manager that closes or aborts."""
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
-        """Take the next frame, in order."""
+        """Write the next frame, in order."""
 
     @abstractmethod
     def close(self) -> Path:
@@ -302,12 +298,7 @@ class Writer(ABC):
         """Return the writer itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close after success; abort after any exception, Ctrl-C included."""
         if kind is None:
             self.close()
@@ -330,7 +321,7 @@ class Renderer(Stage):
 
     @abstractmethod
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
-        """Begin an output.
+        """Open the writer of an output.
 
         Args:
             canvas: the size that every frame will have.

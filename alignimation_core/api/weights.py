@@ -1,4 +1,4 @@
-"""Files of network weights: found where PyTorch keeps them, fetched once, verified, loaded.
+"""Network weights: found in PyTorch's cache, downloaded once, verified, loaded.
 
 A plugin declares what it needs as a `Weights` and asks for the tensors when its network is built::
 
@@ -87,7 +87,7 @@ def cache_folder() -> Path:
 
 
 def find(weights: Weights, local: Path | None = None) -> Path | None:
-    """Look for the file without reading it, which is cheap enough for a listing.
+    """Return the local file, without reading it, which is cheap enough for a listing.
 
     Args:
         weights: what to look for, in `cache_folder` and in ``checkpoints`` of the same
@@ -98,15 +98,15 @@ def find(weights: Weights, local: Path | None = None) -> Path | None:
         The file, or None where there is none.
     """
     folders = (cache_folder(), _torch_home() / "checkpoints")
-    places = [folder / weights.filename for folder in folders] if local is None else [local]
-    return next((place for place in places if _is_file(place)), None)
+    paths = [folder / weights.filename for folder in folders] if local is None else [local]
+    return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113 - never raises
 
 
 def fetch(weights: Weights, *, progress: Progress | None = None) -> Path:
     """Return the verified file in the cache, downloading it where it is missing.
 
-    A broken connection is taken up again for as long as every attempt brings bytes; an earlier
-    run's ``.part`` is continued, and fetched afresh where it proves wrong.
+    A broken connection is resumed for as long as every attempt brings bytes; an earlier run's
+    ``.part`` is resumed too, and fetched afresh where it proves wrong.
 
     Args:
         weights: what to fetch.
@@ -147,7 +147,7 @@ def fetch(weights: Weights, *, progress: Progress | None = None) -> Path:
 
 
 def _complete(weights: Weights, part: Path, progress: Progress | None) -> None:
-    """Bring `part` to be the whole right file; what an earlier run left may be a wrong one."""
+    """Download and verify `part`; what an earlier run left of it may be of a wrong file."""
     while True:
         resumed = size_of(part) > 0
         download(weights.url, part, size=weights.size, progress=progress)
@@ -165,7 +165,7 @@ def _complete(weights: Weights, part: Path, progress: Progress | None) -> None:
 def load(
     weights: Weights, local: Path | None = None, progress: Progress | None = None
 ) -> dict[str, Tensor]:
-    """Find or fetch the file, verify it, and read its tensors.
+    """Return a file's tensors, downloading and verifying it first.
 
     Nothing in the file is ever run: PyTorch reads it with ``weights_only=True``.
 
@@ -217,13 +217,6 @@ def _torch_home() -> Path:
     if home is None:
         home = f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/torch"
     return Path(os.path.expanduser(home))  # noqa: PTH111 - like torch.hub's, never raises
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a folder that may not be entered
-        return False
 
 
 def _verified(weights: Weights, path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.errors import OutputError
-from alignimation_core.recipe.document import Place
+from alignimation_core.recipe.document import Location
 from alignimation_core.record import RECORD_NAME, Record, without_photos
 
 HIDDEN = ".alignimation"
@@ -76,8 +76,8 @@ def _read(record: bytes) -> _Outputs | None:
         return None
 
 
-def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
-    """Yield what stands in the way of writing outputs, each with its place in the recipe.
+def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Location, str]]:
+    """Yield what stands in the way of writing outputs, each with its location in the recipe.
 
     Args:
         folder: the output folder; it need not exist.
@@ -89,7 +89,7 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Place, str]]:
     earlier = known(folder)
     for i, path in enumerate(paths):
         relative = PurePosixPath(name(path))
-        place: Place = ("renderers", i, "path")
+        place: Location = ("renderers", i, "path")
         final = folder / relative
         if relative.parts[0] == HIDDEN:
             yield place, f"the folder {HIDDEN} is the store's; choose another path"
@@ -136,7 +136,7 @@ class OutputFolder:
         self._theirs: frozenset[str] = frozenset()
         self.planned = frozenset(name(path) for path in self._paths)
 
-    def obstacles(self) -> list[tuple[Place, str]]:
+    def obstacles(self) -> list[tuple[Location, str]]:
         """Return what stands in the way of the outputs, each with its location in the recipe."""
         return list(obstacles(self.folder, self._paths))
 

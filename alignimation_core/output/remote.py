@@ -17,7 +17,7 @@ from alignimation_core import urls
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.output import folder as outputs
 from alignimation_core.output.folder import OutputFolder
-from alignimation_core.recipe.document import Place
+from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.store.remote import RemoteStore
@@ -72,7 +72,7 @@ class RemoteFolder(OutputFolder):
         super().__init__(working_folder(address), paths)
         self.address = address.rstrip("/")
 
-    def obstacles(self) -> list[tuple[Place, str]]:
+    def obstacles(self) -> list[tuple[Location, str]]:
         """Return what stands in the way of the outputs, each with its location in the recipe.
 
         That the address cannot be used at all is one, too.
@@ -175,7 +175,7 @@ class RemoteFolder(OutputFolder):
     def _listed(self) -> frozenset[str]:
         return outputs.listed(self._record() or b"")
 
-    def _obstacles(self, paths: list[str]) -> Iterator[tuple[Place, str]]:
+    def _obstacles(self, paths: list[str]) -> Iterator[tuple[Location, str]]:
         record = self._record()
         if record is None and (missing := urls.missing_bucket(self._place)):
             yield ("output",), f"{self.address}: {missing}"

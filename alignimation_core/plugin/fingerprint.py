@@ -1,4 +1,4 @@
-"""What a stage's answers depend on, as a text by which they are known again."""
+"""Cache key of a stage: version, code, options, weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 
 from pydantic_core import to_jsonable_python
 
-import alignimation_core
 from alignimation_core.api.stages import AnnotationDetector, Stage
 from alignimation_core.plugin.registry import registry
 
 
 def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
-    """Return everything that a stage's answers depend on, but the photo.
+    """Return everything that a stage's return values depend on, but the photo.
 
     The plugin's version and code, this package's, the options but ``device``, and the contents of
     every file that the stage reads: weights, and files that options name.
@@ -24,12 +23,12 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
     Args:
         kind: one of ``registry.KINDS``.
         stage: the stage.
-        on: fingerprint of the stage whose answers this one is given.
+        on: fingerprint of the stage whose return values this one is given.
 
     Returns:
-        JSON with sorted keys; None for a stage whose answers are not to be kept: an
-        `AnnotationDetector`, whose answers change with its file and cost nothing, and a class that
-        no installed plugin has registered, of which nothing says when it changes.
+        JSON with sorted keys; None for a stage that is not to be cached: an `AnnotationDetector`,
+        whose annotations change with its file and cost nothing, and a class that no installed
+        plugin has registered, of which nothing says when it changes.
     """
     found = registry().stages[kind].get(stage.name)
     if isinstance(stage, AnnotationDetector) or found is None or found.stage is not type(stage):
@@ -41,7 +40,7 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
         "version": found.version,
         "code": code_digest(type(stage).__module__),
         "alignimation": version("alignimation"),
-        "alignimation_code": code_digest(alignimation_core.__name__),
+        "alignimation_code": code_digest(__name__),
         "options": to_jsonable_python(_contents(stage.model_dump(exclude={"device"}))),
         "weights": {
             needed.filename: needed.sha256 if local is None else _digest(local)

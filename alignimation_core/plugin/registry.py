@@ -1,4 +1,4 @@
-"""Entry points -> stages by kind and name; what is broken, and why."""
+"""Discovery of plugins: entry points to stages by kind and name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KINDS: Mapping[str, type[Stage]] = {
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One stage that a plugin gives.
+    """One stage of a plugin.
 
     Attributes:
         kind: one of ``KINDS``.
@@ -126,26 +126,26 @@ class Registry:
         for kind in KINDS:
             for call in getattr(manager.hook, f"alignimation_{kind}s").get_hookimpls():
                 if call.plugin is plugin:
-                    self._take(kind, point, distribution, call.function)
+                    self._register(kind, point, distribution, call.function)
 
-    def _take(
+    def _register(
         self,
         kind: str,
         point: EntryPoint,
         distribution: str,
-        give: Callable[[], Iterable[object]],
+        hook: Callable[[], Iterable[object]],
     ) -> None:
         try:
-            classes = list(give())
+            classes = list(hook())
         except Exception as error:  # any failure of a plugin's own code
             reason = f"alignimation_{kind}s: {in_one_line(error)}"
             self.broken.append(Broken(point.name, distribution, reason))
             return
         version = point.dist.version if point.dist else ""
         for stage in classes:
-            unfit = _unfit(kind, stage)
-            if unfit:
-                self.broken.append(Broken(point.name, distribution, unfit))
+            fault = _fault_of(kind, stage)
+            if fault:
+                self.broken.append(Broken(point.name, distribution, fault))
                 continue
             assert isinstance(stage, type)
             assert issubclass(stage, Stage)
@@ -159,7 +159,7 @@ class Registry:
             self.stages[kind][stage.name] = found
 
     def explain_unknown(self, kind: str, name: str) -> str:
-        """Return what to say when a recipe names a stage that is not there."""
+        """Return the message for a recipe that names an unknown stage."""
         names = sorted(self.stages[kind])
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         text = f"there is no {kind.replace('_', ' ')} {name!r}"
@@ -170,7 +170,7 @@ class Registry:
         return text
 
 
-def _unfit(kind: str, stage: object) -> str | None:
+def _fault_of(kind: str, stage: object) -> str | None:
     """Return why an object cannot be a stage of a kind; None if it can."""
     base = KINDS[kind]
     label = getattr(stage, "__qualname__", repr(stage))

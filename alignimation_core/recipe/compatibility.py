@@ -5,35 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Ability, AnnotationDetector
-from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.recipe.document import Place
-from alignimation_core.record import RECORD_NAME
-
-if TYPE_CHECKING:
-    from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.plugin.registry import registry
+from alignimation_core.recipe.document import Location
+from alignimation_core.recipe.schema import Settings
 
 MOST_NAMES = 20
 """Keypoints that a message lists."""
 
 
-def mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
-    """Yield what about the stages chosen cannot work together, each with its place."""
-    foreign = [
-        (place, f"expected {KINDS[kind].__name__}, got {type(stage).__name__}")
-        for kind, place, stage in recipe.stages()
-        if not isinstance(stage, KINDS[kind])
-    ]
-    if foreign:
-        yield from foreign
-        return
+def mismatches(recipe: Settings) -> Iterator[tuple[Location, str]]:
+    """Yield what about the stages chosen cannot work together, each with its location."""
     there: frozenset[Ability] = frozenset({"pixels"})
-    for kind, place, stage in recipe.stages():
+    for kind, location, stage in recipe.stages():
         try:
             missing = stage.requires() - there
             if kind in ("detector", "embedder"):
@@ -41,10 +29,10 @@ def mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         except AlignimationError:
             raise
         except Exception as error:  # any failure of a plugin's own code
-            yield place, f"{stage.name!r} failed to say what it needs: {in_one_line(error)}"
+            yield location, f"{stage.name!r} failed to say what it needs: {in_one_line(error)}"
             return
         if missing:
-            yield place, _explain(recipe, stage.name, missing)
+            yield location, _explain(recipe, stage.name, missing)
     background = recipe.canvas.background
     if background != "keep" and "masks" not in there:
         yield ("canvas", "background"), _explain(recipe, background, frozenset({"masks"}))
@@ -55,11 +43,6 @@ def mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
     paths: dict[PurePosixPath, int] = {}
     for i, renderer in enumerate(recipe.renderers):
         path = PurePosixPath(renderer.path.replace("\\", "/"))
-        if path.name == RECORD_NAME and len(path.parts) == 1:
-            yield (
-                ("renderers", i, "path"),
-                f"{RECORD_NAME!r} is the run record; choose another name",
-            )
         for other, first in paths.items():
             if path == other:
                 clash = f"{renderer.path!r} is also the path of renderers[{first}]"
@@ -71,7 +54,7 @@ def mismatches(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         paths.setdefault(path, i)
 
 
-def _explain(recipe: Recipe, name: str, missing: frozenset[Ability]) -> str:
+def _explain(recipe: Settings, name: str, missing: frozenset[Ability]) -> str:
     if "embeddings" in missing:
         names = ", ".join(sorted(registry().stages["embedder"])) or "none is installed"
         return f"{name!r} needs an embedder; add `embedder: NAME` (available: {names})"
@@ -98,7 +81,7 @@ def _explain(recipe: Recipe, name: str, missing: frozenset[Ability]) -> str:
     )
 
 
-def _keypoints_instead(recipe: Recipe, missing: Sequence[str]) -> str:
+def _keypoints_instead(recipe: Settings, missing: Sequence[str]) -> str:
     """Return which keypoints the detector does give, those like the missing ones first."""
     given = recipe.detector.provides()
     names = sorted(word.partition(".")[2] for word in given if word.startswith("keypoints."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -12,23 +13,24 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from alignimation_core.api.errors import Fault, RecipeError
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
+_KEY = re.compile(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*")
 
 
-def field_name(place: Iterable[str | int]) -> str:
-    """Return a place as a person writes it: ``renderers[1].fps``."""
+def field_name(location: Iterable[str | int]) -> str:
+    """Return a location as a person writes it: ``renderers[1].fps``."""
     text = ""
-    for part in place:
+    for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
 class Source:
-    """Settings as plain data, each with the place that it came from.
+    """Settings as plain data, each with the location that it came from.
 
     Attributes:
         name: the file, or what stands for it in messages.
@@ -38,23 +40,23 @@ class Source:
 
     def __init__(self, name: str, folder: Path, data: dict[str, Any]) -> None:
         self.name, self.folder, self.data = name, folder, data
-        self._lines: dict[Place, int] = {}
-        self._overrides: dict[Place, str] = {}
+        self._lines: dict[Location, int] = {}
+        self._overrides: dict[Location, str] = {}
 
-    def fault(self, place: Place, message: str) -> Fault:
-        """Return a fault at a place: with its line, or the ``--set`` that put it there."""
-        for end in range(len(place), -1, -1):
-            if place[:end] in self._overrides:
-                return Fault(self._overrides[place[:end]], None, field_name(place), message)
-            if place[:end] in self._lines:
-                return Fault(self.name, self._lines[place[:end]], field_name(place), message)
-        return Fault(self.name, None, field_name(place), message)
+    def fault(self, location: Location, message: str) -> Fault:
+        """Return a fault at a location: with its line, or the ``--set`` that put it there."""
+        for end in range(len(location), -1, -1):
+            if location[:end] in self._overrides:
+                return Fault(self._overrides[location[:end]], None, field_name(location), message)
+            if location[:end] in self._lines:
+                return Fault(self.name, self._lines[location[:end]], field_name(location), message)
+        return Fault(self.name, None, field_name(location), message)
 
-    def overridden(self, places: Iterable[Place], origin: str) -> Source:
-        """Return the same source, in which values at some places came from elsewhere."""
+    def overridden(self, locations: Iterable[Location], origin: str) -> Source:
+        """Return the same source, in which values at some locations came from elsewhere."""
         source = Source(self.name, self.folder, self.data)
         source._lines = self._lines
-        source._overrides = self._overrides | dict.fromkeys(places, origin)
+        source._overrides = self._overrides | dict.fromkeys(locations, origin)
         return source
 
     @classmethod
@@ -101,19 +103,16 @@ class Source:
 
     def _take_lines(self, root: Node) -> None:
         faults: list[Fault] = []
-        waiting: list[tuple[Place, Node, tuple[int, ...]]] = [((), root, ())]
-        count = 0
-        while waiting:
-            place, node, above = waiting.pop()
-            count += 1
-            if id(node) in above or count > MAX_NODES:
+        waiting: list[tuple[Location, Node, tuple[int, ...]]] = [((), root, ())]
+        for count, (location, node, above) in enumerate(waiting):  # which grows meanwhile
+            if id(node) in above or count >= MAX_NODES:
                 line = node.start_mark.line + 1
-                faults = [Fault(self.name, line, field_name(place), "too many nested aliases")]
+                faults = [Fault(self.name, line, field_name(location), "too many nested aliases")]
                 break
-            self._lines.setdefault(place, node.start_mark.line + 1)
+            self._lines.setdefault(location, node.start_mark.line + 1)
             inner = (*above, id(node))
             if isinstance(node, SequenceNode):
-                waiting += [((*place, i), item, inner) for i, item in enumerate(node.value)]
+                waiting += [((*location, i), item, inner) for i, item in enumerate(node.value)]
             elif isinstance(node, MappingNode):
                 seen: set[str] = set()
                 for key, value in node.value:
@@ -121,10 +120,10 @@ class Source:
                     line = key.start_mark.line + 1
                     if text in seen or not text:
                         what = f"the key {text!r} stands here twice" if text else "no usable key"
-                        faults.append(Fault(self.name, line, field_name(place), what))
+                        faults.append(Fault(self.name, line, field_name(location), what))
                     seen.add(text)
-                    self._lines[(*place, text)] = line
-                    waiting.append(((*place, text), value, inner))
+                    self._lines[(*location, text)] = line
+                    waiting.append(((*location, text), value, inner))
         if faults:
             raise RecipeError(faults)
 
@@ -138,19 +137,19 @@ class Source:
         for setting in settings:
             origin = f"--set {setting}"
             key, equals, text = setting.partition("=")
-            place = _place(key)
-            if not equals or not place:
+            location = _location(key)
+            if not equals or not location:
                 what = "expected key=value, such as canvas.size=1080x1080"
                 raise RecipeError([Fault(origin, None, "", what)])
             try:
-                _put(self.data, place, yaml.safe_load(text))
+                _put(self.data, location, yaml.safe_load(text))
             except (yaml.YAMLError, ValueError):
                 what = f"the value {text!r} is no valid YAML; quote it"
-                raise RecipeError([Fault(origin, None, field_name(place), what)]) from None
+                raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
             except LookupError:
                 what = "the recipe has no such place to set"
-                raise RecipeError([Fault(origin, None, field_name(place), what)]) from None
-            self._overrides[place] = origin
+                raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
+            self._overrides[location] = origin
 
 
 def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
@@ -173,10 +172,10 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
     return f"this is no valid YAML: {problem}", min(mark.line + 1, last) if mark else None
 
 
-def _put(data: Any, place: Place, value: object) -> None:
+def _put(data: Any, location: Location, value: object) -> None:
     """Set a value deep in plain data; ``mtcnn`` becomes ``{use: mtcnn}`` when given an option."""
-    part: Any = place[0]
-    rest = place[1:]
+    part: Any = location[0]
+    rest = location[1:]
     fits = part in range(len(data)) if isinstance(data, list) else isinstance(data, dict)
     if not fits or (isinstance(data, dict) and not isinstance(part, str)):
         raise LookupError
@@ -189,12 +188,9 @@ def _put(data: Any, place: Place, value: object) -> None:
     _put(inner, rest, value)
 
 
-def _place(key: str) -> Place:
+def _location(key: str) -> Location:
     """Return ``("renderers", 1, "fps")`` for ``renderers[1].fps``; empty when malformed."""
-    place: list[str | int] = []
-    for part in key.strip().split("."):
-        name, *indices = part.split("[")
-        if not name or not all(i.endswith("]") and i[:-1].isdecimal() for i in indices):
-            return ()
-        place += [name, *(int(i[:-1]) for i in indices)]
-    return tuple(place)
+    if not _KEY.fullmatch(key := key.strip()):
+        return ()
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", key)
+    return tuple(int(index) if index else name for index, name in parts)

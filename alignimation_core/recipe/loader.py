@@ -1,94 +1,118 @@
-"""Settings -> the fields of a recipe, in two phases, every fault reported at once.
-
-First the static part (``photos``, ``canvas``, which stage is used where), then each stage's own
-options by the stage's class.
-"""
+"""Settings as plain data -> settings and stages; what pydantic refuses -> faults, all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from alignimation_core.api.errors import Fault, RecipeError, in_one_line
-from alignimation_core.api.stages import Stage
+from alignimation_core.api.errors import Fault, RecipeError, shown
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.recipe.document import Place, Source
-from alignimation_core.recipe.options import Settings, StageChoice
-from alignimation_core.recipe.validation import validation_faults
+from alignimation_core.recipe.document import Location, Source
+from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice
+
+COLOURS = (("canvas", "border"), ("canvas", "background"))
+"""Where a recipe takes colours."""
+STRINGS = (list[str], Sequence[str])
 
 
-def bind(source: Source) -> dict[str, Any]:
+def bind(source: Source) -> Settings:
     """Check settings and make their stages.
-
-    Returns:
-        The fields of a ``Recipe``.
 
     Raises:
         RecipeError: with every fault.
         PluginError: a plugin breaks the rules of discovery.
     """
-    faults: list[Fault] = []
-    settings: Settings | None = None
     try:
-        settings = Settings.model_validate(source.data)
+        return SETTINGS.validate_python(source.data, context={"folder": source.folder})
     except ValidationError as error:
-        faults += validation_faults(source, error, Settings)
-    stages: dict[str, Any] = {}
-    for kind in KINDS:
-        if kind == "renderer":
-            given = source.data.get("renderers", Settings.model_fields["renderers"].default)
-            items = given if settings is None else settings.renderers
-            items = items if isinstance(items, list) else []
-            made = [
-                _stage(source, kind, ("renderers", i), item, faults) for i, item in enumerate(items)
-            ]
-            stages["renderers"] = tuple(made)
+        raise RecipeError(list(faults(source, error))) from error
+
+
+def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
+    """Turn pydantic's errors into faults of a recipe; the recipe's own keys come first."""
+    for item in sorted(error.errors(include_url=False), key=lambda item: len(item["loc"])):
+        location, kind, given = item["loc"], item["type"], item.get("input")
+        keys = _keys_beside(location, source.data)
+        known = keys.get(str(location[-1]))
+        hint = f" ({known.description})" if known and known.description else ""
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+            near = difflib.get_close_matches(str(location[-1]), sorted(keys), n=1, cutoff=0.5)
+            what = f"unknown key; did you mean {near[0]!r}? " if near else "unknown key; "
+            text = f"{what}known here: {', '.join(sorted(keys)) or 'none'}"
+        elif kind == "missing":
+            text = f"this is required{hint}"
+        elif kind == "value_error":
+            text = " ".join(str(item["ctx"]["error"]).split())
+        elif given is None and kind != "invalid_key":
+            required = known is not None and known.is_required()
+            what = "give a value" if required else "give a value or leave the line out"
+            colour = "; in YAML a colour needs quotes: '#203040'" if location in COLOURS else ""
+            text = f"is empty; {what}{colour}{hint}"
+        elif isinstance(given, int | float | date) and (
+            kind == "string_type"
+            or (kind in ("list_type", "tuple_type") and known and known.annotation in STRINGS)
+        ):
+            sample = "" if isinstance(given, bool) else f": '{given}'"
+            text = f"should be text, got {shown(given)}; put it in quotes{sample}{hint}"
+        elif kind == "model_type":
+            what = _form(item["ctx"]["class_name"], known.annotation if known else None, item)
+            text = f"should be {what}, got {shown(given)}{hint}"
+        elif kind in ("too_short", "string_too_short") and item["ctx"]["min_length"] == 1:
+            text = f"should not be empty{hint}"
+        elif kind == "invalid_key":
+            location = (*location[:-1], str(location[-1]))
+            text = f"a key should be a name, got {shown(given)}"
         else:
-            given = source.data.get(kind, Settings.model_fields[kind].get_default())
-            stages[kind] = _stage(source, kind, (kind,), given, faults)
-    if faults or settings is None:
-        raise RecipeError(list(dict.fromkeys(faults)))
-    return {
-        "photos": settings.photos,
-        "output": settings.output,
-        "reference": settings.reference,
-        "refine": settings.refine,
-        "max_residual": settings.max_residual,
-        "canvas": settings.canvas,
-        "executor": settings.executor,
-        "seed": settings.seed,
-        "folder": source.folder,
-        "source": source,
-        **stages,
-    }
+            message = item["msg"].replace("Input should", "should", 1)
+            message = message.replace("a valid tuple", "a valid list")
+            text = f"{message[:1].lower()}{message[1:]}, got {shown(given)}{hint}"
+        yield source.fault(location, text)
 
 
-def _stage(
-    source: Source, kind: str, place: Place, given: object, faults: list[Fault]
-) -> Stage | None:
-    """Make one stage; None, with the faults noted, when it cannot be made.
+def _form(name: str, annotation: object, item: ErrorDetails) -> str:
+    """Return how a group of options is written; with the value given, if that says which."""
+    if name == StageChoice.__name__:
+        return "a name or `{use: name, option: value}`"
+    options = _keys_of(_model_in(annotation))
+    if isinstance(item["input"], int) and [known.annotation for known in options.values()] == [int]:
+        (only,) = options
+        example = f"{item['loc'][-1]}: {{{only}: {int(item['input'])}}}"
+        return f"`option: value` lines, such as `{example}`"
+    return "`option: value` lines"
 
-    What is no choice of a stage at all was noted when the static part was checked.
-    """
-    if isinstance(given, StageChoice):
-        given = {"use": given.use, **given.options()}
-    options = {"use": given} if isinstance(given, str) else given
-    if not isinstance(options, Mapping) or not isinstance(options.get("use"), str):
-        return None
-    name = options["use"]
-    found = registry().stages[kind].get(name)
-    if found is None:
-        where = (*place, "use") if isinstance(given, Mapping) else place
-        faults.append(source.fault(where, registry().explain_unknown(kind, name)))
-        return None
-    own = {key: value for key, value in options.items() if key != "use"}
-    try:
-        return found.stage.model_validate(own, context={"folder": source.folder})
-    except ValidationError as error:
-        faults += validation_faults(source, error, found.stage, place)
-    except Exception as error:  # any failure of a plugin's own code
-        what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
-        faults.append(source.fault(place, what))
-    return None
+
+def _keys_beside(location: Location, data: Mapping[str, Any]) -> Mapping[str, FieldInfo]:
+    """Return what may stand where a location ends: keys of the recipe, a group or a stage."""
+    owner: type | None = Settings
+    match location:
+        case ("renderers", int(i), _, *_):
+            owner, location = _stage_at("renderer", [*data["renderers"]][i]), location[2:]
+        case (str(kind), _, *_) if kind in KINDS:
+            owner, location = _stage_at(kind, data[kind]), location[1:]
+    for part in location[:-1]:
+        if isinstance(part, str):
+            known = _keys_of(owner).get(part)
+            owner = _model_in(known.annotation) if known else None
+    return _keys_of(owner)
+
+
+def _stage_at(kind: str, given: object) -> type[BaseModel]:
+    name = given.get("use") if isinstance(given, Mapping) else given
+    found = registry().stages[kind].get(name) if isinstance(name, str) else None
+    return found.stage if found else StageChoice
+
+
+def _keys_of(owner: type | None) -> Mapping[str, FieldInfo]:
+    return getattr(owner, "__pydantic_fields__", {})
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)

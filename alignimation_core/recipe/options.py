@@ -1,46 +1,14 @@
-"""The static part of a recipe: all but the stages' own options."""
+"""The groups of a recipe's settings: canvas, refine, executor."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alignimation_core.api.errors import shown
-
-
-def _use(value: object) -> object:
-    return {"use": value} if isinstance(value, str) else value
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-class StageChoice(BaseModel):
-    """Which stage is used, and its options, flat beside ``use``."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    use: Annotated[str, Field(description="the stage's name")]
-
-    def options(self) -> dict[str, Any]:
-        """Return the stage's own options."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-Choice = Annotated[StageChoice, BeforeValidator(_use)]
 
 
 def _word_or_colour(value: str, words: tuple[str, ...]) -> str:
@@ -185,80 +153,3 @@ class ExecutorOptions(BaseModel):
         if self.use == "local" and (self.address is not None or self.gpus):
             raise ValueError("address and gpus are for `use: ray`; leave them out")
         return self
-
-
-def _at_home(folder: str) -> str:
-    """Return a folder with the home that its ``~`` stands for.
-
-    Raises:
-        ValueError: nobody is called so, or no file system takes such a name.
-    """
-    if "\0" in folder:
-        raise ValueError(f"{folder!r} is no name of a folder")
-    try:
-        return str(Path(folder).expanduser()) if folder.startswith("~") else folder
-    except RuntimeError:
-        raise ValueError(f"{folder!r}: there is no such user; write the folder out") from None
-
-
-class Settings(BaseModel):
-    """The static part of a recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    photos: Annotated[
-        list[str],
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-        Field(
-            description="folder, glob, address (s3://...) or list of them, relative to the recipe",
-            min_length=1,
-        ),
-    ]
-    output: Annotated[
-        str,
-        AfterValidator(_at_home),
-        Field(description="folder or address (s3://...) for all results", min_length=1),
-    ] = "out/"
-    detector: Annotated[Choice, Field(description="finds what could be the subject")]
-    embedder: Annotated[
-        Choice | None, Field(description="tells individuals apart; needed for identity")
-    ] = None
-    subject_selector: Annotated[
-        Choice, Field(description="picks one subject in each photo, or rejects the photo")
-    ] = StageChoice(use="largest")
-    target_builder: Annotated[Choice, Field(description="draws what must coincide")] = StageChoice(
-        use="gaussian-keypoints"
-    )
-    transform_model: Annotated[Choice, Field(description="fits the transform")] = StageChoice(
-        use="similarity"
-    )
-    reference: Annotated[
-        str,
-        Field(
-            description="what the photos are aligned on: medoid (the most typical photo), mean "
-            "(the mean shape of all), first, or the name of a photo",
-            min_length=1,
-        ),
-    ] = "medoid"
-    refine: Annotated[
-        RefineOptions, Field(description="detect again on the aligned photos, and correct")
-    ] = RefineOptions()
-    max_residual: Annotated[
-        float | None,
-        Field(
-            description="leave out photos whose keypoints stay further from the reference's, "
-            "percent of the canvas height",
-            gt=0,
-            allow_inf_nan=False,
-        ),
-    ] = None
-    canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
-    renderers: Annotated[list[Choice], Field(description="the outputs to write", min_length=1)] = [
-        StageChoice(use="video")
-    ]
-    executor: Annotated[
-        ExecutorOptions,
-        BeforeValidator(_use, json_schema_input_type=Literal["local", "ray"] | ExecutorOptions),
-        Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
-    ] = ExecutorOptions()
-    seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0

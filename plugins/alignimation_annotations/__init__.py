@@ -1,4 +1,4 @@
-"""Detector that takes boxes, masks and keypoints from annotation files of other tools."""
+"""Detector of annotated boxes, masks and keypoints, from files of other tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CocoAnnotations(AnnotationDetector):
 
     Format: https://cocodataset.org/#format-data, both ``instances`` and ``person_keypoints``;
     several files are joined by the ids of their images and annotations. A photo is found by its
-    path, then by its bare file name; one that no file speaks of has no detections.
+    path, then by its bare file name; one that no file annotates has no detections.
 
     Boxes and polygons are continuous pixels. Keypoints of a file in which all are whole numbers
     count pixels, as COCO's do, and are taken at those pixels' centres. A keypoint that is labelled
@@ -46,7 +46,7 @@ class CocoAnnotations(AnnotationDetector):
 
     @cached_property
     def annotations(self) -> Annotations:
-        """Return what the files say, read once.
+        """The annotations in the files, read once.
 
         Raises:
             ValueError: a file cannot be read or is wrong; names it and the annotation.

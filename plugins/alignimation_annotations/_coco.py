@@ -1,4 +1,4 @@
-"""COCO JSON files -> checked annotations of one category."""
+"""Reading of COCO JSON files: validated annotations of one category."""
 
 from __future__ import annotations
 
@@ -16,31 +16,12 @@ from alignimation_annotations._validation import (
     get,
     keypoints_in,
 )
-
-COCO_KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
+from alignimation_core.api.data import COCO_KEYPOINTS
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image that the files speak of; the size is None where they do not give it."""
+    """One annotated image; the size is None where the files do not give it."""
 
     file_name: str
     height: int | None
@@ -94,7 +75,7 @@ class Annotations:
 
 @dataclass(slots=True)
 class _Joined:
-    """What the files read so far say."""
+    """The annotations of the files read so far."""
 
     category: str
     pictures: dict[int, Picture] = field(default_factory=dict)
@@ -104,7 +85,7 @@ class _Joined:
 
 
 def read(files: Sequence[Path], category: str, *, include_crowd: bool) -> Annotations:
-    """Read, check and join COCO files.
+    """Read, validate and join COCO files.
 
     Raises:
         ValueError: one line that names the file, the annotation and what is wrong.
@@ -257,9 +238,9 @@ def _annotation(joined: _Joined, entry: Mapping[str, Any], label: str) -> Annota
 
 
 def _centred(mine: Sequence[tuple[int, int, Annotation]]) -> list[tuple[int, int, Annotation]]:
-    """Move the keypoints of one file to the centres of their pixels, where it counts pixels."""
-    places = [at for _, _, one in mine for x, y, score in one.keypoints or () for at in (x, y)]
-    if not all(at.is_integer() for at in places):
+    """Shift the keypoints of one file to pixel centres, where they are pixel indices."""
+    coordinates = [at for _, _, one in mine for x, y, _ in one.keypoints or () for at in (x, y)]
+    if not all(at.is_integer() for at in coordinates):
         return list(mine)
     return [
         (

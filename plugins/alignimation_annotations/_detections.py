@@ -1,4 +1,4 @@
-"""Checked annotations -> detections of one photo."""
+"""Conversion of annotations to the detections of one photo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FINEST = 8.0
 
 
 def detections_of(annotations: Annotations, photo: Photo) -> Detections:
-    """Return the annotations of a photo in its full-size upright continuous pixels.
+    """Return the detections of a photo in its full-size upright continuous pixels.
 
     Raises:
         PhotoError: no single image of the annotations fits the photo.
@@ -110,10 +110,7 @@ def _area(box: Box) -> float:
 def _box_around(one: Annotation, photo: Photo) -> Box:
     """Return the box around the segmentation."""
     if isinstance(one.segmentation, list):
-        xs, ys = (
-            [at for polygon in one.segmentation for at in polygon[axis::2]] for axis in (0, 1)
-        )
-        box = min(xs), min(ys), max(xs), max(ys)
+        box = _extent(one.segmentation)
     else:
         x, y, width, height = _bounds(_packed(one.segmentation))
         box = x, y, x + width, y + height
@@ -122,22 +119,27 @@ def _box_around(one: Annotation, photo: Photo) -> Box:
     return box
 
 
+def _extent(polygons: Sequence[Sequence[float]]) -> Box:
+    xs, ys = ([float(at) for polygon in polygons for at in polygon[axis::2]] for axis in (0, 1))
+    return min(xs), min(ys), max(xs), max(ys)
+
+
 def _packed(run_lengths: Any) -> Any:
-    """Return run lengths as pycocotools wants them."""
+    """Return run lengths in pycocotools' compressed form."""
     if isinstance(run_lengths["counts"], str):
         return run_lengths
     return coco_mask.frPyObjects(run_lengths, *run_lengths["size"])
 
 
 def _decoded(packed: Any) -> Tensor:
-    """Return (h, w) uint8, 0 or 1."""
+    """Decode run lengths to (h, w) uint8, 0 or 1."""
     with warnings.catch_warnings():  # pycocotools 2.0.11 speaks to numpy 2 as to numpy 1
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.from_numpy(coco_mask.decode(packed))
 
 
 def _bounds(packed: Any) -> list[float]:
-    """Return ``x, y, width, height`` of what is not empty."""
+    """Return the bounding box ``x, y, width, height`` of run lengths."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         bounds: list[float] = coco_mask.toBbox(packed).tolist()
@@ -153,12 +155,8 @@ def _mask(one: Annotation) -> Mask | None:
 
 
 def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
-    """Draw polygons on a grid over their own box, finer than the pixels where that is small."""
-    xs, ys = (
-        np.concatenate([np.asarray(polygon[axis::2], float) for polygon in polygons])
-        for axis in (0, 1)
-    )
-    x0, y0, x1, y1 = float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+    """Rasterise polygons on a grid over their own box, finer than the pixels where it is small."""
+    x0, y0, x1, y1 = _extent(polygons)
     if x1 <= x0 or y1 <= y0:
         return None
     cells = min(_FINEST, _MASK_SIDE / max(x1 - x0, y1 - y0))

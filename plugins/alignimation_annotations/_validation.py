@@ -1,4 +1,4 @@
-"""What single fields of a COCO file may hold."""
+"""Validation of the fields of a COCO file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SCORES = {0: 0.0, 1: 0.5, 2: 1.0}
 
 
 def get(entry: Mapping[str, Any], key: str, kind: type[T], label: str) -> T:
-    """Return a field that must be there.
+    """Return a required field.
 
     Raises:
         ValueError: it is not, or is no ``kind``.
@@ -26,7 +26,7 @@ def get(entry: Mapping[str, Any], key: str, kind: type[T], label: str) -> T:
 
 
 def are_numbers(values: object) -> bool:
-    """Return whether it is a list of finite numbers."""
+    """Whether it is a list of finite numbers."""
     return isinstance(values, list) and all(
         isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         for value in values
@@ -65,7 +65,7 @@ def keypoints_in(
 def check_segmentation(
     segmentation: object, picture_size: tuple[int | None, int | None], label: str
 ) -> None:
-    """Refuse what pycocotools would crash on, or read beyond.
+    """Validate polygons or run lengths, on which pycocotools would crash or read out of bounds.
 
     Raises:
         ValueError: these are neither polygons nor run lengths of the picture's (height, width).

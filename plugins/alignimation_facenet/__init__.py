@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from alignimation_facenet._facenet import Network
     from alignimation_facenet._landmarks import Cascade
 
-__all__ = ["MTCNN", "FaceNet"]
-
 _RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
 
 PRETRAINED = {
@@ -121,7 +119,7 @@ class MTCNN(Detector):
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Find the faces of each image; the base class tells of shapes and coordinates.
 
-        Several threads may call it at once. On a CPU with oneDNN an image gets the same answer to
+        Several threads may call it at once. On a CPU with oneDNN an image gets the same result to
         the bit whatever the number of threads, and whatever other images are given with it.
         """
         with _BUILDING:

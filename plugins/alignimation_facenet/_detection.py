@@ -1,10 +1,10 @@
-"""The cascade of MTCNN: windows of all sizes, sieved by three networks, each dearer and stricter.
+"""Face detection by MTCNN: windows of all sizes, through a cascade of three networks.
 
 Zhang et al., *Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks*,
 IEEE Signal Processing Letters 2016. It gives what facenet-pytorch's ``detect_face`` gives (MIT
 licence): the same windows, rounded in the same way, at the same thresholds. The mean colours that
-the networks look at, in the levels of the pyramid and in the crops, are all read off one table of
-sums over the image (Crow, *Summed-Area Tables for Texture Mapping*, SIGGRAPH 1984).
+the networks look at, in the levels of the pyramid and in the crops, are all read off one integral
+image (Crow, *Summed-Area Tables for Texture Mapping*, SIGGRAPH 1984).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from alignimation_facenet._networks import Answers, Network
+from alignimation_facenet._networks import Network, Outputs
 
 _WINDOW = 12
 """Side of the window that P-Net sees, pixels of a level of the pyramid."""
@@ -42,7 +42,7 @@ def find(
     min_face: int,
     score_threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Find faces.
+    """Detect faces.
 
     Args:
         image: (3, h, w) uint8 RGB, on the networks' device; both sides more than ``min_face``.
@@ -56,23 +56,23 @@ def find(
         to about one.
     """
     p_net, r_net, o_net = networks
-    sums = _summed(image)
+    sums = _integral_image(image)
     boxes = _squares(_proposals(sums, p_net, min_face))
 
-    boxes, scores, answers = _ask(r_net, sums, boxes, 24, _REFINED)
-    best = _apart(boxes, scores, 0.7)
-    boxes = _squares(_shifted(boxes[best], answers.shifts[best]))
+    boxes, scores, outputs = _passing(r_net, sums, boxes, 24, _REFINED)
+    best = _nms(boxes, scores, 0.7)
+    boxes = _squares(_shifted(boxes[best], outputs.shifts[best]))
 
-    boxes, scores, answers = _ask(o_net, sums, boxes, 48, score_threshold)
+    boxes, scores, outputs = _passing(o_net, sums, boxes, 48, score_threshold)
     sides = boxes[:, 2:] - boxes[:, :2] + 1
-    points = answers.points.reshape(-1, 2, 5).mT * sides[:, None] + boxes[:, None, :2] - 1
-    boxes = _shifted(boxes, answers.shifts)
-    best = _apart(boxes, scores, 0.7, of_smaller=True)
+    points = outputs.points.reshape(-1, 2, 5).mT * sides[:, None] + boxes[:, None, :2] - 1
+    boxes = _shifted(boxes, outputs.shifts)
+    best = _nms(boxes, scores, 0.7, of_smaller=True)
     return boxes[best], scores[best], points[best]
 
 
-def _summed(image: Tensor) -> Tensor:
-    """Return (h + 1, w + 1, 3) sums of all pixels above and left of a corner."""
+def _integral_image(image: Tensor) -> Tensor:
+    """Return the (h + 1, w + 1, 3) integral image, sums of pixels above and left of a corner."""
     _, height, width = image.shape
     exact = torch.int32 if height * width * 255 < 2**31 else torch.int64
     sums = image.new_empty(height + 1, width + 1, 3, dtype=exact)
@@ -80,6 +80,9 @@ def _summed(image: Tensor) -> Tensor:
     sums[:, 0] = 0
     for colour, table in zip(image, sums.unbind(-1), strict=True):
         table[1:, 1:] = colour.cumsum(-1, dtype=exact)
+    if image.device.type != "cpu":  # where a row at a time is a thousand launches
+        sums[1:, 1:] = sums[1:, 1:].cumsum(0, dtype=exact)
+        return sums
     # torch's own sums down columns take several times as long.
     for above, row in pairwise(sums.unbind()):
         row.add_(above)
@@ -128,12 +131,12 @@ def _proposals(sums: Tensor, p_net: Network, min_face: int) -> Tensor:
     shortest = min(height, width) * scale
     found: list[Tensor] = []
     while shortest >= _WINDOW:
-        answers = p_net.everywhere(_level(sums, int(height * scale + 1), int(width * scale + 1)))
-        passed = (answers.odds[0] >= _PROPOSED).nonzero()
+        outputs = p_net.everywhere(_level(sums, int(height * scale + 1), int(width * scale + 1)))
+        passed = (outputs.odds[0] >= _PROPOSED).nonzero()
         rows, columns = passed.unbind(1)
         windows = passed.flip(1).float() * _STRIDE + 1
         corners = torch.cat([windows / scale, (windows + _WINDOW - 1) / scale], 1).floor()
-        odds, shifts = answers.odds[0, rows, columns], answers.shifts[0, :, rows, columns].mT
+        odds, shifts = outputs.odds[0, rows, columns], outputs.shifts[0, :, rows, columns].mT
         level = odds.new_full((len(odds), 1), len(found))
         found.append(torch.cat([corners, shifts, odds[:, None], level], 1))
         scale, shortest = scale * _FACTOR, shortest * _FACTOR
@@ -141,26 +144,26 @@ def _proposals(sums: Tensor, p_net: Network, min_face: int) -> Tensor:
     scores = proposed[:, 8].sigmoid()
     # So far from each other, boxes of different levels do not overlap; they are whole numbers.
     aside = proposed[:, 9:] * (2 * max(height, width))
-    best = _apart(proposed[:, :4] + aside, scores, 0.5)
-    proposed = proposed[best][_apart(proposed[best, :4], scores[best], 0.7)]
+    best = _nms(proposed[:, :4] + aside, scores, 0.5)
+    proposed = proposed[best][_nms(proposed[best, :4], scores[best], 0.7)]
     boxes, shifts = proposed[:, :4], proposed[:, 4:8]
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
 
 
-def _ask(
+def _passing(
     network: Network, sums: Tensor, boxes: Tensor, side: int, threshold: float
-) -> tuple[Tensor, Tensor, Answers]:
-    """Return the boxes that pass a network, their scores, and what it says of them."""
+) -> tuple[Tensor, Tensor, Outputs]:
+    """Return the boxes that pass a network, with their scores and its outputs."""
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     # Where a box begins is counted from 1, as in the authors' MATLAB.
     x0, y0 = (boxes[:, :2].trunc().long().clamp(1) - 1).unbind(1)
     x1, y1 = boxes[:, 2:].trunc().long().unbind(1)
     whole = torch.stack([x0, y0, x1.clamp(max=width), y1.clamp(max=height)], 1)
     inside = (whole[:, 2:] > whole[:, :2]).all(1)
-    answers = network(_crops(sums, whole[inside], side))
-    scores = answers.odds.sigmoid()
+    outputs = network(_crops(sums, whole[inside], side))
+    scores = outputs.odds.sigmoid()
     passed = scores > threshold
-    return boxes[inside][passed], scores[passed], Answers(*(part[passed] for part in answers))
+    return boxes[inside][passed], scores[passed], Outputs(*(part[passed] for part in outputs))
 
 
 def _shifted(boxes: Tensor, shifts: Tensor) -> Tensor:
@@ -168,18 +171,19 @@ def _shifted(boxes: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _squares(boxes: Tensor) -> Tensor:
-    """Return the least squares about the boxes' middles that hold them."""
+    """Return the smallest squares about the boxes' middles that hold them."""
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.amax(1, keepdim=True)
     corners = boxes[:, :2] + sides * 0.5 - longer * 0.5
     return torch.cat([corners, corners + longer], 1)
 
 
-def _apart(boxes: Tensor, scores: Tensor, overlap: float, *, of_smaller: bool = False) -> Tensor:
-    """Return which boxes to keep, best first: none overlaps a better one by more than `overlap`.
+def _nms(boxes: Tensor, scores: Tensor, overlap: float, *, of_smaller: bool = False) -> Tensor:
+    """Non-maximum suppression: return the indices of the boxes kept, best first.
 
-    That is the share of what both cover in what either covers, or with `of_smaller` in the smaller
-    of the two, whose sides then count a pixel more. Of equal scores the first box is the better.
+    None overlaps a better one by more than `overlap`: the intersection over union, or with
+    `of_smaller` over the smaller of the two, whose sides then count a pixel more. Of equal scores
+    the first box is the better.
     """
     order = scores.argsort(descending=True, stable=True)
     ranked = boxes[order]
@@ -187,8 +191,8 @@ def _apart(boxes: Tensor, scores: Tensor, overlap: float, *, of_smaller: bool = 
         ranked = torch.cat([ranked[:, :2], ranked[:, 2:] + 1], 1)
     kept = order[:0]
     for block in torch.split(torch.arange(len(order), device=order.device), _BLOCK):
-        free = block[~_overlap(ranked[block], ranked[kept], overlap, of_smaller).any(1)]
-        covered = _overlap(ranked[free], ranked[free], overlap, of_smaller).tril_(-1)
+        free = block[~_overlapping(ranked[block], ranked[kept], overlap, of_smaller).any(1)]
+        covered = _overlapping(ranked[free], ranked[free], overlap, of_smaller).tril_(-1)
         # Every round settles at least one more box, and all of them after a few.
         keep, before = ~covered.any(1), torch.ones_like(free, dtype=torch.bool)
         while not torch.equal(keep, before):
@@ -197,8 +201,8 @@ def _apart(boxes: Tensor, scores: Tensor, overlap: float, *, of_smaller: bool = 
     return order[kept]
 
 
-def _overlap(boxes: Tensor, others: Tensor, threshold: float, of_smaller: bool) -> Tensor:
-    """Return (N, M): whether (N, 4) boxes and (M, 4) others overlap by more than a threshold."""
+def _overlapping(boxes: Tensor, others: Tensor, threshold: float, of_smaller: bool) -> Tensor:
+    """Return (N, M) bool: whether (N, 4) boxes and (M, 4) others overlap beyond a threshold."""
     x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
     u0, v0, u1, v1 = others.unbind(1)
     across = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(0)

@@ -82,8 +82,8 @@ class Network:
         while batch := [_crop(image, box) for image, box in itertools.islice(faces, _BATCH)]:
             # The network's own normalisation: 0 to 255 about 127.5, by 128.
             inputs = (torch.stack(batch) * 255 - 127.5) / 128
-            answer = mixed(lambda faces: {"": self.module(faces)}, inputs.to(self.device))
-            vectors.append(functional.normalize(answer[""].cpu()))
+            output = mixed(lambda faces: {"": self.module(faces)}, inputs.to(self.device))
+            vectors.append(functional.normalize(output[""].cpu()))
         counts = [len(found) for found in boxes]
         return list(torch.split_with_sizes(torch.cat(vectors), counts))
 

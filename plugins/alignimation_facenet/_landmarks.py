@@ -1,4 +1,4 @@
-"""The cascade of facenet-pytorch, and its last network asked again for exact points.
+"""Facial landmarks: MTCNN's cascade, and its last network again for subpixel precision.
 
 The points of the cascade carry an error that changes from photo to photo: it rounds every crop to
 whole pixels and cuts crops at the border of the image, but reckons with the box as it was. On
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
+from alignimation_core.api.precision import exact
 from alignimation_facenet._detection import find
 from alignimation_facenet._networks import load
 
@@ -44,7 +45,7 @@ _FIVE_TIMES = (
 _SQUARE = 2.4
 """Side of the square of the second look: this many eye distances, or eye-to-mouth distances."""
 
-# The networks answer from the image's left to its right; names go by the subject's own left.
+# The networks list points from the image's left to its right; names go by the subject's own left.
 _SUBJECTS_LEFT_FIRST = [1, 0, 2, 4, 3]
 
 
@@ -72,7 +73,7 @@ class Cascade:
 
     @torch.no_grad()
     def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Find faces.
+        """Detect faces.
 
         Args:
             image: (3, h, w) uint8 RGB.
@@ -90,7 +91,10 @@ class Cascade:
         reduced = image
         if scale < 1:
             reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
-        found = find(reduced.to(self.device), self.networks, self.min_face, self.score_threshold)
+        with exact(self.device):
+            found = find(
+                reduced.to(self.device), self.networks, self.min_face, self.score_threshold
+            )
         boxes, scores, points = (part.cpu() for part in found)
         # The cascade also finds faces of half the size that it was told to begin with.
         large = (boxes[:, 2:] - boxes[:, :2]).amax(1) >= self.min_face
@@ -102,7 +106,7 @@ class Cascade:
         return corners.flatten(1), scores[large], self._points(image, corners, rough)
 
     def _points(self, image: Tensor, corners: Tensor, rough: Tensor) -> Tensor:
-        """Return (N, 5, 2) exact points of the faces in boxes of (N, 2, 2) corners."""
+        """Return the (N, 5, 2) refined landmarks of faces in boxes of (N, 2, 2) corners."""
         sides = (corners[:, 1] - corners[:, 0]).amax(1)
         first = self._look(image, corners.mean(1), sides, rough, _ONCE)
         eyes, mouths = first[:, :2].mean(1), first[:, 3:].mean(1)
@@ -118,7 +122,7 @@ class Cascade:
         points: Tensor,
         crops: tuple[tuple[float, float, float], ...],
     ) -> Tensor:
-        """Return (N, 5, 2) points seen in squares that are turned as the eyes of `points`."""
+        """Return (N, 5, 2) landmarks from squares that are turned as the eyes of `points`."""
         patch_from_image = torch.stack(
             [
                 _upright(x, y, side, math.atan2(down, across))
@@ -141,7 +145,8 @@ class Cascade:
             ]
         )
         seen = torch.cat([_seen(image, matrix, crop_from_patch) for matrix in patch_from_image])
-        answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
+        with exact(self.device):
+            answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
         plain, flipped = (answers.cpu().double().reshape(-1, 2, 5).mT * _OVERSAMPLED).chunk(2)
         mirrored = torch.stack([_OVERSAMPLED - flipped[..., 0], flipped[..., 1]], dim=-1)
         # What the network calls left in the mirror is the subject's left.

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional
 
 _BATCH = 16
-"""Crops at once: what a network makes of so many stays in the cache of a core."""
+"""Crops at once: what a network makes of so many stays in the cache of a core; on a GPU all."""
 
 _STRIP = 24576
-"""Windows across and down, times 2, that P-Net looks through at once, for the same reason."""
+"""Windows across and down, times 2, that P-Net looks through at once, likewise."""
 
 _POOLS = {
     "pnet": ((2, 2),),
@@ -37,8 +37,8 @@ _POOLS = {
 """Side and stride of the pooling after the first layers, which the wheel's files do not tell."""
 
 
-class Answers(NamedTuple):
-    """What a network says of N images, or in P-Net's case of each of their windows.
+class Outputs(NamedTuple):
+    """The outputs of a network for N images, or in P-Net's case for each of their windows.
 
     ``odds`` is (N, ...), the logarithm of how much likelier a face is than none; ``shifts`` is
     (N, 4, ...), to add to the sides of the window, as fractions of it; ``points``, which O-Net
@@ -110,41 +110,42 @@ class Network:
         first.weight = first.weight / 128
 
     def _append(self, weights: list[Tensor], biases: list[Tensor]) -> None:
-        """Append one layer that gives what all the heads give."""
+        """Append one layer with the outputs of all the heads."""
         channels = len(self._layers[-1].bias) if self._layers else 3
         weight = torch.cat([_reshaped(part, channels) for part in weights])
         if weight.ndim == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
         self._layers.append(_Layer(weight, torch.cat(biases)))
 
-    def everywhere(self, image: Tensor) -> Answers:
-        """Look at an image through windows of 12 x 12 two pixels apart, as P-Net does.
+    def everywhere(self, image: Tensor) -> Outputs:
+        """Run over an image in windows of 12 x 12 with a stride of 2, as P-Net does.
 
         Args:
             image: (1, 3, h, w) float32 in [0, 255], of 12 x 12 or more.
         """
         width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
-        rows = max(1, _STRIP // width)
+        rows = max(1, _STRIP // width) if image.device.type == "cpu" else windows
         strips = [
-            self._seen(image[:, :, 2 * first : 2 * (first + rows) + 10])
+            self._forward(image[:, :, 2 * first : 2 * (first + rows) + 10])
             for first in range(0, windows, rows)
         ]
-        return _answers(torch.cat(strips, 2))
+        return _outputs(torch.cat(strips, 2))
 
-    def __call__(self, crops: Tensor) -> Answers:
-        """Look at crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
+    def __call__(self, crops: Tensor) -> Outputs:
+        """Run on crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
 
         Args:
             crops: (N, 3, side, side) float32 in [0, 255].
         """
         seen = []
-        for batch in torch.split(crops, _BATCH):
+        at_once = _BATCH if crops.device.type == "cpu" else max(1, len(crops))
+        for batch in torch.split(crops, at_once):
             # Of a single crop torch would let a BLAS compute the convolutions.
             several = batch.repeat(2, 1, 1, 1) if len(batch) == 1 else batch
-            seen.append(self._seen(several)[: len(batch)])
-        return _answers(torch.cat(seen))
+            seen.append(self._forward(several)[: len(batch)])
+        return _outputs(torch.cat(seen))
 
-    def _seen(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor:
         maps = images.contiguous(memory_format=torch.channels_last)
         for layer in self._layers:
             maps = layer(maps)
@@ -172,12 +173,12 @@ def load(device: torch.device) -> tuple[Network, Network, Network]:
     return p_net, r_net, o_net
 
 
-def _answers(maps: Tensor) -> Answers:
-    return Answers(maps[:, 1] - maps[:, 0], maps[:, 2:6], maps[:, 6:])
+def _outputs(maps: Tensor) -> Outputs:
+    return Outputs(maps[:, 1] - maps[:, 0], maps[:, 2:6], maps[:, 6:])
 
 
 def _halved(maps: Tensor, side: int) -> Tensor:
-    """Return the larger one of every two values along a side, and the last one if it is single."""
+    """Max pooling by two along one side; the last value stays if it is single."""
     whole = [slice(None)] * maps.ndim
     first, second = (maps[(*whole[:side], slice(start, None, 2))] for start in (0, 1))
     if first.shape == second.shape:

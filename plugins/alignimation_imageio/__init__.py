@@ -7,33 +7,12 @@ its encoder keeps for looking ahead, and writes the same bytes for the same fram
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from alignimation_core import Canvas, Renderer, Writer, hookimpl
-
-Width = Annotated[
-    int | None,
-    Field(description="scale down to this many pixels across; the canvas's width if absent", ge=16),
-]
-Matte = Annotated[
-    str,
-    Field(description="colour behind transparent frames where the format has none: white, #20c0ff"),
-]
-Loop = Annotated[
-    int, Field(description="how many times the animation plays; 0: forever", ge=0, le=65535)
-]
-
-
-def _with_suffix(path: str, suffixes: Sequence[str]) -> str:
-    if PurePosixPath(path).suffix.lower() not in suffixes:
-        *others, last = suffixes
-        wanted = f"{', '.join(others)} or {last}" if others else last
-        raise ValueError(f"{path!r} does not end in {wanted}")
-    return path
 
 
 def _colour(colour: str) -> str:
@@ -48,7 +27,34 @@ def _colour(colour: str) -> str:
     return colour
 
 
-class Video(Renderer):
+Width = Annotated[
+    int | None,
+    Field(description="scale down to this many pixels across; the canvas's width if absent", ge=16),
+]
+Matte = Annotated[
+    str,
+    AfterValidator(_colour),
+    Field(description="colour behind transparent frames where the format has none: white, #20c0ff"),
+]
+Loop = Annotated[
+    int, Field(description="how many times the animation plays; 0: forever", ge=0, le=65535)
+]
+
+
+class _FileRenderer(Renderer):
+    suffixes: ClassVar[tuple[str, ...]]
+
+    @field_validator("path")
+    @classmethod
+    def _known_suffix(cls, path: str) -> str:
+        if PurePosixPath(path).suffix.lower() not in cls.suffixes:
+            *others, last = cls.suffixes
+            wanted = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"{path!r} does not end in {wanted}")
+        return path
+
+
+class Video(_FileRenderer):
     """H.264 video (.mp4, .mov, .mkv), or VP9 (.webm), which keeps transparency.
 
     8 bits a channel, 4:2:0, converted to and tagged as BT.709 with limited range, so that players
@@ -58,6 +64,7 @@ class Video(Renderer):
     """
 
     name: ClassVar[str] = "video"
+    suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mov", ".mkv", ".webm")
     path: Annotated[
         str, Field(description="file; its ending (.mp4, .mov, .mkv, .webm) sets the format")
     ] = "animation.mp4"
@@ -69,16 +76,6 @@ class Video(Renderer):
     width: Width = None
     matte: Matte = "black"
 
-    @field_validator("path")
-    @classmethod
-    def _known_container(cls, path: str) -> str:
-        return _with_suffix(path, (".mp4", ".mov", ".mkv", ".webm"))
-
-    @field_validator("matte")
-    @classmethod
-    def _known_colour(cls, matte: str) -> str:
-        return _colour(matte)
-
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
         from alignimation_imageio import _encoders, _video
@@ -89,7 +86,7 @@ class Video(Renderer):
         )
 
 
-class GIF(Renderer):
+class GIF(_FileRenderer):
     """GIF: 256 colours a frame, each frame with its own, ordered dither.
 
     GIF knows no half-transparent pixels: where frames are transparent, what is less than half
@@ -98,17 +95,13 @@ class GIF(Renderer):
     """
 
     name: ClassVar[str] = "gif"
+    suffixes: ClassVar[tuple[str, ...]] = (".gif",)
     path: Annotated[str, Field(description="file ending in .gif")] = "animation.gif"
     fps: Annotated[
         float, Field(description="frames a second; browsers slow down above 50", ge=0.01, le=50)
     ] = 12.0
     width: Width = None
     loop: Loop = 0
-
-    @field_validator("path")
-    @classmethod
-    def _gif(cls, path: str) -> str:
-        return _with_suffix(path, (".gif",))
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
@@ -120,10 +113,11 @@ class GIF(Renderer):
         )
 
 
-class WebP(Renderer):
+class WebP(_FileRenderer):
     """Animated WebP: true colours and soft transparency at a fraction of a GIF's size."""
 
     name: ClassVar[str] = "webp"
+    suffixes: ClassVar[tuple[str, ...]] = (".webp",)
     path: Annotated[str, Field(description="file ending in .webp")] = "animation.webp"
     fps: Annotated[
         float, Field(description="frames a second; browsers slow down above 60", ge=0.01, le=60)
@@ -136,11 +130,6 @@ class WebP(Renderer):
     width: Width = None
     loop: Loop = 0
 
-    @field_validator("path")
-    @classmethod
-    def _webp(cls, path: str) -> str:
-        return _with_suffix(path, (".webp",))
-
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
         from alignimation_imageio import _encoders, _video
@@ -151,19 +140,15 @@ class WebP(Renderer):
         )
 
 
-class APNG(Renderer):
+class APNG(_FileRenderer):
     """Animated PNG: lossless, with soft transparency, and large; browsers show it."""
 
     name: ClassVar[str] = "apng"
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".apng")
     path: Annotated[str, Field(description="file ending in .png or .apng")] = "animation.png"
     fps: Annotated[float, Field(description="frames a second", ge=0.01, le=60)] = 12.0
     width: Width = None
     loop: Loop = 0
-
-    @field_validator("path")
-    @classmethod
-    def _png(cls, path: str) -> str:
-        return _with_suffix(path, (".png", ".apng"))
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the file; see ``Renderer.open``."""
@@ -189,11 +174,6 @@ class Frames(Renderer):
     ] = "png"
     width: Width = None
     matte: Matte = "black"
-
-    @field_validator("matte")
-    @classmethod
-    def _known_colour(cls, matte: str) -> str:
-        return _colour(matte)
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the folder; see ``Renderer.open``."""

@@ -1,4 +1,4 @@
-"""Outputs appear under their final name only when they are finished."""
+"""Writers whose output stands under its final name only when it is finished."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from alignimation_core import OutputError
+from alignimation_core import OutputError, Writer
 from alignimation_core.api import atomic
 
 
@@ -22,32 +22,36 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: {reason}") from error
 
 
-class Place:
-    """A final path, and a hidden one beside it in which the output grows.
+class AtomicWriter(Writer):
+    """Writes to ``self.output.part``, a hidden sibling that takes the final name when closed.
 
-    Attributes:
-        final: where the output will stand.
-        part: where it is written until then, in the same folder; it does not exist yet.
+    Args:
+        path: where the output will stand; folders on the way are made.
+
+    Raises:
+        OutputError: it cannot be written there.
     """
 
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        with output_errors(final):
-            # a link stays a link: what it points to is replaced
-            self._target = final.resolve()
-            self._make_parents()
-            self.part = atomic.part_of(self._target)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with output_errors(path):
+            target = path.resolve()  # a link stays a link: what it points to is replaced
+            for parent in reversed(target.parents):
+                if parent.exists() and not parent.is_dir():
+                    raise OutputError(f"{path}: {parent} is a file; choose another path")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.output = atomic.AtomicWrite(target)
 
-    def _make_parents(self) -> None:
-        for parent in reversed(self._target.parents):
-            if parent.exists() and not parent.is_dir():
-                raise OutputError(f"{self.final}: {parent} is a file; choose another path")
-        self._target.parent.mkdir(parents=True, exist_ok=True)
+    def abort(self) -> None:
+        """Remove what was written so far."""
+        self.output.discard()
 
-    def publish(self) -> None:
-        """Put what was written under the final name, in place of what stood there."""
-        atomic.put(self.part, self._target)
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        atomic.remove(self.part)
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Abort at any exception, with errors as of ``output_errors``."""
+        try:
+            with output_errors(self.path):
+                yield
+        except BaseException:
+            self.abort()
+            raise

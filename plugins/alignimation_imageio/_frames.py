@@ -1,20 +1,18 @@
-"""Frames into a folder of pictures, through imageio."""
+"""Writing of frames to a folder of pictures, through imageio."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import imageio.v3 as iio
 
-from alignimation_core import Canvas, Frame, OutputError, Writer
-from alignimation_imageio._atomic import Place, output_errors
+from alignimation_core import Canvas, Frame, OutputError
+from alignimation_imageio._atomic import AtomicWriter, output_errors
 from alignimation_imageio._scaling import Layout, Pixels
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -27,7 +25,7 @@ _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are fi
 _THREADS = min(8, os.cpu_count() or 1)
 
 
-class FramesWriter(Writer):
+class FramesWriter(AtomicWriter):
     """Writes frames into a hidden folder, which takes the final name when closed.
 
     Pictures are compressed by several threads, a bounded number at a time; what goes wrong with
@@ -50,11 +48,11 @@ class FramesWriter(Writer):
         self._written = 0
         with output_errors(path):
             self._check_replaceable(path)
-        self._place = Place(path)
+        super().__init__(path)
         self._pool = ThreadPoolExecutor(_THREADS, "pictures")
         self._waiting: deque[Future[None]] = deque()
-        with self._guard():
-            self._place.part.mkdir()
+        with self.guarded():
+            self.output.part.mkdir()
 
     @staticmethod
     def _check_replaceable(path: Path) -> None:
@@ -76,7 +74,7 @@ class FramesWriter(Writer):
         pixels = self._layout.pixels(frame)
         self._written += 1
         name = f"{self._written:0{self._digits}d}{self._suffix}"
-        with self._guard():
+        with self.guarded():
             self._waiting.append(self._pool.submit(self._save, name, pixels))
             self._wait(_THREADS)
 
@@ -84,10 +82,10 @@ class FramesWriter(Writer):
         data = iio.imwrite(
             "<bytes>", pixels, plugin="pillow", extension=self._suffix, **self._options
         )
-        (self._place.part / name).write_bytes(data)
+        (self.output.part / name).write_bytes(data)
 
     def _wait(self, most: int) -> None:
-        """Wait until no more than so many pictures are under way."""
+        """Wait until at most so many pictures are still being compressed."""
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
@@ -97,25 +95,16 @@ class FramesWriter(Writer):
         Raises:
             OutputError: no frame was written, or the folder cannot be put there.
         """
-        with self._guard():
+        with self.guarded():
             if not self._written:
-                raise OutputError(f"{self._place.final}: no frame was written")
+                raise OutputError(f"{self.path}: no frame was written")
             self._wait(0)
             self._pool.shutdown()
-            self._check_replaceable(self._place.final)
-            self._place.publish()
-        return self._place.final
+            self._check_replaceable(self.path)
+            self.output.publish()
+        return self.path
 
     def abort(self) -> None:
         """Remove what was written so far."""
         self._pool.shutdown(cancel_futures=True)
-        self._place.discard()
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            with output_errors(self._place.final):
-                yield
-        except BaseException:
-            self.abort()
-            raise
+        super().abort()

@@ -1,4 +1,4 @@
-"""From a frame to the pixels that an encoder takes."""
+"""Scaling, cropping and matting of frames for an encoder."""
 
 from __future__ import annotations
 

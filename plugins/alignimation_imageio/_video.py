@@ -1,4 +1,4 @@
-"""Frames into one file, through PyAV.
+"""Encoding of frames to one file, through PyAV.
 
 imageio's own ``pyav`` plugin hands no options to the encoder (no ``crf``), tags no colours and
 builds its filters for 640x480 whatever the frames' size, so PyAV is used directly.
@@ -7,7 +7,6 @@ builds its filters for 640x480 whatever the frames' size, so PyAV is used direct
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from alignimation_core import Canvas, Frame, OutputError, Writer
-from alignimation_imageio._atomic import Place, output_errors
+from alignimation_core import Canvas, Frame, OutputError
+from alignimation_imageio._atomic import AtomicWriter, output_errors
 from alignimation_imageio._encoders import Encoder, feed
 from alignimation_imageio._scaling import Layout
 
 
-class VideoWriter(Writer):
+class VideoWriter(AtomicWriter):
     """Encodes frame by frame into a hidden file, which takes the final name when closed."""
 
     def __init__(
@@ -43,11 +42,11 @@ class VideoWriter(Writer):
         with output_errors(path):
             if path.is_dir():
                 raise OutputError(f"{path} is a folder; choose another path")
-        self._place = Place(path)
-        with self._guard():
-            self._place.part.touch()  # PyAV makes the file with the first frame: too late
+        super().__init__(path)
+        with self.guarded():
+            self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
-                str(self._place.part),
+                str(self.output.part),
                 "w",
                 format=encoder.container,
                 # bitexact: no version, no random identifiers
@@ -87,7 +86,7 @@ class VideoWriter(Writer):
             OutputError: it cannot be encoded or written.
         """
         pixels = self._layout.pixels(frame)
-        with self._guard():
+        with self.guarded():
             kind = "rgba" if self._layout.alpha else "rgb24"
             picture = av.VideoFrame.from_numpy_buffer(pixels, kind)
             picture.pts, picture.time_base = self._written, self._time_base
@@ -104,26 +103,17 @@ class VideoWriter(Writer):
         Raises:
             OutputError: no frame was written, or the file cannot be finished.
         """
-        with self._guard():
+        with self.guarded():
             if not self._written:
-                raise OutputError(f"{self._place.final}: no frame was written")
+                raise OutputError(f"{self.path}: no frame was written")
             self._encode(None)
             self._container.mux(self._stream.encode(None))
             self._container.close()
-            self._place.publish()
-        return self._place.final
+            self.output.publish()
+        return self.path
 
     def abort(self) -> None:
         """Remove what was written so far."""
         with contextlib.suppress(OSError, av.FFmpegError, AttributeError):
             self._container.close()
-        self._place.discard()
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            with output_errors(self._place.final):
-                yield
-        except BaseException:
-            self.abort()
-            raise
+        super().abort()

@@ -16,16 +16,6 @@ from alignimation_core import Registration, Target, TransformModel, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "Affine",
-    "Crop",
-    "Homography",
-    "KorniaRegistrator",
-    "Rigid",
-    "Similarity",
-    "Translation",
-]
-
 
 class FamilyModel(TransformModel):
     """Fits a transform of one family by Gauss-Newton over a pyramid, all photos at once.

@@ -22,7 +22,7 @@ _CHECK_EVERY = 8  # iterations between looks at whether all are done, where look
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """What changes while a batch is fitted; a row a photo."""
+    """The state of the iteration; a row a photo."""
 
     rows: Tensor
     images: Tensor
@@ -54,7 +54,7 @@ def minimise(
 
     A step is taken only where it lowers the loss, compared on the pixels that the photo reaches
     before and after it, so that leaving the frame is no way to a lower loss. Photos that are done
-    take no further steps, and on the CPU leave the batch.
+    take no further steps, and leave the batch once they are half of it.
 
     Args:
         level: the reference.
@@ -93,7 +93,7 @@ def minimise(
             remaining = int((~state.done).sum())
             if not remaining:
                 break
-            if on_cpu and 2 * remaining <= len(state.rows):
+            if 2 * remaining <= len(state.rows):
                 _write(state, result, used, finished)
                 state = state.keep(~state.done)
     _write(state, result, used, finished)
@@ -115,8 +115,8 @@ def _step(
 ) -> None:
     """Try one damped step for every photo that is not done."""
     batch, side = len(state.rows), level.jacobian.shape[-1]
-    seen = state.weights[:, :, None] * level.counts * state.inside
-    influence = (seen * loss.weight(state.residual, state.scale)).reshape(batch, -1)
+    counted = state.weights[:, :, None] * level.counts * state.inside
+    influence = (counted * loss.weight(state.residual, state.scale)).reshape(batch, -1)
     normal = (influence @ level.outer).reshape(batch, side, side).double()
     slope = ((influence * state.residual.reshape(batch, -1)) @ level.jacobian).double()
 
@@ -127,7 +127,7 @@ def _step(
     trial = chart.matrices(step) @ state.matrices
 
     residual, inside = level.difference(state.images, trial, chart, loss)
-    common = seen * inside
+    common = counted * inside
     before = (common * loss.value(state.residual, state.scale)).sum((1, 2))
     after = (common * loss.value(residual, state.scale)).sum((1, 2))
     better = (after < before) & (torch.linalg.det(trial) > 0) & ~state.done

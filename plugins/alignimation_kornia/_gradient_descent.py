@@ -1,4 +1,4 @@
-"""The general path: any differentiable criterion, minimised through autograd."""
+"""Gradient descent on any differentiable criterion, by Adam or L-BFGS."""
 
 from __future__ import annotations
 

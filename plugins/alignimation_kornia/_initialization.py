@@ -1,4 +1,4 @@
-"""Where a fit begins: the subject's centre, and the turn of a photo without keypoints."""
+"""Initialisation of a fit: the subject's centre, and the rotation of a photo without keypoints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def centres(moving: Target, fixed: Target, images: Tensor) -> Tensor:
 
 
 def _centre_of_mass(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where a (C, h, w) image of a frame of some size balances, (2,) float64."""
+    """Return the centre of mass of a (C, h, w) image in a frame of some size, (2,) float64."""
     mass = image.sum(0).double()
     height, width = mass.shape
     y = (torch.arange(height, device=mass.device) + 0.5) * (size[0] / height)
@@ -54,7 +54,7 @@ def best_turn(
     start: Tensor,
     chart: Chart,
 ) -> Tensor:
-    """Return better starts for photos whose turn is unknown.
+    """Search better starts for photos whose rotation is unknown.
 
     On the coarsest level every photo starts from many turns of its start about the reference's
     centre of mass; the one without a turn and the best few others go on to the next level. A turn

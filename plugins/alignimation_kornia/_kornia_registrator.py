@@ -1,4 +1,4 @@
-"""kornia's ImageRegistrator behind the contract of a transform model."""
+"""Adapter of kornia's ImageRegistrator to a transform model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register(
     """Register photos one by one, as kornia does.
 
     The photo is first warped by ``start``; kornia, which always begins at the identity, then
-    registers the result, and its answer, the normalised matrix from destination to source, is
+    registers the result, and its estimate, the normalised matrix from destination to source, is
     turned around, brought to pixels and put behind ``start``.
 
     Args:
@@ -36,7 +36,7 @@ def register(
         levels -= 1
     to_grid = geometry.normalised_from_pixels(size)
     both = moving.weights * fixed.weights
-    failures = faults_of_input(moving, fixed, both, start)
+    failures = faults_of_input(moving.image, fixed.image, both, start)
     found, before, after, used = [], [], [], []
     for i, (image, counted) in enumerate(zip(moving.image, both > 0, strict=True)):
         first = torch.eye(3, dtype=torch.float64) if failures[i] else start[i]
@@ -52,11 +52,11 @@ def register(
                 tolerance=1e-8,
             ).to(device)
             try:
-                answer = registrator.register(source, destination)[0].detach().cpu().double()
+                estimate = registrator.register(source, destination)[0].detach().cpu().double()
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-                answer = torch.full_like(first, torch.nan)
-            if bool(answer.isfinite().all()) and float(torch.linalg.det(answer)) > 0:
-                matrix = geometry.inverse(to_grid) @ geometry.inverse(answer) @ to_grid @ first
+                estimate = torch.full_like(first, torch.nan)
+            if bool(estimate.isfinite().all()) and float(torch.linalg.det(estimate)) > 0:
+                matrix = geometry.inverse(to_grid) @ geometry.inverse(estimate) @ to_grid @ first
             warped = geometry.warp(image, matrix, size)
             if matrix is first or not (warped * fixed.image)[counted].any():
                 failures[i] = NO_MEETING

@@ -1,4 +1,4 @@
-"""What a fit minimises: a sum over pixels of a function of the difference.
+"""Loss functions, summed over the pixels' differences.
 
 ``l2`` squares it; ``l1`` takes its magnitude; ``huber`` (1964) and ``tukey`` (Beaton and
 Tukey 1974) square small differences and count large ones less, or not at all, with the usual
@@ -25,32 +25,32 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One loss, as iteratively reweighted least squares needs it.
+    """A loss for iteratively reweighted least squares.
 
     Residuals are (B, C, N) float; ``scale`` is (B,), the size of a typical difference.
     """
 
     name: LossName
 
-    def residual(self, moving: Tensor, seen: Tensor, fixed: Tensor) -> Tensor:
+    def residual(self, moving: Tensor, valid: Tensor, fixed: Tensor) -> Tensor:
         """Return ``moving - fixed``, for ``ncc`` with brightness and contrast matched.
 
         Args:
             moving: (B, C, N).
-            seen: (B, C, N), 1 where the values are known, else 0.
+            valid: (B, C, N), 1 where the values are known, else 0.
             fixed: (C, N).
         """
         if self.name == "ncc":
-            total = seen.sum(-1, keepdim=True).clamp(min=1)
-            m_mean = (moving * seen).sum(-1, keepdim=True) / total
-            f_mean = (fixed * seen).sum(-1, keepdim=True) / total
-            m, f = (moving - m_mean) * seen, (fixed - f_mean) * seen
+            total = valid.sum(-1, keepdim=True).clamp(min=1)
+            m_mean = (moving * valid).sum(-1, keepdim=True) / total
+            f_mean = (fixed * valid).sum(-1, keepdim=True) / total
+            m, f = (moving - m_mean) * valid, (fixed - f_mean) * valid
             contrast = f.square().sum(-1, keepdim=True) / (m.square().sum(-1, keepdim=True) + _TINY)
             return m * contrast.sqrt() - f
         return moving - fixed
 
     def project(self, jacobian: Tensor, fixed: Tensor, counts: Tensor) -> Tensor:
-        """Return a (C, N, P) Jacobian without what brightness and contrast explain.
+        """Project brightness and contrast out of a (C, N, P) Jacobian.
 
         "Project out" of Baker, Gross and Matthews, "Lucas-Kanade 20 years on: part 3", 2003.
         """
@@ -64,15 +64,15 @@ class Loss:
             jacobian = jacobian - direction[..., None] * along[:, None]
         return jacobian
 
-    def scale(self, residual: Tensor, seen: Tensor) -> Tensor:
+    def scale(self, residual: Tensor, valid: Tensor) -> Tensor:
         """Return the (B,) standard deviation of the residuals by their median magnitude."""
         if self.name not in ("huber", "tukey"):
             return residual.new_ones(len(residual))
-        known = torch.where(seen > 0, residual.abs(), torch.nan).reshape(len(residual), -1)
+        known = torch.where(valid > 0, residual.abs(), torch.nan).reshape(len(residual), -1)
         return (1.4826 * known.nanmedian(1).values).nan_to_num(1.0).clamp(min=_LEAST_SCALE)
 
     def value(self, residual: Tensor, scale: Tensor) -> Tensor:
-        """Return each pixel's part of the loss."""
+        """Return the loss of each pixel."""
         if self.name == "l1":
             return (residual.square() + _L1_SMOOTH**2).sqrt()
         if self.name == "huber":
@@ -85,7 +85,7 @@ class Loss:
         return residual.square()
 
     def weight(self, residual: Tensor, scale: Tensor) -> Tensor:
-        """Return each pixel's weight in the least squares that stand for the loss."""
+        """Return the weight of each pixel in the reweighted least squares."""
         if self.name == "l1":
             return (residual.square() + _L1_SMOOTH**2).rsqrt()
         if self.name == "huber":
@@ -98,7 +98,7 @@ class Loss:
 
     def criterion(self, warped: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:
         """Return the (B,) mean loss of (B, C, h, w) images, differentiable in ``warped``."""
-        seen = weights.flatten(2)
-        residual = self.residual(warped.flatten(2), (seen > 0).to(seen), fixed.flatten(1))
-        scale = self.scale(residual.detach(), seen)
-        return (seen * self.value(residual, scale)).sum((1, 2)) / seen.sum((1, 2)).clamp(min=_TINY)
+        flat = weights.flatten(2)
+        residual = self.residual(warped.flatten(2), (flat > 0).to(flat), fixed.flatten(1))
+        scale = self.scale(residual.detach(), flat)
+        return (flat * self.value(residual, scale)).sum((1, 2)) / flat.sum((1, 2)).clamp(min=_TINY)

@@ -1,4 +1,4 @@
-"""The reference on one level of the pyramid: its pixels that matter, and their derivatives.
+"""One level of the reference's pyramid: selected pixels and their derivatives.
 
 Only pixels where the reference is not flat are visited (Dellaert and Collins, "Fast image-based
 tracking by selective pixel integration", 1999), which for Gaussians on keypoints are a few in a
@@ -50,7 +50,7 @@ class Pixels:
     def sample(
         self, images: Tensor, fixed_from_moving: Tensor, chart: Chart
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Look the pixels up in photos.
+        """Sample photos at the pixels.
 
         Args:
             images: (B, C, h, w) float32, on any level of the pyramid.
@@ -91,7 +91,7 @@ def _grid(height: int, width: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level(Pixels):
-    """The pixels that matter on one level of the reference, with their derivatives.
+    """The pixels of high gradient on one level of the reference, with their derivatives.
 
     Attributes:
         bend: (C, N, 3) float32, the reference's second derivatives by ``xx``, ``xy`` and ``yy``, in
@@ -106,7 +106,7 @@ class Level(Pixels):
 
     @classmethod
     def of(cls, image: Tensor, chart: Chart, loss: Loss) -> Level:
-        """Prepare a level.
+        """Select the pixels of a level, and differentiate.
 
         Args:
             image: (C, h, w) float32, the reference on this level.
@@ -116,7 +116,7 @@ class Level(Pixels):
         height, width = image.shape[-2:]
         per_y, per_x = torch.gradient(image, dim=(1, 2))
         steepness = per_x.square() + per_y.square()
-        index, counts = _even_picks(steepness, max(_LEAST_PIXELS, _PIXELS // len(image)))
+        index, counts = _select(steepness, max(_LEAST_PIXELS, _PIXELS // len(image)))
         gradient = torch.stack(
             [
                 per_x.flatten(1).gather(1, index) * (chart.radius * width / chart.size[1]),
@@ -187,8 +187,8 @@ def _second_differences(image: Tensor, index: Tensor) -> Tensor:
     return torch.stack([per_xx, per_xy, per_yy], -1)
 
 
-def _even_picks(steepness: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """Pick the steep pixels of each channel, or a lattice of some ``limit`` of them.
+def _select(steepness: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """Select the pixels of high gradient in each channel, or a lattice of some ``limit`` of them.
 
     The lattice is skewed by the golden ratio, so that it meets every row and every column.
 

@@ -1,4 +1,4 @@
-"""Registers a batch of targets against one reference: checks, start, coarse to fine, verdict."""
+"""Registration of a batch against one reference: validation, start, coarse to fine, residuals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SINGULAR = 1e-4  # ratio of eigenvalues: below it, the images leave a parameter 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How to fit.
+    """The settings of a fit.
 
     Attributes:
         family: the transforms to choose from.
@@ -97,16 +97,15 @@ def register(
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
     chart = Chart.of(method.family, size, device)
     if not len(initial):
-        none = torch.zeros(0)
-        return Registration(initial.double(), none, none, none.long(), none.bool())
+        return Registration(initial.double())
     weights = (moving.weights * fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
-    failures = faults_of_input(moving, fixed, weights.cpu(), initial.cpu())
+    images, reference = moving.image.to(device), fixed.image.to(device)
+    failures = faults_of_input(images, reference, weights.cpu(), initial.cpu())
     sound = torch.tensor([f is None for f in failures], dtype=torch.bool, device=device)
     identity = torch.eye(3, dtype=torch.float64, device=device)
     initial = torch.where(sound[:, None, None], initial, identity)
     weights = weights * sound[:, None]
-    images, reference = moving.image.to(device), fixed.image.to(device)
     if not sound.all():
         images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
 
@@ -134,13 +133,13 @@ def register(
             references[at], photos[at], weights, matrices, chart, tolerance
         )
         iterations = iterations + used
-    return _verdict(
+    return _result(
         images, reference, weights, start, matrices, iterations, converged, failures, method, chart
     )
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:
-    """Return (B, C, h, w) images halved again and again, the finest first."""
+    """Return the image pyramid of (B, C, h, w), halved level by level, the finest first."""
     levels = [images]
     while max(levels[-1].shape[-2:]) >= 2 * COARSEST_SIDE and min(levels[-1].shape[-2:]) >= 8:
         height, width = levels[-1].shape[-2:]
@@ -168,7 +167,7 @@ def _faults_of_points(
     failures: list[str | None],
     chart: Chart,
 ) -> Tensor:
-    """Fail the photos whose points leave the transform open; return whose turn is open.
+    """Fail the photos whose points leave the transform undetermined; return whose rotation is.
 
     Where there are too few points, or all in one place, the images may still determine the
     transform: then the smallest eigenvalue of the Gauss-Newton Hessian is not negligible beside
@@ -202,7 +201,7 @@ def _faults_of_points(
     return turned
 
 
-def _verdict(
+def _result(
     images: Tensor,
     reference: Tensor,
     weights: Tensor,
@@ -214,7 +213,7 @@ def _verdict(
     method: Method,
     chart: Chart,
 ) -> Registration:
-    """Measure start and end on the same pixels, keep the better, name what went wrong."""
+    """Compare start and end on the same pixels, keep the better, name failures."""
     loss = method.loss
     lattice = Pixels.lattice(reference, RESIDUAL_SIDE)
     at_start, reach_start, _ = lattice.sample(images, start, chart)

@@ -1,4 +1,4 @@
-"""The families of transforms, and their one differentiable parametrisation.
+"""Families of transforms, and their differentiable parametrisation.
 
 Convention: a family is the set of matrices ``exp(sum of params * generators)``, written in the
 *unit frame* of a target: the origin is the target's centre and the unit of length is the root mean

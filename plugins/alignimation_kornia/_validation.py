@@ -1,30 +1,28 @@
-"""What makes a fit impossible, each in words for a person."""
+"""Validation of what is to be registered."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from alignimation_core import Target
-
 NO_MEETING = "no overlap: the two targets do not meet"
 
 
 def faults_of_input(
-    moving: Target, fixed: Target, weights: Tensor, initial: Tensor
+    images: Tensor, reference: Tensor, weights: Tensor, initial: Tensor
 ) -> list[str | None]:
     """Return why each photo cannot be fitted at all; None for those that can.
 
     Args:
-        moving: a batch.
-        fixed: the reference.
+        images: (B, C, h, w), on any device.
+        reference: (C, h, w), likewise.
         weights: (B, C) on the CPU, how much each channel counts.
         initial: (B, 3, 3) on the CPU, where fits begin.
     """
     counted = weights > 0
     # A range is NaN where the image holds a NaN or an infinity.
-    range_ = (moving.image.amax((2, 3)) - moving.image.amin((2, 3))).cpu()
-    reference_range = (fixed.image.amax((1, 2)) - fixed.image.amin((1, 2))).cpu()
+    range_ = (images.amax((2, 3)) - images.amin((2, 3))).cpu()
+    reference_range = (reference.amax((1, 2)) - reference.amin((1, 2))).cpu()
     flat, flat_reference = range_ < 1e-6, reference_range < 1e-6
     determinants = torch.linalg.det(initial.nan_to_num(0, 0, 0))
     faults: list[tuple[str, Tensor]] = [

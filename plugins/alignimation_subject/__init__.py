@@ -64,7 +64,7 @@ class FacingForward(BaseModel):
             shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
             ratio = shorter / longer if longer > 0 else 0.0
             if not ratio >= self.min_ratio:
-                ratio_text, needed = _apart(ratio, self.min_ratio)
+                ratio_text, needed = _distinct(ratio, self.min_ratio)
                 return (
                     f"the subject looks away: nose-to-{feature} distance ratio {ratio_text}, "
                     f"needed {needed}"
@@ -107,16 +107,17 @@ class Largest(_GatedSelector):
 
     def select(self, observations: Sequence[Observation]) -> list[Choice]:
         """Choose in each photo for itself."""
-        return [self._choose(seen) for seen in observations]
+        return [self._choose(observation) for observation in observations]
 
-    def _choose(self, seen: Observation) -> Choice:
-        boxes, scores = seen.detections.boxes.tolist(), seen.detections.scores.tolist()
+    def _choose(self, observation: Observation) -> Choice:
+        found = observation.detections
+        boxes, scores = found.boxes.tolist(), found.scores.tolist()
         if not boxes:
             return Choice(None, reason=NOTHING_FOUND)
         areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
         index = max(range(len(boxes)), key=lambda i: (areas[i], scores[i], -i))
         gate = self.facing_forward
-        reason = None if gate is None else gate.reason_against(seen.detections.subject(index))
+        reason = None if gate is None else gate.reason_against(found.subject(index))
         return Choice(None if reason else index, reason=reason)
 
 
@@ -185,17 +186,16 @@ class Identity(_GatedSelector):
         """
         from alignimation_subject import _identity
 
-        if not any(len(seen.detections) for seen in observations):
+        if not any(len(observation.detections) for observation in observations):
             return [Choice(None, reason=NOTHING_FOUND) for _ in observations]
         needed = self._threshold(observations)
         faces = _identity.gather(observations)
 
-        gate, first = self.facing_forward, faces.first.tolist()
-        passing = [] if gate is None else _identity.facing(observations, gate.min_ratio).tolist()
+        gate = self.facing_forward
 
         @cache
         def reason_against(photo: int, index: int) -> str | None:
-            if gate is None or passing[first[photo] + index]:
+            if gate is None:
                 return None
             return gate.reason_against(observations[photo].detections.subject(index))
 
@@ -205,8 +205,8 @@ class Identity(_GatedSelector):
             person = _identity.core(faces, self._find(observations, faces, needed), needed)
             ranking = _identity.rank(faces, self._centre(faces, person, reason_against))
         return [
-            self._choose(seen, best, needed, partial(reason_against, photo))
-            for photo, (seen, best) in enumerate(zip(observations, ranking, strict=True))
+            self._choose(observation, best, needed, partial(reason_against, photo))
+            for photo, (observation, best) in enumerate(zip(observations, ranking, strict=True))
         ]
 
     def _find(
@@ -261,23 +261,23 @@ class Identity(_GatedSelector):
 
     def _choose(
         self,
-        seen: Observation,
+        observation: Observation,
         best: _identity.Best | None,
         needed: float,
         reason_against: Callable[[int], str | None],
     ) -> Choice:
         if best is None:
-            found = len(seen.detections) > 0
+            found = len(observation.detections) > 0
             return Choice(
                 None, "the embedder gave no vector to compare" if found else NOTHING_FOUND
             )
         margin = (1 - needed) / 10 if self.min_margin is None else self.min_margin
         reason: str | None
         if best.similarity < needed:
-            similarity, wanted = _apart(best.similarity, needed)
+            similarity, wanted = _distinct(best.similarity, needed)
             reason = f"nobody here is the subject: best similarity {similarity}, needed {wanted}"
         elif best.runner_up is not None and best.similarity - best.runner_up < margin:
-            texts = _apart(best.similarity, best.runner_up)
+            texts = _distinct(best.similarity, best.runner_up)
             reason = f"two here are too alike to tell: similarity {texts[0]} and {texts[1]}"
         else:
             reason = reason_against(best.index)
@@ -286,9 +286,9 @@ class Identity(_GatedSelector):
     def _threshold(self, observations: Sequence[Observation]) -> float:
         if self.min_similarity is not None:
             return self.min_similarity
-        for seen in observations:
-            if seen.same_above is not None:
-                return seen.same_above
+        for observation in observations:
+            if observation.same_above is not None:
+                return observation.same_above
         raise ValueError("no similarity is known above which two are the same: set min_similarity")
 
     def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
@@ -296,7 +296,7 @@ class Identity(_GatedSelector):
         from alignimation_core.api.data import named
 
         assert self.like is not None
-        names = [seen.photo.name for seen in observations]
+        names = [observation.photo.name for observation in observations]
         meant = named(self.like, names)
         if not meant:
             raise ValueError(
@@ -318,8 +318,8 @@ class Identity(_GatedSelector):
         return max(inside, key=lambda face: (float(faces.sizes[face]), -face))
 
 
-def _apart(left: float, right: float) -> tuple[str, str]:
-    """Return two different numbers with two decimals, or as many as it takes to differ."""
+def _distinct(left: float, right: float) -> tuple[str, str]:
+    """Format two numbers with two decimals, or as many as it takes to tell them apart."""
     texts = f"{left:.2f}", f"{right:.2f}"
     for digits in (3, 4, 5):
         if texts[0] != texts[1]:

@@ -1,4 +1,4 @@
-"""Who appears most often: the arithmetic behind the selector `identity`, on the CPU."""
+"""Clustering of embeddings by identity: the arithmetic behind the selector `identity`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CANDIDATES = 1024
 """Most faces from which a search for a person starts."""
 
 CROWD = 2048
-"""Most faces among which the company of a candidate is counted."""
+"""Most faces among which the neighbours of a candidate are counted."""
 
 PERSONS = 8
 """Most persons that are compared with each other."""
@@ -99,30 +99,30 @@ class Best:
 
 
 def gather(observations: Sequence[Observation]) -> Faces:
-    """Put the detections of all photos, at least one in all, into one table.
+    """Join the detections of all photos, at least one in all, into one table.
 
     Raises:
         ValueError: a photo has no embeddings, or ones that do not fit its detections or the
             other photos' embeddings.
     """
     vectors: list[Tensor] = []
-    numbers = [len(seen.detections) for seen in observations]
-    for seen, count in zip(observations, numbers, strict=True):
+    numbers = [len(observation.detections) for observation in observations]
+    for observation, count in zip(observations, numbers, strict=True):
         if not count:
             continue
-        rows = seen.embeddings
+        rows = observation.embeddings
         if rows is None:
-            raise ValueError(f"{seen.photo.name}: no embeddings to compare; set an embedder")
+            raise ValueError(f"{observation.photo.name}: no embeddings to compare; set an embedder")
         width = vectors[0].shape[1] if vectors else rows.shape[-1]
         if rows.shape != (count, width):
             raise ValueError(
-                f"{seen.photo.name}: expected embeddings of shape ({count}, {width}), "
+                f"{observation.photo.name}: expected embeddings of shape ({count}, {width}), "
                 f"got {tuple(rows.shape)}"
             )
         vectors.append(rows)
     counts = torch.tensor(numbers)
-    areas = torch.tensor([seen.photo.height * seen.photo.width for seen in observations])
-    boxes = torch.cat([seen.detections.boxes for seen in observations]).float()
+    areas = torch.tensor([each.photo.height * each.photo.width for each in observations])
+    boxes = torch.cat([observation.detections.boxes for observation in observations]).float()
     photos = torch.arange(len(counts)).repeat_interleave(counts)
     known: dict[str, int] = {}
     contents = torch.tensor([known.setdefault(o.photo.sha256, len(known)) for o in observations])
@@ -145,36 +145,8 @@ def gather(observations: Sequence[Observation]) -> Faces:
     )
 
 
-def facing(observations: Sequence[Observation], min_ratio: float) -> Tensor:
-    """Return which faces the gate surely lets pass, all at once, (F,) bool.
-
-    Where it is close, or a keypoint is missing, or photos know different ones: none for certain.
-
-    Args:
-        observations: all photos, with at least one detection.
-        min_ratio: of ``FacingForward``.
-    """
-    found = [seen.detections for seen in observations if len(seen.detections)]
-    names = found[0].keypoint_names
-    nothing = torch.zeros(sum(map(len, found)), dtype=torch.bool)
-    if not {"nose", "left_eye", "right_eye"} <= set(names) or any(
-        seen.keypoints is None or seen.keypoint_names != names for seen in found
-    ):
-        return nothing
-    points = torch.cat([seen.keypoints for seen in found if seen.keypoints is not None]).double()
-    scores = [seen.keypoint_scores for seen in found if seen.keypoint_scores is not None]
-    passing = (torch.cat(scores) > 0).all(1)
-    nose = points[:, names.index("nose")]
-    for ends in (("left_eye", "right_eye"), ("mouth_left", "mouth_right")):
-        if set(ends) <= set(names):
-            left, right = ((points[:, names.index(end)] - nose).norm(dim=1) for end in ends)
-            even = torch.minimum(left, right) / torch.maximum(left, right)
-            passing &= even >= min_ratio + ROUNDING
-    return passing
-
-
 def find_persons(faces: Faces, needed: float) -> list[Person]:
-    """Return the persons who appear most often, about equally often: the largest first.
+    """Find the persons who appear most often, about equally often: the largest first.
 
     Args:
         faces: one usable face at least.
@@ -184,13 +156,13 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
     # by weight: of portraits among photos of crowds, there are few by number
     candidates = every[spread(len(every), CANDIDATES, faces.weights[every])]
     crowd = every[spread(len(every), CROWD)]
-    company = _company(faces, candidates, crowd, needed)
+    neighbours = _neighbours(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
     persons: list[Person] = []
     for _ in range(PERSONS):
-        if not left.any() or company[left].max() < company.max() / 4:
+        if not left.any() or neighbours[left].max() < neighbours.max() / 4:
             break
-        densest = left & (company >= company[left].max() - ROUNDING)
+        densest = left & (neighbours >= neighbours[left].max() - ROUNDING)
         seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
         person = grow(faces, seed, needed)
         left &= (faces.vectors[candidates] @ person.centre < needed) & (candidates != seed)
@@ -202,7 +174,7 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
 
 
 def grow(faces: Faces, seed: int, needed: float) -> Person:
-    """Collect the person to whom one face belongs.
+    """Grow the cluster of one face.
 
     The weighted mean is taken over the best face of each photo that is similar enough to the last
     mean, until the same faces remain.
@@ -219,7 +191,7 @@ def grow(faces: Faces, seed: int, needed: float) -> Person:
 
 
 def core(faces: Faces, person: Person, needed: float) -> Person:
-    """Return the part of a person that is alike beyond doubt.
+    """Return the core of a cluster, of faces that are alike beyond doubt.
 
     Where two who look alike appear often, such as sisters, the few faces of the one that are
     similar enough to the mean of the other pull it, and more of them follow, until it is the mean
@@ -249,14 +221,14 @@ def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
 
 
 def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
-    """Return the best face of each of the P photos; None where there is none to compare."""
+    """Return the face most similar to the centre in each of the P photos; None without faces."""
     similarity = faces.vectors @ centre
     best, top = _best(faces, similarity)
     of_best = torch.full((len(faces.first) - 1,), -1)
     of_best[faces.photos[best]] = best
     rival = of_best[faces.photos]  # the best face beside each face
     others = faces.usable & (rival != torch.arange(len(rival)))
-    others &= _overlap(faces.boxes, faces.boxes[rival]) < 0.5
+    others &= _iou(faces.boxes, faces.boxes[rival]) < 0.5
     next_best = _highest(faces, torch.where(others, similarity, -torch.inf))
     ranked: list[Best | None] = [None] * (len(faces.first) - 1)
     places = faces.photos[best]
@@ -273,8 +245,8 @@ def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
     return ranked
 
 
-def _company(faces: Faces, candidates: Tensor, crowd: Tensor, needed: float) -> Tensor:
-    """Return the weighted number of similar faces of a crowd in other photos, (C,) float32."""
+def _neighbours(faces: Faces, candidates: Tensor, crowd: Tensor, needed: float) -> Tensor:
+    """Weighted neighbour count of the candidates, in a crowd of other photos, (C,) float32."""
     similar = faces.vectors[candidates] @ faces.vectors[crowd].T >= needed
     similar &= faces.photos[candidates, None] != faces.photos[crowd]
     return similar.float() @ faces.weights[crowd].float()
@@ -301,8 +273,8 @@ def _areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
 
 
-def _overlap(left: Tensor, right: Tensor) -> Tensor:
-    """Return intersection over union, pair by pair; 0 for two empty boxes."""
+def _iou(left: Tensor, right: Tensor) -> Tensor:
+    """Return the intersection over union, pair by pair; 0 for two empty boxes."""
     shared = (
         torch.minimum(left[:, 2:], right[:, 2:]) - torch.maximum(left[:, :2], right[:, :2])
     ).clamp(min=0)

@@ -91,11 +91,7 @@ class GaussianKeypoints(TargetBuilder):
         return frozenset({"keypoints", *masks, *(f"keypoints.{name}" for name in names)})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Draw the Gaussians.
-
-        Args:
-            subject: in the target's continuous pixels.
-            size: (height, width) of the target.
+        """Draw the Gaussians; see ``TargetBuilder.build``.
 
         Returns:
             One channel and one point a keypoint, in the order of ``keypoints``, or else in the
@@ -126,14 +122,14 @@ class GaussianKeypoints(TargetBuilder):
             )
         by_name = rigidity(chosen) if self.weights is None else self.weights
         firmness = [by_name.get(name, 1.0) for name in chosen]
-        places = {n: subject.keypoints[n] for n, seen in zip(taken, found, strict=True) if seen}
+        places = {n: subject.keypoints[n] for n, ok in zip(taken, found, strict=True) if ok}
         size_of_subject = spread_of(places, dict(zip(taken, firmness, strict=True)), subject.box)
         width = self.sigma * size_of_subject
         points = torch.tensor([places.get(name, (0.0, 0.0)) for name in taken])
         weights = torch.tensor(
             [
-                score * firm if seen else 0.0
-                for score, firm, seen in zip(scores, firmness, found, strict=True)
+                score * firm if ok else 0.0
+                for score, firm, ok in zip(scores, firmness, found, strict=True)
             ]
         )
         image = draw(points, width, size)
@@ -167,11 +163,7 @@ class SoftMask(TargetBuilder):
         return frozenset({"masks"})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Draw the mask.
-
-        Args:
-            subject: in the target's continuous pixels.
-            size: (height, width) of the target.
+        """Draw the mask; see ``TargetBuilder.build``.
 
         Returns:
             One channel, 1 inside the mask and 0 outside; no points.
@@ -209,11 +201,7 @@ class Pixels(TargetBuilder):
         return frozenset({"pixels"})
 
     def build(self, subject: Subject, size: tuple[int, int]) -> Target:
-        """Take the pixels.
-
-        Args:
-            subject: in the target's continuous pixels, with ``image``.
-            size: (height, width) of the target.
+        """Return the pixels of the subject's ``image``; see ``TargetBuilder.build``.
 
         Returns:
             Three channels for ``colour``, one otherwise. The points are all that the detector

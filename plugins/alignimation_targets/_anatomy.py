@@ -1,4 +1,4 @@
-"""What is known of keypoints by their names: sides, rigid parts, mean proportions."""
+"""Anatomy of named keypoints: sides, rigid parts, mean proportions."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def shown_side(subject: Subject, chosen: Sequence[str], min_score: float) -> tup
         other if (other := counterpart(name)) and other not in chosen else name for name in chosen
     )
 
-    def seen(names: Sequence[str]) -> float:
+    def total(names: Sequence[str]) -> float:
         scores = (subject.keypoint_scores.get(name, 0.0) for name in names)
         return sum(score for score in scores if score >= min_score)
 
     one_sided = [i for i, name in enumerate(chosen) if swapped[i] != name]
-    here, there = (seen([names[i] for i in one_sided]) for names in (chosen, swapped))
+    here, there = (total([names[i] for i in one_sided]) for names in (chosen, swapped))
     return swapped if there > _CLEARLY * here else tuple(chosen)
 
 

@@ -1,4 +1,4 @@
-"""Gaussians on points."""
+"""Gaussian heat maps of points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The subject's mask, drawn at the target's scale."""
+"""Mask targets: resampling and softening of the subject's mask."""
 
 from __future__ import annotations
 

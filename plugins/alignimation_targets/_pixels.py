@@ -1,4 +1,4 @@
-"""The photo's own pixels as a target."""
+"""Pixel targets: colour, luminance or gradient magnitude."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def appearance(image: Tensor, channels: Literal["colour", "grey", "gradient"]) -> Tensor:
-    """Return what is compared of a (3, h, w) image in [0, 1]: (3, h, w) or (1, h, w) in [0, 1]."""
+    """Return the channels of a (3, h, w) image in [0, 1]: (3, h, w) or (1, h, w) in [0, 1]."""
     if channels == "colour":
         return image
     grey = (image * image.new_tensor(_LUMINANCE)[:, None, None]).sum(0, keepdim=True)
@@ -20,7 +20,7 @@ def appearance(image: Tensor, channels: Literal["colour", "grey", "gradient"]) -
 
 
 def _edges(grey: Tensor) -> Tensor:
-    """Return the strength of the edges, relative to the picture's own: its root mean square is 1/2.
+    """Return the gradient magnitude, relative to the picture's own: its root mean square is 1/2.
 
     Smoothed central differences (Sobel). Their length, unlike their direction, turns with the
     picture; dividing by the picture's own takes gain and offset of the light out of it.

@@ -1,4 +1,4 @@
-"""Detectors on torchvision's Mask R-CNN and Keypoint R-CNN, and `body`, which joins the two."""
+"""Detectors: torchvision's Mask R-CNN and Keypoint R-CNN, and `body`, which joins the two."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from alignimation_core import Detections, Detector, Mask, hookimpl
+from alignimation_core.api.data import COCO_KEYPOINTS
 from alignimation_core.api.stages import Ability, RecipePath
 from alignimation_core.api.weights import Weights, load
-from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN
+from alignimation_torchvision._published import KEYPOINT_RCNN, LABELS, MASK_RCNN
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-    from alignimation_torchvision._networks import Found
+    from alignimation_torchvision._networks import Prediction
 
 
 def _known_category(category: str) -> str:
@@ -41,11 +42,15 @@ Version = Annotated[
     Literal["v1", "v2"],
     Field(description="of Mask R-CNN; v2 draws better masks at two and a half times the work"),
 ]
-OwnWeights = Annotated[RecipePath, AfterValidator(_existing)]
+OwnFile = Annotated[RecipePath, AfterValidator(_existing)]
+OwnWeights = Annotated[
+    OwnFile | None,
+    Field(description="your own file: a state dict of the same network; relative to the recipe"),
+]
 
 
 class _RegionDetector(Detector):
-    """What the detectors here share: a region-based network looks at a reduced image."""
+    """A detector whose region-based network runs on a reduced image."""
 
     score_threshold: Annotated[
         float, Field(description="detections that score less are dropped", ge=0, lt=1)
@@ -67,7 +72,7 @@ class _RegionDetector(Detector):
     def _input_size(self) -> tuple[int, int]:
         return self.short_side, round(self.short_side * 1333 / 800)
 
-    def _equipped(
+    def _loaded(
         self,
         build: Callable[[tuple[int, int], float], GeneralizedRCNN],
         published: Weights,
@@ -78,13 +83,13 @@ class _RegionDetector(Detector):
 
         state = load(published, own)
         network = build(self._input_size(), self.score_threshold)
-        _networks.equip(network, state, own or published.filename, needed)
-        return _networks.made_ready(network, self.torch_device())
+        _networks.load_state(network, state, own or published.filename, needed)
+        return _networks.optimised(network, self.torch_device())
 
-    def _find(self, network: GeneralizedRCNN, images: Sequence[Tensor]) -> list[Found]:
+    def _predict(self, network: GeneralizedRCNN, images: Sequence[Tensor]) -> list[Prediction]:
         from alignimation_torchvision import _networks
 
-        return _networks.find(network, images, self._input_size())
+        return _networks.predict(network, images, self._input_size())
 
 
 class MaskRCNN(_RegionDetector):
@@ -111,12 +116,7 @@ class MaskRCNN(_RegionDetector):
         ),
     ] = "person"
     version: Version = "v1"
-    weights: Annotated[
-        OwnWeights | None,
-        Field(
-            description="your own file: a state dict of the same network; relative to the recipe"
-        ),
-    ] = None
+    weights: OwnWeights = None
 
     def provides(self) -> frozenset[Ability]:
         """Return ``masks``."""
@@ -135,7 +135,7 @@ class MaskRCNN(_RegionDetector):
         """
         from alignimation_torchvision import _networks
 
-        return self._equipped(
+        return self._loaded(
             lambda size, threshold: _networks.mask_rcnn(self.version, size, threshold),
             MASK_RCNN[self.version],
             self.weights,
@@ -143,20 +143,14 @@ class MaskRCNN(_RegionDetector):
         )
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Find what is of the category.
-
-        Args:
-            images: (3, h, w) uint8 RGB, each of its own size.
-
-        Returns:
-            Boxes, scores and masks of each image, in its continuous pixels, best first.
+        """Detect what is of the category: boxes, scores and masks; see ``Detector.detect``.
 
         Raises:
             WeightsError: see `network`.
         """
-        return [self._masked(found) for found in self._find(self.network, images)]
+        return [self._masked(found) for found in self._predict(self.network, images)]
 
-    def _masked(self, found: Found) -> Detections:
+    def _masked(self, found: Prediction) -> Detections:
         assert found.masks is not None
         ours = found.labels == LABELS[self.category]
         boxes = found.boxes[ours]
@@ -182,16 +176,11 @@ class KeypointRCNN(_RegionDetector):
 
     name: ClassVar[str] = "keypoint-rcnn"
 
-    weights: Annotated[
-        OwnWeights | None,
-        Field(
-            description="your own file: a state dict of the same network; relative to the recipe"
-        ),
-    ] = None
+    weights: OwnWeights = None
 
     def provides(self) -> frozenset[Ability]:
         """Return ``keypoints`` and each by its name."""
-        return frozenset({"keypoints", *(f"keypoints.{name}" for name in KEYPOINTS)})
+        return frozenset({"keypoints", *(f"keypoints.{name}" for name in COCO_KEYPOINTS)})
 
     def weights_needed(self) -> tuple[tuple[Weights, Path | None], ...]:
         """Return the one file."""
@@ -206,33 +195,27 @@ class KeypointRCNN(_RegionDetector):
         """
         from alignimation_torchvision import _networks
 
-        return self._equipped(
+        return self._loaded(
             _networks.keypoint_rcnn, KEYPOINT_RCNN, self.weights, "keypointrcnn_resnet50_fpn"
         )
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Find persons.
-
-        Args:
-            images: (3, h, w) uint8 RGB, each of its own size.
-
-        Returns:
-            Boxes, scores and keypoints of each image, in its continuous pixels, best first.
+        """Detect persons: boxes, scores and keypoints; see ``Detector.detect``.
 
         Raises:
             WeightsError: see `network`.
         """
-        return [_with_keypoints(found) for found in self._find(self.network, images)]
+        return [_with_keypoints(found) for found in self._predict(self.network, images)]
 
 
-def _with_keypoints(found: Found) -> Detections:
+def _with_keypoints(found: Prediction) -> Detections:
     assert found.keypoint_logits is not None
     return Detections(
         boxes=found.boxes,
         scores=found.scores,
         keypoints=found.keypoints,
         keypoint_scores=(found.keypoint_logits - 2).sigmoid(),
-        keypoint_names=KEYPOINTS,
+        keypoint_names=COCO_KEYPOINTS,
     )
 
 
@@ -251,11 +234,11 @@ class Body(_RegionDetector):
 
     version: Version = "v1"
     mask_weights: Annotated[
-        OwnWeights | None,
+        OwnFile | None,
         Field(description="your own file for Mask R-CNN: a state dict; relative to the recipe"),
     ] = None
     keypoint_weights: Annotated[
-        OwnWeights | None,
+        OwnFile | None,
         Field(description="your own file for Keypoint R-CNN: a state dict; relative to the recipe"),
     ] = None
 
@@ -289,13 +272,7 @@ class Body(_RegionDetector):
         )
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Find persons.
-
-        Args:
-            images: (3, h, w) uint8 RGB, each of its own size.
-
-        Returns:
-            Boxes, scores, masks and keypoints of each image, in its continuous pixels, best first.
+        """Detect persons: boxes, scores, masks and keypoints; see ``Detector.detect``.
 
         Raises:
             WeightsError: weights are missing, damaged, or those of another network.

@@ -1,4 +1,4 @@
-"""One person's mask and one person's keypoints: which belong together.
+"""Matching of masks with keypoints, person by person.
 
 How well a mask and a skeleton agree is the overlap of their boxes (intersection over union) times
 the share of the keypoints that lie in the mask, each counted by its score. The boxes tell persons
@@ -30,7 +30,7 @@ MIN_LEAD = 0.1
 
 
 def join(silhouettes: Detections, skeletons: Detections) -> Detections:
-    """Join what two networks found in the same image.
+    """Join the detections of two networks in the same image.
 
     Args:
         silhouettes: M persons with masks.
@@ -93,7 +93,7 @@ def pair(agreement: Tensor) -> dict[int, int]:
 
 
 def _matching(edges: list[tuple[int, int, float]]) -> tuple[list[tuple[int, int]], float]:
-    """Return the one-to-one pairs of the greatest sum, and that sum."""
+    """Return the maximum weight matching, and its weight."""
     graph = nx.Graph()
     graph.add_weighted_edges_from((("mask", i), ("skeleton", k), w) for i, k, w in edges)
     matched = nx.max_weight_matching(graph)
@@ -112,7 +112,7 @@ def _sampled(mask: Mask, points: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor, indices: Tensor) -> Tensor:
-    """Return the rows of the indices, zeros for an index of -1."""
+    """Gather rows; zeros for an index of -1."""
     return torch.cat([values, values.new_zeros(1, *values.shape[1:])])[indices]
 
 

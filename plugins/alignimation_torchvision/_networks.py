@@ -1,4 +1,4 @@
-"""torchvision's networks as they were trained, run without what the engine has no use for."""
+"""torchvision's networks: built for their weights, optimised for inference, run in batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from alignimation_core.api.errors import WeightsError
-from alignimation_core.api.precision import mixed
+from alignimation_core.api.precision import exact, mixed
 
 # Images a pass. On the CPU one: half the memory, and bit for bit the same in any company.
 _ON_CPU, _ON_ACCELERATOR = 1, 4
@@ -67,10 +67,10 @@ def _without_epsilon(network: GeneralizedRCNN) -> GeneralizedRCNN:
     return network
 
 
-def equip(
+def load_state(
     network: GeneralizedRCNN, state: dict[str, Tensor], origin: Path | str, needed: str
 ) -> None:
-    """Give a network its weights.
+    """Load a state dict.
 
     Args:
         network: what `mask_rcnn` or `keypoint_rcnn` returned.
@@ -100,8 +100,8 @@ def equip(
     network.load_state_dict({name: state[name] for name in given})
 
 
-def made_ready(network: GeneralizedRCNN, device: torch.device) -> GeneralizedRCNN:
-    """Return a network that has its weights, on a device, for nothing but ``find``.
+def optimised(network: GeneralizedRCNN, device: torch.device) -> GeneralizedRCNN:
+    """Optimise a network with its weights for inference on a device, by nothing but ``predict``.
 
     Each batch normalisation becomes part of the convolution before it, which changes what is found
     by rounding alone; on a CPU, the channels of a pixel lie side by side. Together these take a
@@ -118,8 +118,8 @@ def made_ready(network: GeneralizedRCNN, device: torch.device) -> GeneralizedRCN
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a network finds in one image, best first.
+class Prediction:
+    """The prediction of a network for one image, best first.
 
     Attributes:
         boxes: (N, 4) float32, in the image's continuous pixels.
@@ -139,14 +139,14 @@ class Found:
 
 
 @torch.inference_mode()
-def find(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> list[Found]:
-    """Run a network over images of any sizes.
+def predict(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> list[Prediction]:
+    """Run a network on images of any sizes.
 
     Images of one size go through together, those of different sizes do not: the padding that they
     would need changes what the network finds, and a photo must not depend on its neighbours.
 
     Args:
-        network: what ``made_ready`` gave.
+        network: what ``optimised`` gave.
         images: (3, h, w) uint8.
         size: what the network was built with.
 
@@ -155,7 +155,7 @@ def find(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> list
     """
     device = next(network.parameters()).device
     inputs = [_reduced(image, size) for image in images]
-    results: dict[int, Found] = {}
+    results: dict[int, Prediction] = {}
     for batch in _of_one_size(inputs, _ON_CPU if device.type == "cpu" else _ON_ACCELERATOR):
         outputs = _forward(network, [inputs[i].to(device).float() / 255 for i in batch])
         for i, (output, (height, width)) in zip(batch, outputs, strict=True):
@@ -187,7 +187,7 @@ def _of_one_size(images: Sequence[Tensor], at_once: int) -> Iterator[list[int]]:
 def _forward(
     network: GeneralizedRCNN, images: list[Tensor]
 ) -> list[tuple[dict[str, Tensor], tuple[int, int]]]:
-    """Do what ``GeneralizedRCNN.forward`` does, except to paste masks into images.
+    """Run ``GeneralizedRCNN.forward``, except for pasting masks into images.
 
     Features may come from float16; boxes, masks and heat maps are float32 throughout.
 
@@ -199,16 +199,17 @@ def _forward(
     if tensors.device.type == "cpu":
         tensors = tensors.contiguous(memory_format=torch.channels_last)
     features = mixed(network.backbone, tensors)
-    proposals, _ = network.rpn(batch, features)
-    outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
+    with exact(tensors.device):
+        proposals, _ = network.rpn(batch, features)
+        outputs, _ = network.roi_heads(features, proposals, batch.image_sizes)
     return list(zip(outputs, batch.image_sizes, strict=True))
 
 
-def _placed(output: dict[str, Tensor], x: float, y: float) -> Found:
+def _placed(output: dict[str, Tensor], x: float, y: float) -> Prediction:
     """Bring an output to the CPU and into the image's pixels, by what is between the two sizes."""
     here = {name: value.cpu() for name, value in output.items()}
     both = torch.tensor([x, y])
-    return Found(
+    return Prediction(
         boxes=here["boxes"] * both.repeat(2),
         labels=here["labels"],
         scores=here["scores"],

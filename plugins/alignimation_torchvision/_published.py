@@ -1,4 +1,4 @@
-"""What torchvision publishes, written down so that a listing needs neither torch nor torchvision.
+"""Weights and labels that torchvision publishes, for a listing without torch and torchvision.
 
 A test holds it equal to torchvision's own enums.
 """
@@ -39,107 +39,18 @@ KEYPOINT_RCNN = Weights(
     licence=_LICENCE,
 )
 
-KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-"""COCO's keypoints in the network's order; left and right are the person's own."""
+_NO_CATEGORY = ("__background__", "N/A")
+_OUTPUTS = (
+    "__background__, person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, "
+    "traffic light, fire hydrant, N/A, stop sign, parking meter, bench, bird, cat, dog, horse, "
+    "sheep, cow, elephant, bear, zebra, giraffe, N/A, backpack, umbrella, N/A, N/A, handbag, "
+    "tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, "
+    "skateboard, surfboard, tennis racket, bottle, N/A, wine glass, cup, fork, knife, spoon, "
+    "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, "
+    "chair, couch, potted plant, bed, N/A, dining table, N/A, N/A, toilet, N/A, tv, laptop, "
+    "mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, N/A, "
+    "book, clock, vase, scissors, teddy bear, hair drier, toothbrush"
+).split(", ")
 
-LABELS = {
-    "person": 1,
-    "bicycle": 2,
-    "car": 3,
-    "motorcycle": 4,
-    "airplane": 5,
-    "bus": 6,
-    "train": 7,
-    "truck": 8,
-    "boat": 9,
-    "traffic light": 10,
-    "fire hydrant": 11,
-    "stop sign": 13,
-    "parking meter": 14,
-    "bench": 15,
-    "bird": 16,
-    "cat": 17,
-    "dog": 18,
-    "horse": 19,
-    "sheep": 20,
-    "cow": 21,
-    "elephant": 22,
-    "bear": 23,
-    "zebra": 24,
-    "giraffe": 25,
-    "backpack": 27,
-    "umbrella": 28,
-    "handbag": 31,
-    "tie": 32,
-    "suitcase": 33,
-    "frisbee": 34,
-    "skis": 35,
-    "snowboard": 36,
-    "sports ball": 37,
-    "kite": 38,
-    "baseball bat": 39,
-    "baseball glove": 40,
-    "skateboard": 41,
-    "surfboard": 42,
-    "tennis racket": 43,
-    "bottle": 44,
-    "wine glass": 46,
-    "cup": 47,
-    "fork": 48,
-    "knife": 49,
-    "spoon": 50,
-    "bowl": 51,
-    "banana": 52,
-    "apple": 53,
-    "sandwich": 54,
-    "orange": 55,
-    "broccoli": 56,
-    "carrot": 57,
-    "hot dog": 58,
-    "pizza": 59,
-    "donut": 60,
-    "cake": 61,
-    "chair": 62,
-    "couch": 63,
-    "potted plant": 64,
-    "bed": 65,
-    "dining table": 67,
-    "toilet": 70,
-    "tv": 72,
-    "laptop": 73,
-    "mouse": 74,
-    "remote": 75,
-    "keyboard": 76,
-    "cell phone": 77,
-    "microwave": 78,
-    "oven": 79,
-    "toaster": 80,
-    "sink": 81,
-    "refrigerator": 82,
-    "book": 84,
-    "clock": 85,
-    "vase": 86,
-    "scissors": 87,
-    "teddy bear": 88,
-    "hair drier": 89,
-    "toothbrush": 90,
-}
+LABELS = {name: label for label, name in enumerate(_OUTPUTS) if name not in _NO_CATEGORY}
 """The network's label of each of COCO's 80 categories."""

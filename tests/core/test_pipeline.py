@@ -4,6 +4,7 @@ import os
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -1045,6 +1046,27 @@ def test_what_appears_under_an_outputs_name_during_the_run_stays(tmp_path, recip
     with pytest.raises(RecipeError, match=r"is no output of an earlier run"):
         run(recipe)
     assert (tmp_path / "out" / "frames.npy").read_text() == "mine"
+
+
+def test_a_link_to_nowhere_that_appears_under_an_outputs_name_stays(
+    tmp_path, recipe, photos, written
+):
+    link = tmp_path / "out" / "frames.npy"
+
+    class Mine(Progress):
+        @contextmanager
+        def stage(self, name, total):
+            if name == "rendering":
+                link.symlink_to("/nowhere/mine.npy")
+            yield lambda: None
+
+    with pytest.raises(AlignimationError) as error:
+        run(recipe, progress=Mine())
+    assert str(error.value) == (
+        f"{link} appeared while the run went on; move it away, or choose another path"
+    )
+    assert link.readlink() == Path("/nowhere/mine.npy")
+    assert (written()["outputs"], written()["kept"]) == ([], [])
 
 
 def test_two_runs_at_once_may_write_the_same_outputs(tmp_path, recipe, photos, written):

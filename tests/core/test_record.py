@@ -67,6 +67,32 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
 
 
+def test_reasons_that_are_alike_count_together_the_most_frequent_first(record):
+    def rejected(path, reason):
+        return Failure(path, "subject_selector", reason, "rejected")
+
+    def failed(path, reason):
+        return Failure(path, "detector", reason)
+
+    record.photos = record.photos[:1]
+    record.fail(
+        [
+            rejected("a", "too small: 12 pixels"),
+            failed("b", "box 3 of 12: lies outside"),
+            failed("c", "box 40 of 41: lies outside"),
+            rejected("d", "too small: 9 pixels"),
+            rejected("e", "too small: 7 pixels"),
+            failed("f", "box 3 of 12: is empty"),
+        ]
+    )
+    assert record.reasons() == [
+        ("rejected: too small", 3, "a"),
+        ("failed: box 3 of 12: lies outside", 2, "b"),
+        ("failed: box 3 of 12: is empty", 1, "f"),
+    ]
+    assert record.summary == {"used": 1, "rejected": 3, "failed": 3}
+
+
 def test_a_record_without_photos_is_valid_too(record, tmp_path):
     record.photos = []
     record.write()

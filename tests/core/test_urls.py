@@ -414,11 +414,47 @@ SECRET = "a recipe must hold no password; put it into fsspec's configuration (~/
         ("ftp://me:1234@host/a", SECRET),
         ("http://me:1234@host/a/", SECRET),
         ("s3://AKIA:1234@bucket/a/", SECRET),
+        ("zip://a.jpg::ftp://me:1234@host/a.zip", SECRET),
+        ("simplecache://::s3://AKIA:1234@bucket/a.jpg", SECRET),
     ],
 )
 def test_an_address_that_cannot_be_is_told(tmp_path, address, message):
     text = f"photos: {address}\ndetector: mtcnn\n"
     assert written(tmp_path, text) == [f"recipe.yaml:1: photos[0]: {message}"]
+
+
+@pytest.fixture
+def vault(memory, monkeypatch):
+    """A scheme whose file system takes its options from what follows the question mark."""
+    from fsspec.registry import _registry, known_implementations
+
+    class Vault(type(memory)):
+        protocol = "vault"
+
+        @staticmethod
+        def _get_kwargs_from_urls(path):
+            return dict(part.split("=") for part in path.partition("?")[2].split("&") if part)
+
+    monkeypatch.setitem(known_implementations, "vault", {})
+    monkeypatch.setitem(_registry, "vault", Vault)
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'vault' filesystem not explicitly implemented")
+@pytest.mark.parametrize("option", ["password", "secret", "token"])
+def test_a_password_among_the_options_of_a_file_system_is_refused(tmp_path, vault, option):
+    address = f"vault://box/a?user=me&{option}=1234"
+    text = f"photos: {address}\ndetector: mtcnn\noutput: {address}\n"
+    assert written(tmp_path, text) == [
+        f"recipe.yaml:1: photos[0]: {SECRET}",
+        f"recipe.yaml:3: output: {SECRET}",
+    ]
+    assert urls.at("vault://box/a?user=me").storage_options == {"user": "me"}
+
+
+def test_a_user_without_a_password_and_a_repository_are_no_secrets():
+    assert urls.at("ftp://me@host/a").storage_options["username"] == "me"
+    assert urls.at("github://org:repo@main/a").storage_options["repo"] == "repo"
+    assert str(urls.at("zip://a.jpg::github://org:repo@main/a.zip")).startswith("zip://a.jpg")
 
 
 def test_what_is_no_address_is_a_path():

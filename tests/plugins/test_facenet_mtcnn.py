@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from alignimation_facenet import MTCNN
-from alignimation_facenet._detection import _apart
+from alignimation_facenet._detection import _nms
 
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -177,7 +177,7 @@ def crowd(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("count", [0, 1, 100, 1700])
 def test_the_boxes_kept_are_those_that_torchvision_keeps_in_its_order(count, overlap):
     boxes, scores = crowd(count)
-    kept = _apart(boxes, scores, overlap)
+    kept = _nms(boxes, scores, overlap)
     assert torch.equal(kept, nms(boxes, scores, overlap))
     assert len(kept) < count or count < 2
 
@@ -185,7 +185,7 @@ def test_the_boxes_kept_are_those_that_torchvision_keeps_in_its_order(count, ove
 def test_the_last_boxes_kept_are_those_that_facenet_pytorch_keeps():
     boxes, _ = crowd(1100)
     scores = torch.linspace(0.3, 0.9, len(boxes))
-    kept = _apart(boxes, scores, 0.7, of_smaller=True)
+    kept = _nms(boxes, scores, 0.7, of_smaller=True)
     wanted = nms_numpy(boxes.numpy(), scores.numpy(), 0.7, "Min")
     assert kept.tolist() == wanted.tolist()
     assert len(kept) < len(boxes)

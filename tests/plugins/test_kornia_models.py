@@ -206,6 +206,31 @@ def test_weights_decide_between_keypoints_that_disagree():
     assert x[1] < -3.5
 
 
+@pytest.mark.parametrize(
+    "model",
+    [*(model() for model in ALL), Similarity(optimizer="lbfgs")],
+    ids=lambda model: f"{model.name}-{model.optimizer}",
+)
+def test_a_keypoint_that_the_reference_lacks_or_doubts_counts_as_little(model):
+    """In the reference's picture it lies 5 pixels from where the others say."""
+    astray = FACE.clone()
+    astray[4] += torch.tensor([3.0, 4.0])
+    moving, start = Target.stack([draw(FACE, 4.0)]), torch.eye(3)[None].double()
+    off = []
+    for sure in (0.0, 0.01, 1.0):
+        picture, weights = draw(astray, 4.0).image, torch.tensor([1.0, 1, 1, 1, sure])
+        fixed = Target.of(
+            picture, weights=weights, points=astray.float(), point_weights=weights.clone()
+        )
+        result = model.fit(moving, fixed, start)
+        assert result.failures == (None,)
+        others = geometry.apply(result.matrices[0], FACE[:4]) - FACE[:4]
+        off.append(float(others.norm(dim=1).max()))
+    assert off[0] < 0.01
+    assert off[1] < 0.1
+    assert off[2] > 0.4
+
+
 @pytest.mark.parametrize("loss", ["l1", "huber", "tukey"])
 def test_robust_losses_hold_against_a_keypoint_in_the_wrong_place(loss):
     motion = similarity(10, 1.1, 4, -3)
@@ -400,6 +425,16 @@ def test_faults_of_the_reference_fail_every_photo():
         Similarity().fit(moving, flat, start).failures
         == ("the reference's target is constant: nothing to align with",) * 2
     )
+
+
+def test_a_reference_of_one_keypoint_or_of_others_determines_no_similarity():
+    start = torch.eye(3).double()[None]
+    moving = Target.stack([draw(FACE, 4.0, visible=[1, 1, 1, 0, 0])])
+    references = [draw(FACE, 4.0, visible=some) for some in ([0, 0, 1, 1, 0], [0, 0, 0, 1, 1])]
+    assert [Similarity().fit(moving, fixed, start).failures[0] for fixed in references] == [
+        "fewer than two keypoints in common with the reference: they do not determine a similarity",
+        "nothing in common with the reference: no keypoint found in both",
+    ]
 
 
 def test_keypoints_in_one_place_do_not_determine_a_similarity():

@@ -74,6 +74,15 @@ def test_faults_are_named_and_a_missing_keypoint_is_left_out():
     assert result.converged.tolist()[1:3] == [False, False]
 
 
+def test_a_keypoint_that_the_reference_lacks_is_left_out():
+    moving, start = Target.stack([draw(FACE)]), torch.eye(3).double()[None]
+    fixed = draw(FACE, visible=(1, 1, 1, 1, 0))
+    fixed.image[4] = fixed.image[4].roll(6, dims=1)
+    result = KorniaRegistrator(levels=1, iterations=8).fit(moving, fixed, start)
+    assert result.failures == (None,)
+    assert off(result.matrices, start) < 0.05
+
+
 def test_targets_that_do_not_overlap_are_a_named_failure():
     target = draw(FACE)
     far = geometry.translation(300, 0)[None]

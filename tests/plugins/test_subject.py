@@ -91,6 +91,9 @@ def test_the_plugin_gives_its_two_selectors_under_their_names():
 def test_largest_takes_the_largest_box():
     seen = see(boxes=[[0, 0, 10, 10], [0, 0, 30, 9], [0, 0, 12, 12]], scores=[0.9, 0.5, 0.8])
     assert Largest().select([seen]) == [Choice(1)]
+    wide_and_thin = see(boxes=[[0, 0, 40, 4], [0, 0, 10, 10], [0, 0, 9, 30]])
+    high_and_thin = see(boxes=[[0, 0, 4, 40], [0, 0, 10, 10], [0, 0, 30, 9]])
+    assert Largest().select([wide_and_thin, high_and_thin]) == [Choice(2), Choice(2)]
 
 
 def test_largest_prefers_the_higher_score_then_the_first_among_equal_boxes():
@@ -280,6 +283,13 @@ def test_the_margin_left_out_is_a_tenth_of_the_way_from_the_threshold_to_one(cos
     assert Identity().select(seen)[-1].index == index
 
 
+def test_a_lead_that_is_just_the_least_one_suffices():
+    apart = [[0.0, 0.0, 20.0, 20.0], [50.0, 0.0, 70.0, 20.0]]
+    seen = [see([SUBJECT], name="0.jpg"), see([SUBJECT, SUBJECT], boxes=apart, name="1.jpg")]
+    assert indices(Identity().select(seen)) == [0, None]
+    assert indices(Identity(min_margin=0.0).select(seen)) == [0, 0]
+
+
 def test_one_face_that_was_found_twice_is_no_runner_up():
     boxes = [[0.0, 0.0, 20.0, 20.0], [2.0, 2.0, 21.0, 21.0]]
     seen = [see([SUBJECT], name="0.jpg"), see([SUBJECT, SUBJECT], boxes=boxes, name="1.jpg")]
@@ -393,6 +403,18 @@ def test_like_settles_who_of_a_couple_is_the_subject(like, caplog):
 def test_like_finds_a_person_whom_counting_would_not():
     seen = series([SUBJECT], [SUBJECT], [SUBJECT], [FRIEND])
     assert indices(Identity(like="3.jpg").select(seen)) == [None, None, None, 0]
+
+
+@pytest.mark.parametrize(
+    ("friends", "taken"),
+    [([0, 0, 9, 30], FRIEND), ([0, 0, 40, 4], SUBJECT), ([0, 0, 15, 15], SUBJECT)],
+    ids=["larger", "wider", "as large"],
+)
+def test_like_means_the_largest_in_its_photo_and_of_equals_the_first(friends, taken):
+    two = see([SUBJECT, FRIEND], boxes=[[50, 0, 65, 15], friends], name="two.jpg")
+    seen = [two, *series([SUBJECT], [FRIEND])]
+    wanted = [0, 0, None] if taken is SUBJECT else [1, None, 0]
+    assert indices(Identity(like="two.jpg").select(seen)) == wanted
 
 
 def test_like_prefers_the_photo_that_is_called_so():

@@ -225,6 +225,23 @@ def test_a_single_keypoint_is_drawn_by_the_size_of_the_box():
     assert float(image[0, 48, 53]) == pytest.approx(math.exp(-0.5), rel=1e-5)
 
 
+def test_by_default_a_gaussian_is_three_twentieths_of_the_subject_wide():
+    subject = subject_of({"nose": (48.5, 48.5)}, box=(28.0, 18.0, 76.0, 82.0))  # diagonal 80
+
+    image = GaussianKeypoints().build(subject, SIZE).image
+
+    assert float(image[0, 51, 48]) == pytest.approx(math.exp(-0.5), rel=1e-5)  # 0.15 x 80 / 4
+    assert float(image[0, 48, 48 + 15]) == pytest.approx(math.exp(-12.5), rel=1e-4)
+
+
+def test_a_keypoint_that_was_not_found_does_not_count_even_when_no_score_is_asked_for():
+    subject = subject_of(FACE, names=(*FACE, "chin"))
+
+    target = GaussianKeypoints(min_score=0).build(subject, SIZE)
+
+    assert target.weights.tolist() == [3, 3, 1, 1, 1, 0]
+
+
 # gaussian-keypoints: the side that shows
 
 
@@ -245,6 +262,22 @@ def test_the_other_side_stands_in_where_it_is_better_seen():
     assert facing_left.points.tolist() == [[52, 16], [60, 26], [57, 49]]
     assert facing_right.points.tolist() == [[46, 15.5], [39, 25], [42, 50]]
     assert facing_right.weights.tolist() == [1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("score", "first"), [(0.83, [52, 16]), (0.77, [46, 15.5])], ids=["hardly", "clearly"]
+)
+def test_the_other_side_must_be_seen_a_quarter_better(score, first):
+    builder = GaussianKeypoints(keypoints=LEFT, either_side=True)
+
+    assert builder.build(profile("right", score), SIZE).points.tolist()[0] == first
+
+
+def test_a_side_of_doubtful_keypoints_is_not_seen_at_all():
+    scores = {name: 0.29 if name.startswith("left") else 0.35 for name in BODY}
+    builder = GaussianKeypoints(keypoints=LEFT, either_side=True)
+
+    assert builder.build(subject_of(BODY, scores=scores), SIZE).points.tolist()[0] == [46, 15.5]
 
 
 def test_a_front_view_stays_on_the_side_asked_for():
@@ -292,6 +325,20 @@ def test_a_keypoint_off_the_mask_does_not_count():
     assert target.weights.tolist() == [0, 0, 1, 1, 1]
     assert target.point_weights.tolist() == [0, 0, 1, 1, 1]
     assert target.image[0].max() == 0
+
+
+def test_a_keypoint_just_off_the_mask_still_counts():
+    builder = GaussianKeypoints(sigma=0.2, mask=True)
+
+    def off(distance):  # the Gaussian is 2.5 pixels wide, and so is the mask's soft edge
+        points = {"nose": (68.0 + distance, 48.0)}
+        return subject_of(points, box=(33.0, 28.0, 63.0, 68.0), mask=disc(radius=20.0))
+
+    # the product of both is largest between them: 0.30 where it is one width off, 0.02 at three
+    assert builder.build(off(2.5), SIZE).image.max() == pytest.approx(0.3, abs=0.05)
+    assert builder.build(off(2.5), SIZE).weights.tolist() == [1]
+    with pytest.raises(ValueError, match="the mask covers none of the keypoints nose"):
+        builder.build(off(7.5), SIZE)
 
 
 # gaussian-keypoints: what it needs, and what is wrong
@@ -404,6 +451,13 @@ def test_the_soft_edge_scales_with_the_mask():
     assert edge_of(30.0) == pytest.approx(2 * 0.1 * math.sqrt(math.pi) * 30, abs=1)
 
 
+def test_by_default_the_soft_edge_is_a_twentieth_of_the_masks_side_wide():
+    row = SoftMask().build(subject_of({}, mask=disc(40.0)), SIZE).image[0, 48, 48:]
+
+    edge = int(((row > 0.16) & (row < 0.84)).sum())
+    assert edge == pytest.approx(2 * 0.05 * math.sqrt(math.pi) * 40, abs=1)
+
+
 def test_a_mask_without_area_in_the_target_is_named():
     subject = subject_of({}, mask=disc(radius=5.0, centre=(48.0, 48.0)))
     away = subject.transformed(geometry.as_rows(geometry.translation(500.0, 0.0)))
@@ -433,6 +487,15 @@ def test_colour_is_the_photo_itself_with_the_keypoints_as_points():
     assert target.point_weights.tolist() == [1, 1, 1, 1, 1]
 
 
+def test_points_of_pixels_count_as_much_as_the_detector_is_sure_of_them():
+    scores = dict(zip(FACE, (0.9, 0.25, 0.5, 1.0, 0.0), strict=True))
+    subject = subject_of(FACE, scores=scores).transformed(geometry.as_rows(torch.eye(3)), picture())
+
+    weights = Pixels().build(subject, SIZE).point_weights
+
+    torch.testing.assert_close(weights, torch.tensor([0.9, 0.25, 0.5, 1.0, 0.0]))
+
+
 def test_pixels_go_without_keypoints():
     target = Pixels(channels="grey").build(with_pixels(picture(), points={}), SIZE)
 
@@ -451,6 +514,20 @@ def test_gradients_do_not_see_gain_and_offset_of_the_light():
     assert plain.shape == (1, 96, 96)
     assert float(plain[0, 40, 68]) > 0.8  # the edge of the disc
     assert float(plain[0, 40, 48]) < 0.6  # the slope inside it
+
+
+def test_gradients_are_sobels_relative_to_the_pictures_own():
+    dots = torch.zeros(3, *SIZE)
+    dots[:, 4::8, 4::8] = 1
+
+    strength = Pixels().build(with_pixels(dots), SIZE).image[0, 43:46, 43:46].double()
+
+    # squared slopes: a quarter beside a dot, an eighth each way at its corners
+    beside, corner = 0.25**2, 2 * 0.125**2
+    typical = 4 * (beside + corner) / 64
+    wanted = [[corner, beside, corner], [beside, 0, beside], [corner, beside, corner]]
+    squares = torch.tensor(wanted).double()
+    torch.testing.assert_close(strength, (squares / (squares + typical)).sqrt(), atol=1e-5, rtol=0)
 
 
 def test_gradients_turn_with_the_picture():

@@ -28,9 +28,10 @@ from torchvision.ops import box_iou
 import alignimation_torchvision
 from alignimation_core import WeightsError
 from alignimation_core.api import geometry, precision
+from alignimation_core.api.data import COCO_KEYPOINTS
 from alignimation_torchvision import Body, KeypointRCNN, MaskRCNN
-from alignimation_torchvision._networks import Found
-from alignimation_torchvision._published import KEYPOINT_RCNN, KEYPOINTS, LABELS, MASK_RCNN
+from alignimation_torchvision._networks import Prediction
+from alignimation_torchvision._published import KEYPOINT_RCNN, LABELS, MASK_RCNN
 
 SHORT, LONG = 64, 107
 PROPOSALS_OVERLAP = 0.2  # of 0.7: a tenth of the proposals, and of the time
@@ -133,7 +134,7 @@ def test_labels_and_keypoints_are_torchvisions() -> None:
         names = PUBLISHED[kind][1].COCO_V1.meta["categories"]
         assert {name: i for i, name in enumerate(names) if name[0] not in "_N"} == LABELS
     assert len(LABELS) == 80
-    assert list(KEYPOINTS) == PUBLISHED["keypoints"][1].COCO_V1.meta["keypoint_names"]
+    assert list(COCO_KEYPOINTS) == PUBLISHED["keypoints"][1].COCO_V1.meta["keypoint_names"]
 
 
 def test_what_is_known_without_torch() -> None:
@@ -148,7 +149,7 @@ assert not {"torch", "torchvision", "networkx"} & set(sys.modules)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    names = " ".join(sorted(f"keypoints.{name}" for name in KEYPOINTS))
+    names = " ".join(sorted(f"keypoints.{name}" for name in COCO_KEYPOINTS))
     v1, v2, points = MASK_RCNN["v1"].filename, MASK_RCNN["v2"].filename, KEYPOINT_RCNN.filename
     assert done.stdout.splitlines() == [
         f"mask-rcnn 1333 {v1} masks",
@@ -331,7 +332,7 @@ def test_masks_lie_where_those_lay_that_the_network_was_trained_with() -> None:
         )
         drawn = project_masks_on_boxes(target["masks"], target["boxes"], torch.tensor([0]), 28)
         one = torch.ones(1, dtype=torch.int64)
-        [mask] = MaskRCNN()._masked(Found(box, one, torch.ones(1), masks=drawn)).masks
+        [mask] = MaskRCNN()._masked(Prediction(box, one, torch.ones(1), masks=drawn)).masks
         again = geometry.warp(
             mask.tensor()[None], geometry.as_tensor(mask.image_from_mask), inside.shape
         )[0]
@@ -355,7 +356,7 @@ def test_keypoints_are_torchvisions_and_their_scores_within_bounds(
     logits = expected["keypoints_scores"]
     assert torch.allclose(found.keypoint_scores, (logits - 2).sigmoid(), atol=1e-4)
     assert logits.max() > 1, "these scores have no bound"
-    assert found.keypoint_names == KEYPOINTS
+    assert found.keypoint_names == COCO_KEYPOINTS
 
 
 def test_a_large_image_is_reduced_first_and_found_in_its_own_pixels(
@@ -461,7 +462,7 @@ def test_an_image_without_anybody_is_empty(
     assert found.boxes.shape == (0, 4)
     assert found.masks == (() if kind == "v1" else None)
     assert found.keypoints is None or found.keypoints.shape == (0, 17, 2)
-    assert found.keypoint_names == (() if kind == "v1" else KEYPOINTS)
+    assert found.keypoint_names == (() if kind == "v1" else COCO_KEYPOINTS)
 
 
 def test_no_images_are_no_answers(body: Body) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Detections, Mask
+from alignimation_core.api.data import COCO_KEYPOINTS
 from alignimation_torchvision._join import agreement, join, pair
-from alignimation_torchvision._published import KEYPOINTS
 
 SIZE = (300, 500)
 PROPORTIONS = (  # of somebody standing, sideways from the middle and down, in heights
@@ -75,13 +75,13 @@ def skeletal(
     skeletons: list[Tensor], scores: list[float] | None = None, seen: list[Tensor] | None = None
 ) -> Detections:
     if not skeletons:
-        return Detections.empty(KEYPOINTS)
+        return Detections.empty(COCO_KEYPOINTS)
     return Detections(
         boxes=torch.tensor([box_around(points) for points in skeletons]),
         scores=torch.tensor(scores or [0.9] * len(skeletons)),
         keypoints=torch.stack(skeletons),
         keypoint_scores=None if seen is None else torch.stack(seen),
-        keypoint_names=KEYPOINTS,
+        keypoint_names=COCO_KEYPOINTS,
     )
 
 
@@ -149,7 +149,7 @@ def test_keypoints_that_were_not_seen_do_not_count() -> None:
         scores=people.scores,
         keypoints=people.keypoints,
         keypoint_scores=people.keypoint_scores,
-        keypoint_names=KEYPOINTS,
+        keypoint_names=COCO_KEYPOINTS,
     )
     assert agreement(masked([upper]), people)[0, 0] > 0.9
     found = join(masked([upper]), people)
@@ -185,7 +185,7 @@ def test_an_image_without_persons_joins_to_nothing() -> None:
     assert len(found) == 0
     assert found.masks == ()
     assert found.keypoints.shape == (0, 17, 2)
-    assert found.keypoint_names == KEYPOINTS
+    assert found.keypoint_names == COCO_KEYPOINTS
 
 
 def test_one_network_without_persons_leaves_the_others() -> None:

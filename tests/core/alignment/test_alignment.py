@@ -84,3 +84,25 @@ def test_a_photo_can_be_the_reference_by_its_bare_name(recipe):
     record = run(recipe(reference="2020-01-03.png"))
     assert record.reference == "photos/2020-01-03.png"
     assert record.photos[2].residual == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("reference", "turned"), [("2020-01-05.png", 0.3), ("first", 0.1), ("medoid", 0), ("mean", 0)]
+)
+def test_a_reference_that_is_named_stays_as_tilted_as_it_is(
+    tmp_path, discs, discs_recipe, reference, turned
+):
+    """Photos in which the subject is turned by 0.1, 0.15, ... and by 0.2 on average."""
+    tilts = [0.1, 0.15, 0.2, 0.25, 0.3]
+    discs.series(tmp_path / "photos", [discs.placed(32, 24, tilt) for tilt in tilts])
+    record = run(discs_recipe(reference=reference))
+    canvas_from_photo = [np.array(photo.canvas_from_photo) for photo in record.photos]
+    angles = [np.arctan2(matrix[1, 0], matrix[0, 0]) for matrix in canvas_from_photo]
+    assert np.mean(angles) == pytest.approx(turned - 0.2 if turned else 0, abs=2e-3)
+    (frame,) = np.load(tmp_path / "out" / "frames.npy")[4:].astype(float)
+    red, green = (
+        [(places * plane).sum() / plane.sum() for places in np.mgrid[:48, :64] + 0.5]
+        for plane in frame[:2]
+    )
+    seen = np.arctan2(green[0] - red[0], green[1] - red[1])
+    assert seen == pytest.approx(turned or 0.2, abs=0.02)

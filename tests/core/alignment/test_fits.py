@@ -88,7 +88,9 @@ def score(number: int) -> float:
 def pair(number: int) -> tuple[Photo, Subject]:
     turn = geometry.rotation(0.01 * number) @ geometry.scaling(2 + 0.01 * number, 2 + 0.01 * number)
     place = geometry.as_rows(geometry.translation(100 + number, 80.0) @ turn)
-    subject = Subject((0, 0, 64, 64), score(number), FACE, keypoint_names=tuple(FACE))
+    subject = Subject(
+        (0, 0, 64, 64), score(number), FACE, keypoint_names=tuple(FACE), similarity=0.7
+    )
     photo = Photo(Path(f"/{number}"), f"{number}.jpg", f"{number}", 400, 500, datetime(2020, 1, 1),
                   "exif")  # fmt: skip
     return photo, subject.transformed(place)
@@ -394,8 +396,10 @@ def test_the_key_is_all_that_a_builder_sees():
 
 
 def test_the_similarity_is_not_for_builders():
-    run(range(3))
-    assert [subject.similarity for subject in Counted.calls] == [None] * len(Counted.calls)
+    (item,) = in_working_frames([pair(7)], Batchwise(working_side=16))
+    assert item.subject.similarity == 0.7
+    Targets(Counted(), 16).build(item)
+    assert [subject.similarity for subject in Counted.calls] == [None]
 
 
 def test_a_photo_that_vanishes_before_its_fit_does_not_shift_the_batches(store):

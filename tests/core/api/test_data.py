@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import alignimation_core
-from alignimation_core import Detections, Mask, Subject
+from alignimation_core import Detections, Mask, Registration, Subject
 
 
 def test_a_subjects_keypoints_without_scores_count_fully():
@@ -41,3 +41,14 @@ def test_detections_of_several_images_are_split_as_they_were_joined():
     assert bare.masks is None
     with pytest.raises(RuntimeError):
         joined.split([1, 1])
+
+
+def test_a_registration_needs_its_matrices_alone():
+    found = Registration(torch.eye(3, dtype=torch.float64).repeat(2, 1, 1))
+    assert found.residuals_before.isnan().tolist() == [True, True]
+    assert found.residuals.isnan().tolist() == [True, True]
+    assert (found.iterations.tolist(), found.iterations.dtype) == ([0, 0], torch.int64)
+    assert found.converged.tolist() == [True, True]
+    assert found.failures == (None, None)
+    with pytest.raises(ValueError, match=r"^iterations: expected shape \(2\), got \(3,\)$"):
+        Registration(found.matrices, iterations=torch.zeros(3))

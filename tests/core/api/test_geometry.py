@@ -78,6 +78,23 @@ def test_warp_of_one_image_by_many_matrices() -> None:
     torch.testing.assert_close(warped[1, :, :, 2:], image[:, :, :-2], atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize(("x", "y"), [(150, 60), (40, 170), (0, 90), (210, 0)])
+def test_a_part_of_a_photo_is_where_it_was(x: int, y: int) -> None:
+    photo = torch.randint(0, 256, (3, 240, 320), dtype=torch.uint8)
+    part = geometry.warp_photo(photo, geometry.translation(-x, -y), (50, 70))
+    wanted = photo[:, y : y + 50, x : x + 70] / 255
+    torch.testing.assert_close(part, wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2.5, 0.4])
+def test_an_enlarged_and_a_reduced_part_of_a_photo_are_where_they_were(scale: float) -> None:
+    photo = (waves(700, 900) * 255).round().byte().expand(3, -1, -1)
+    canvas_from_photo = geometry.scaling(scale, scale) @ geometry.translation(-610, -205)
+    part = geometry.warp_photo(photo, canvas_from_photo, (60, 80))[0].double()
+    x, y = 610 + (torch.arange(80) + 0.5) / scale, 205 + (torch.arange(60) + 0.5) / scale
+    assert (part - waves_at(x[None, :], y[:, None])).abs().max() < 0.01
+
+
 def test_warp_photo_shrinks_without_aliasing() -> None:
     fine = torch.zeros(3, 400, 400, dtype=torch.uint8)
     fine[:, :, ::2] = 255  # stripes of one pixel: a plain sampling would keep or lose them
@@ -106,6 +123,16 @@ def test_a_large_canvas_is_that_of_one_strip(monkeypatch: pytest.MonkeyPatch) ->
         with monkeypatch.context() as patch:
             patch.setattr(geometry, "STRIP", 4567)
             torch.testing.assert_close(geometry.warp_photo(photo, matrix, (200, 300)), whole)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.5])
+@pytest.mark.parametrize("tilt", [0.0, 1e-4], ids=["affine", "homography"])
+def test_a_photo_on_a_device_is_warped_there(scale: float, tilt: float) -> None:
+    matrix = geometry.scaling(scale, scale)
+    matrix[2, 0] = tilt
+    photo = torch.zeros(3, 60, 80, dtype=torch.uint8, device="meta")  # refuses to meet the CPU's
+    warped = geometry.warp_photo(photo, matrix, (45, 60))
+    assert (warped.device.type, warped.shape) == ("meta", (3, 45, 60))
 
 
 def test_colour_goes_on_beyond_the_photo_and_cover_says_where() -> None:
@@ -169,7 +196,15 @@ def test_similarity_from_points_is_never_a_reflection() -> None:
     points = torch.tensor([[0.0, 0], [10, 0], [0, 10], [7, 3]])
     mirrored = points * torch.tensor([-1.0, 1])
     fitted = procrustes.similarity_from_points(points, mirrored, torch.ones(4))
-    assert torch.linalg.det(fitted) >= 0
+    # least squares of one complex number and a shift
+    z, w = (torch.view_as_complex(each.double().contiguous()) for each in (points, mirrored))
+    dz, dw = z - z.mean(), w - w.mean()
+    turn = complex((dz.conj() * dw).sum() / dz.abs().square().sum())
+    shift = complex(w.mean() - turn * z.mean())
+    a, b = turn.real, turn.imag
+    truth = torch.tensor([[a, -b, shift.real], [b, a, shift.imag], [0, 0, 1]]).double()
+    assert a * a + b * b > 0.01
+    torch.testing.assert_close(fitted, truth)
 
 
 def test_similarity_from_one_place_is_undetermined() -> None:
@@ -201,6 +236,35 @@ def test_closed_form_uses_the_points_that_both_have() -> None:
     torch.testing.assert_close(fitted[3], torch.eye(3, dtype=torch.float64))
 
 
+def test_closed_form_leaves_out_what_the_reference_does_not_have() -> None:
+    shape = [[5.0, 5], [15, 5], [10, 20], [25, 12]]
+    moving = Target.stack([target([[x + 3, y + 4] for x, y in shape], [1, 1, 1, 1])])
+    back = geometry.translation(-3, -4)[None]
+    nowhere = [999.0, -999.0]
+    for fixed in (
+        target([*shape[:3], nowhere], [1, 1, 1, 0]),
+        target([shape[0], nowhere, nowhere, shape[3]], [1, 0, 0, 1]),
+        target([nowhere, nowhere, shape[2], nowhere], [0, 0, 1, 0]),
+    ):
+        torch.testing.assert_close(procrustes.closed_form(moving, fixed), back)
+
+
+@pytest.mark.parametrize(
+    ("of_photo", "of_reference", "both"), [(1.0, 0.25, 0.25), (0.25, 1.0, 0.25), (0.5, 0.25, 0.125)]
+)
+def test_closed_form_counts_a_point_as_sure_as_both_targets_are_of_it(
+    of_photo: float, of_reference: float, both: float
+) -> None:
+    places = [[10.0, 10], [20, 10], [10, 20], [20, 20]]
+    moving = Target.stack([target(places, [1, 1, 1, of_photo])])
+    fixed = target([*places[:3], [20, 26]], [1, 1, 1, of_reference])
+    fitted = procrustes.closed_form(moving, fixed)[0]
+    # least squares bring the weighted middle onto the weighted middle
+    middle = [(40 + 20 * both) / (3 + both)] * 2
+    mapped = geometry.apply(fitted, torch.tensor([middle]).double())[0].tolist()
+    assert mapped == pytest.approx([middle[0], (40 + 26 * both) / (3 + both)], abs=1e-6)
+
+
 def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
     def disc(x: float, y: float, radius: float) -> Tensor:
         ys, xs = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(96) + 0.5, indexing="ij")
@@ -211,6 +275,34 @@ def test_closed_form_without_points_uses_the_moments_of_the_images() -> None:
     centre = geometry.apply(fitted, torch.tensor([[40.0, 50]]).double())[0]
     torch.testing.assert_close(centre, torch.tensor([55.0, 45]).double(), atol=0.05, rtol=0)
     assert geometry.scale_of(fitted) == pytest.approx(1.5, rel=0.01)
+
+
+def test_stretch_is_that_of_a_pixel_at_the_middle_of_the_image() -> None:
+    """Of x / w and (y - 20) / w, where w is 1 + x / 100, and the middle is (150, 20)."""
+    tilt = torch.tensor([[1.0, 0, 0], [0, 1, -20], [0.01, 0, 1]]).double()
+    across, down = geometry.stretch(tilt, (40, 300))
+    assert across == pytest.approx(1 / (2.5 * 2.51))
+    assert down == pytest.approx(1 / 2.5)
+    turned = geometry.rotation(0.4) @ geometry.scaling(3, 0.5)
+    assert geometry.stretch(turned, (40, 300)) == pytest.approx((3, 0.5))
+
+
+@pytest.mark.parametrize(("across", "down"), [(0.25, 1.0), (1.0, 0.25), (0.2, 0.4)])
+def test_a_grid_is_reduced_along_the_sides_that_shrink_alone(across: float, down: float) -> None:
+    size = (round(120 * down), round(200 * across))
+    grid_onto = geometry.scaling(across, down)
+    fences = torch.arange(200).expand(120, 200) % 2.0, torch.arange(120)[:, None] % 2.0
+    for fence, factor in zip(fences, (across, down), strict=True):
+        seen = geometry.draw(fence.expand(120, 200).contiguous(), grid_onto, size)[2:-2, 2:-2]
+        assert float(seen.min()) == pytest.approx(0.5 if factor < 1 else 0, abs=0.04)
+        assert float(seen.max()) == pytest.approx(0.5 if factor < 1 else 1, abs=0.04)
+
+    ys, xs = torch.arange(120)[:, None] + 0.5, torch.arange(200) + 0.5
+    blob = torch.exp(-((xs - 130) ** 2 + (ys - 44) ** 2) / (2 * 12**2))
+    seen = geometry.draw(blob, grid_onto, size)
+    y, x = (torch.arange(side) + 0.5 for side in size)
+    right, below = x / across - 130, y[:, None] / down - 44
+    assert (seen - torch.exp(-(right**2 + below**2) / (2 * 12**2))).abs().max() < 0.04
 
 
 def test_angle_and_scale_of_a_similarity() -> None:

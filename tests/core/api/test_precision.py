@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignimation_core.api.precision import mixed
+from alignimation_core.api.precision import exact, mixed
 
 
 class OnCuda(torch.Tensor):
@@ -85,3 +85,11 @@ def test_what_float16_cannot_hold_is_computed_again_in_float32(network, cuda):
     assert torch.equal(answer["maps"], network(BATCH))
     assert answer["maps"].abs().max() > torch.finfo(torch.float16).max
     assert torch.equal(answer["small"], BATCH)
+
+
+def test_measuring_on_a_gpu_forbids_rounded_convolutions_for_as_long_as_it_lasts(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    for device, rounds in (("cpu", True), ("cuda", False)):
+        with exact(torch.device(device)):
+            assert torch.backends.cudnn.allow_tf32 is rounds
+        assert torch.backends.cudnn.allow_tf32

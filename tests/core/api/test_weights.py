@@ -383,7 +383,7 @@ def test_silence_is_one_line(server: Server, cache: Path, monkeypatch: pytest.Mo
     reason = "no answer for 0.2 seconds"
     begun = time.monotonic()
     assert fetch_error(weights_at(server.url)) == advice(server.url, reason, cache)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20  # and not the 30 that it waits usually
 
 
 def test_redirects_on_this_machine_are_followed_with_the_range(server: Server, cache: Path) -> None:

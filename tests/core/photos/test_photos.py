@@ -14,14 +14,14 @@ from PIL import Image, ImageOps
 from alignimation_core import PhotoError
 from alignimation_core.photos import decoder, metadata, order, search
 
-EXIF_POINTER, ORIGINAL, DIGITIZED, SUBSECOND, MODIFIED, ORIENTATION = (
-    0x8769,
-    0x9003,
-    0x9004,
-    0x9291,
-    0x0132,
-    0x0112,
-)
+EXIF_POINTER, MODIFIED, ORIENTATION = 0x8769, 0x0132, 0x0112
+INNER = {
+    "original": 0x9003,
+    "digitized": 0x9004,
+    "subsecond": 0x9291,
+    "digitized_subsecond": 0x9292,
+    "modified_subsecond": 0x9290,
+}
 
 
 def picture(height: int = 24, width: int = 32) -> Image.Image:
@@ -38,8 +38,7 @@ def save(path: Path, image: Image.Image | None = None, **dates: str) -> Path:
         if name == "modified":
             exif[MODIFIED] = value
         else:
-            tag = {"original": ORIGINAL, "digitized": DIGITIZED, "subsecond": SUBSECOND}[name]
-            exif.get_ifd(EXIF_POINTER)[tag] = value
+            exif.get_ifd(EXIF_POINTER)[INNER[name]] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, exif=exif)
     return path
@@ -70,11 +69,34 @@ def test_exif_dates_come_in_order_of_trust(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00"]
+    "date",
+    [
+        "0000:00:00 00:00:00",
+        "    :  :     :  :  ",
+        "2008:13:01 00:00:00",
+        "1825:12:31 23:59:59",  # before the first photograph
+        "2008:04:12",
+    ],
 )
 def test_an_exif_date_that_is_none_falls_through_to_the_name(tmp_path: Path, date: str) -> None:
     photo = metadata.facts(save(tmp_path / "2012-05-06.jpg", original=date), tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime(2012, 5, 6), "name")
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction", "taken"),
+    [
+        ("1826:01:01 00:00:00", "0", datetime(1826, 1, 1)),
+        ("2008-04-12T09:12:59", "5", datetime(2008, 4, 12, 9, 12, 59, 500_000)),
+        ("2008:04:12 09:12:59+02:00", "1234567", datetime(2008, 4, 12, 9, 12, 59, 123_456)),
+        ("2008:04:12 09:12:59", "  ", datetime(2008, 4, 12, 9, 12, 59)),
+    ],
+)
+def test_exif_dates_of_every_form_are_read(
+    tmp_path: Path, text: str, fraction: str, taken: datetime
+) -> None:
+    photo = metadata.facts(save(tmp_path / "a.jpg", original=text, subsecond=fraction), tmp_path)
+    assert (photo.taken, photo.taken_from) == (taken, "exif")
 
 
 def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
@@ -89,6 +111,24 @@ def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
     late = metadata.facts(save(tmp_path / "a.jpg", original=same, subsecond="75"), tmp_path)
     early = metadata.facts(save(tmp_path / "b.jpg", original=same, subsecond="250"), tmp_path)
     assert [photo.name for photo in order.order([late, early])] == ["b.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("dates", "second", "micro"),
+    [
+        (["original", "digitized", "modified"], 1, 250_000),
+        (["digitized", "modified"], 2, 500_000),
+        (["modified"], 3, 750_000),
+    ],
+)
+def test_each_exif_date_has_the_subseconds_of_its_own(
+    tmp_path: Path, dates: list[str], second: int, micro: int
+) -> None:
+    seconds = {"original": 1, "digitized": 2, "modified": 3}
+    subseconds = {"subsecond": "25", "digitized_subsecond": "50", "modified_subsecond": "75"}
+    written = {name: f"2008:04:12 09:12:0{seconds[name]}" for name in dates}
+    photo = metadata.facts(save(tmp_path / "a.jpg", **written, **subseconds), tmp_path)
+    assert photo.taken == datetime(2008, 4, 12, 9, 12, second, micro)
 
 
 def test_photos_of_one_time_are_ordered_by_name_as_people_count(tmp_path: Path) -> None:
@@ -368,6 +408,27 @@ def test_a_picture_beyond_what_pillow_reads_is_called_large(tmp_path: Path) -> N
     assert caught.value.reason == (
         "the picture is too large: 179 megapixels is the most; export it smaller"
     )
+
+
+def test_a_photo_beside_the_recipes_folder_is_named_from_there(tmp_path: Path) -> None:
+    names = [
+        order.relative_name(tmp_path / name, tmp_path / "trip")
+        for name in ("trip/a.jpg", "trip/in/a.jpg", "trip2/a.jpg", "a.jpg")
+    ]
+    assert names == ["a.jpg", "in/a.jpg", "../trip2/a.jpg", "../a.jpg"]
+
+
+def test_a_photo_is_decoded_no_larger_than_a_frame_needs_it(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jpg"
+    picture(96, 800).save(path)
+    photo = metadata.facts(path, tmp_path)
+    frame_from_photo = torch.tensor([[0.1, 0, 5], [0, 0.1, 7], [0, 0, 1]], dtype=torch.float64)
+    small, frame_from_picture = decoder.load_onto(photo, frame_from_photo)
+    assert small.shape == (3, 12, 100)  # an eighth
+    expected = torch.tensor([[0.8, 0, 5], [0, 0.8, 7], [0, 0, 1]])
+    assert torch.allclose(frame_from_picture, expected.double())
+    assert decoder.load_onto(photo, frame_from_photo, enough=2.0)[0].shape == (3, 24, 200)
+    assert decoder.load_onto(photo, frame_from_photo * 100)[0].shape == (3, 96, 800)
 
 
 def test_a_photo_may_be_named_by_a_string(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ from jsonschema import Draft202012Validator
 from alignimation_core import Recipe, RecipeError, preflight
 from alignimation_core.output.remote import output_folder
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.recipe.options import Settings
+from alignimation_core.recipe.schema import Settings
 from alignimation_core.summary import schema
 
 SMALLEST = {"photos": "photos/", "detector": "mtcnn"}
@@ -222,6 +223,51 @@ def test_a_wrong_value_gets_one_line(data, line):
         found = str(error.value).splitlines()
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        ({"canvas": {"size": "16x16384"}}, None),
+        (
+            {"canvas": {"size": "15x16384"}},
+            "canvas.size: 15x16384: each side must be 16 to 16384 pixels",
+        ),
+        (
+            {"canvas": {"size": "16x16385"}},
+            "canvas.size: 16x16385: each side must be 16 to 16384 pixels",
+        ),
+        ({"canvas": {"max_border": 0}}, None),
+        ({"canvas": {"max_border": 1}}, "canvas.max_border: should be less than 1, got 1"),
+        ({"refine": {"passes": 5}}, None),
+        ({"refine": {"passes": 6}}, "refine.passes: should be less than or equal to 5, got 6"),
+        ({"max_residual": 0}, "max_residual: should be greater than 0, got 0"),
+        ({"seed": 2**32 - 1}, None),
+        ({"seed": 2**32}, "seed: should be less than 4294967296, got 4294967296"),
+        ({"executor": {"workers": 1}}, None),
+        (
+            {"executor": {"workers": 0}},
+            "executor.workers: should be greater than or equal to 1, got 0",
+        ),
+    ],
+)
+def test_values_are_refused_beyond_their_bounds_and_not_at_them(data, refused):
+    if refused is None:
+        Recipe.of({**SMALLEST, **data})
+    else:
+        with pytest.raises(RecipeError) as error:
+            Recipe.of({**SMALLEST, **data})
+        assert str(error.value).partition(" (")[0] == f"recipe: {refused}"
+
+
+def test_a_canvas_has_even_sides_and_the_border_of_its_framing():
+    canvas = Recipe.of({**SMALLEST, "canvas": {"size": "101x51"}}).canvas
+    assert canvas.shape() == (50, 100)
+    shares = {}
+    for framing in ("tight", "balanced", "whole", "auto"):
+        options = {"framing": framing, "max_border": 0.25}
+        shares[framing] = Recipe.of({**SMALLEST, "canvas": options}).canvas.allowed_border()
+    assert shares == {"tight": 0.0, "balanced": 0.05, "whole": 1.0, "auto": 0.25}
 
 
 EMPTY = "is empty; give a value or leave the line out"
@@ -499,15 +545,24 @@ def test_masks_that_are_not_given_cannot_be_used(tmp_path):
             "renderers[1].path",
             "'x/a.gif' and the path of renderers[0] lie in each other; give each output its own",
         ),
-        (
-            [{"use": "frames", "path": "run.json"}],
-            "renderers[0].path",
-            "'run.json' is the run record; choose another name",
-        ),
     ],
 )
 def test_outputs_do_not_share_a_path(renderers, field, message):
     assert faults_of(renderers=renderers) == [f"recipe: {field}: {message}"]
+
+
+@pytest.mark.parametrize("output", ["out", "memory://box/out"])
+def test_no_output_takes_the_name_of_the_run_record(output, tmp_path):
+    data = SMALLEST | {
+        "output": output,
+        "renderers": ["gif", {"use": "frames", "path": "run.json"}],
+    }
+    recipe = Recipe.of(data, folder=tmp_path)
+    with pytest.raises(RecipeError) as error:
+        preflight.check_outputs(recipe)
+    assert str(error.value) == (
+        "recipe: renderers[1].path: 'run.json' is the run record; choose another name"
+    )
 
 
 def test_a_stage_that_fails_on_its_options_is_named(tmp_path, install):
@@ -807,7 +862,16 @@ def test_the_schema_describes_every_key_and_knows_every_stage():
 
 
 names = st.sampled_from(
-    [*Settings.model_fields, "use", "fps", "path", "size", "facing_forward", "", "x"]
+    [
+        *(field.name for field in fields(Settings)),
+        "use",
+        "fps",
+        "path",
+        "size",
+        "facing_forward",
+        "",
+        "x",
+    ]
 )
 scalars = (
     st.none()

@@ -18,6 +18,7 @@ from alignimation_core.api import geometry
 from alignimation_core.detection.selection import with_masks
 from alignimation_core.execution.executor import Threads
 from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.rendering import matting
 from alignimation_core.rendering.background import matte_of, replaced
 from alignimation_core.rendering.frames import fill, frames
 from alignimation_core.rendering.placement import PlacedSubject
@@ -181,6 +182,24 @@ def test_the_photos_own_border_cuts_sharply_through_a_subject():
     assert float(found[end - 1, columns].min()) > 0.95
     assert float(found[end, columns].min()) == pytest.approx(0.25, abs=0.02)
     assert float(found[end + 1].max()) == 0
+
+
+@pytest.mark.parametrize("off", [12, -12])
+def test_an_invented_border_does_not_say_what_colours_a_subject_at_it_has(off):
+    """Below the photo, the border has the subject's colours where background would go on.
+
+    The silhouette's half-way line is some pixels off: colours alone tell where the edge is.
+    """
+    size, ends = (160, 240), 60
+    x = torch.arange(size[1]) + 0.5
+    true = (120 - x + 0.5).clamp(0, 1).expand(size)
+    silhouette = ((120 + off - x) / 60 + 0.5).clamp(0, 1).expand(size).contiguous()
+    blue, red = texture((0.12, 0.2, 0.8), 0, size), texture((0.85, 0.15, 0.12), 1, size)
+    real = torch.zeros(size)
+    real[:ends] = 1
+    image = over(real, over(true, blue, red), over(true, red, blue))
+    found = matting.refine(image, silhouette, 40.0, real)
+    assert float((found - true)[: ends - 10].abs().mean()) < 0.006
 
 
 @pytest.mark.parametrize("cells", [28, 200])

@@ -180,3 +180,35 @@ def test_tight_invents_nothing_in_the_one_photo_of_a_thousand_that_shows_less() 
         close = photo_at(geometry.translation(250, 150), width=220, height=240)
         _, matrix = framing.frame([*items[:at], close, *items[at + 1 :]], options, level=True)
         assert invented([close], matrix, 300, 400) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("size", "half"), [("300x300", 74.4), ("600x300", 74.4), ("300x600", 62 / 0.5)]
+)
+def test_at_its_tightest_the_canvas_shows_the_subject_with_an_eighth_around_it(
+    size: str, half: float
+) -> None:
+    """Of 100 x 120 pixels about (350, 260), and 0.12 of them more on each side.
+
+    The second photo begins right beside it, so that no more can be shown without a border.
+    """
+    items = [photo_at(geometry.translation(0, 0)), photo_at(geometry.translation(290, 0))]
+    options = CanvasOptions.model_validate({"size": size, "framing": "tight"})
+    canvas, matrix = framing.frame(items, options, level=True)
+    assert geometry.scale_of(matrix).item() == pytest.approx(canvas.height / (2 * half), rel=2e-3)
+    centre = geometry.apply(matrix, torch.tensor([[350.0, 260]]).double())[0].tolist()
+    assert centre == pytest.approx([canvas.width / 2, canvas.height / 2], abs=0.2)
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_subject_that_reaches_further_in_a_few_photos_is_whole_in_these_too(side: int) -> None:
+    items = [photo_at(geometry.translation(0, 0)) for _ in range(18)]
+    far = list(FACE)
+    far[side] += -120 if side < 2 else 120
+    items += [photo_at(geometry.translation(0, 0), box=(far[0], far[1], far[2], far[3]))] * 2
+    close = photo_at(geometry.translation(290, 195), width=120, height=130)
+    options = CanvasOptions.model_validate({"size": "300x300", "framing": "tight"})
+    _, matrix = framing.frame([*items, close], options, level=True)
+    seen = geometry.apply(matrix, corners(tuple(far)))
+    assert (seen >= 0).all()
+    assert (seen <= 300).all()

@@ -24,6 +24,7 @@ import yaml
 from alignimation_core import Detections, Mask, OutputError, Recipe, run
 from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
+from alignimation_core.projection import projection
 from alignimation_core.store import database
 from alignimation_core.store.database import Database
 from alignimation_core.store.fits import Fit, Sketch
@@ -73,6 +74,46 @@ def alignimation_detectors():
 @hookimpl
 def alignimation_embedders():
     return [Colours]
+"""
+
+WEIGHED = """
+from pathlib import Path
+from typing import ClassVar
+from alignimation_core import hookimpl
+from alignimation_core.api.stages import RecipePath
+from alignimation_core.api.weights import Weights
+from counted import Colours, Counted
+
+ROOM = Path(__file__).parent
+
+class Reads:
+    def weights_needed(self):
+        digest = (ROOM / "published").read_text()
+        own = ROOM / "own"
+        local = Path(own.read_text()) if own.exists() else None
+        return ((Weights("net.pt", "https://localhost/net.pt", digest, None, "none"), local),)
+
+class Detects(Reads, Counted):
+    \'\'\'Reads files.\'\'\'
+    name: ClassVar[str] = "weighed"
+    file: RecipePath | None = None
+    files: list[RecipePath] = []
+    named: dict[str, RecipePath] = {}
+
+class Embeds(Reads, Colours):
+    \'\'\'Reads files.\'\'\'
+    name: ClassVar[str] = "weighed"
+    file: RecipePath | None = None
+    files: list[RecipePath] = []
+    named: dict[str, RecipePath] = {}
+
+@hookimpl
+def alignimation_detectors():
+    return [Detects]
+
+@hookimpl
+def alignimation_embedders():
+    return [Embeds]
 """
 
 
@@ -262,6 +303,43 @@ def test_code_that_is_edited_counts_though_its_version_stays(go, calls, install,
     assert calls() == (20, 20)
 
 
+@pytest.fixture
+def weighed(install, site):
+    """A plugin whose stages read files; its published weights are told of in a file, too."""
+    install("weighed", WEIGHED)
+    (site / "published").write_text("a" * 64)
+
+
+@pytest.mark.parametrize("way", ["file", "files", "named", "own", "published"])
+def test_new_content_of_a_file_under_the_same_name_counts(
+    go, calls, weighed, site, tmp_path, monkeypatch, way
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cached = tmp_path / "torch" / "hub" / "checkpoints" / "net.pt"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    file = site / "published" if way == "published" else tmp_path / "mine.pt"
+    file.write_text("a" * 64)
+    if way == "own":
+        (site / "own").write_text(str(file))
+    options = {"file": "mine.pt", "files": ["mine.pt"], "named": {"it": "mine.pt"}}
+    stage = {"use": "weighed"} | {key: value for key, value in options.items() if key == way}
+
+    def asked(**stages):
+        go(limit=4, **stages)
+        return calls()
+
+    assert asked() == (4, 4)
+    for stages, every in (({"detector": stage}, (4, 4)), ({"embedder": stage}, (0, 4))):
+        assert asked(**stages) == every
+        file.touch()
+        assert asked(**stages) == (0, 0)
+        file.write_text("b" * 64)
+        assert asked(**stages) == every
+        file.write_text("a" * 64)
+        assert asked(**stages) == (0, 0)
+
+
 def test_an_embedder_that_is_added_later_gives_what_it_gives_at_once(go, calls):
     at_once, _ = go(output="other")
     go(embedder=None)
@@ -295,6 +373,22 @@ def test_a_trial_run_is_gone_on_with(go, calls):
     _, notes = go()
     assert calls() == (12, 12)
     assert notes == ["detecting: 8 of 20 from the store"]
+
+
+def test_a_trial_run_on_a_half_filled_store_tells_what_the_rest_costs(
+    go, calls, data, tmp_path, monkeypatch
+):
+    go(limit=4)
+    calls()
+    monkeypatch.setenv("SLOW", "0.4")
+    heard = Heard()
+    record = run(Recipe.of(data, folder=tmp_path), limit=6, progress=heard)
+    assert calls() == (2, 2)  # of 20 - 4 that are not stored
+    assert heard.notes == ["detecting: 4 of 6 from the store", projection(record, 20, 2, 16)]
+    _, notes = go(limit=5)
+    assert notes[1].endswith(
+        "; without detecting 14 photos, which was not measured: the trial's photos were stored"
+    )
 
 
 def test_fresh_forgets_everything(go, calls, file):

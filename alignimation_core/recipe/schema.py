@@ -1,0 +1,258 @@
+"""The keys of a recipe: types, defaults, descriptions, and the JSON Schema made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from alignimation_core import urls
+from alignimation_core.api.errors import in_one_line
+from alignimation_core.api.stages import (
+    Detector,
+    Embedder,
+    Renderer,
+    Stage,
+    SubjectSelector,
+    TargetBuilder,
+    TransformModel,
+)
+from alignimation_core.plugin.registry import KINDS, registry
+from alignimation_core.recipe.document import Location
+from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
+
+CONFIG = ConfigDict(extra="forbid", validate_default=True)
+
+
+def _validated_as(form: Any) -> GetPydanticSchema:
+    """Validate a field as another type than the one that code sees."""
+    return GetPydanticSchema(lambda _, handler: handler(form))
+
+
+class StageChoice(BaseModel):
+    """Which stage is used; its options stand beside ``use``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    use: Annotated[str, Field(description="the stage's name")]
+
+
+def _stage(kind: str) -> GetPydanticSchema:
+    """Make a stage of its name or of ``{use: name, option: value}``, and write it as the latter.
+
+    The context of the validation is ``{"folder": ...}``, the recipe's; in Python, where there is
+    none, a stage is given as such.
+    """
+    base = KINDS[kind]
+
+    def make(given: Any, info: ValidationInfo) -> object:
+        if isinstance(given, base):
+            return given
+        if info.context is None and not isinstance(given, StageChoice):
+            raise ValueError(f"expected {base.__name__}, got {type(given).__name__}")
+        written = {"use": given} if isinstance(given, str) else given
+        name = StageChoice.model_validate(written).use
+        found = registry().stages[kind].get(name)
+        if found is None:
+            unknown = registry().explain_unknown(kind, name)
+            if written is not given:
+                raise ValueError(unknown)
+            error = PydanticCustomError("value_error", "{error}", {"error": unknown})
+            raise ValidationError.from_exception_data(
+                name, [{"type": error, "loc": ("use",), "input": name}]
+            )
+        options = {key: value for key, value in dict(written).items() if key != "use"}
+        try:
+            return found.stage.model_validate(options, context=info.context)
+        except ValidationError:
+            raise  # pydantic puts the stage's location before those of its options
+        except Exception as error:  # any failure of a plugin's own code
+            what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
+            raise ValueError(what) from error
+
+    def write(stage: Stage) -> dict[str, Any]:
+        return {"use": stage.name, **stage.model_dump(mode="json")}
+
+    form = Annotated[Any, PlainValidator(make, json_schema_input_type=Any), PlainSerializer(write)]
+    return _validated_as(form)
+
+
+def _default(name: str) -> Any:
+    return StageChoice(use=name)
+
+
+def _usable(text: str) -> str:
+    """Return a path, or an address that can be used, in its plain form.
+
+    Raises:
+        AddressError: the address cannot be used.
+    """
+    text = urls.plain(text)
+    if urls.is_address(text):
+        urls.at(text)
+    return text
+
+
+def _output(text: str) -> Path | str:
+    """Return an output folder, with the home that its ``~`` stands for, or an address.
+
+    Raises:
+        ValueError: nobody is called so, no file system takes such a name, or the address cannot
+            be used.
+    """
+    if "\0" in text:
+        raise ValueError(f"{text!r} is no name of a folder")
+    text = _usable(text)
+    try:
+        return text if urls.is_address(text) else Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text!r}: there is no such user; write the folder out") from None
+
+
+def _text(given: object) -> object:
+    """Return a ``Path`` or ``UPath`` of Python as a recipe writes it."""
+    return str(given) if hasattr(given, "parts") else given
+
+
+def _listed(given: object) -> object:
+    return [given] if isinstance(_text(given), str) else given
+
+
+def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
+    """Refuse a recipe without photos or outputs; Python may want the run record alone."""
+    if info.context is not None and not given:
+        sizes = {"field_type": "List", "min_length": 1, "actual_length": 0}
+        raise PydanticKnownError("too_short", sizes)
+    return given
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Settings:
+    """The settings of a recipe."""
+
+    photos: Annotated[
+        Sequence[str],
+        _validated_as(tuple[Annotated[Text, AfterValidator(_usable)], ...]),
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        AfterValidator(_not_empty),
+        Field(
+            description="folder, glob, address (s3://...) or list of them, relative to the recipe",
+            json_schema_extra={"minItems": 1},
+        ),
+    ]
+    output: Annotated[
+        Path | str,
+        _validated_as(Annotated[Text, Field(min_length=1)]),
+        AfterValidator(_output),
+        PlainSerializer(str),
+        Field(description="folder or address (s3://...) for all results"),
+    ] = "out/"
+    detector: Annotated[
+        Detector, _stage("detector"), Field(description="finds what could be the subject")
+    ]
+    embedder: Annotated[
+        Annotated[Embedder, _stage("embedder")] | None,
+        Field(description="tells individuals apart; needed for identity"),
+    ] = None
+    subject_selector: Annotated[
+        SubjectSelector,
+        _stage("subject_selector"),
+        Field(description="picks one subject in each photo, or rejects the photo"),
+    ] = _default("largest")
+    target_builder: Annotated[
+        TargetBuilder, _stage("target_builder"), Field(description="draws what must coincide")
+    ] = _default("gaussian-keypoints")
+    transform_model: Annotated[
+        TransformModel, _stage("transform_model"), Field(description="fits the transform")
+    ] = _default("similarity")
+    renderers: Annotated[
+        Sequence[Renderer],
+        _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
+        AfterValidator(_not_empty),
+        Field(description="the outputs to write", json_schema_extra={"minItems": 1}),
+    ] = (_default("video"),)
+    reference: Annotated[
+        str,
+        Field(
+            description="what the photos are aligned on: medoid (the most typical photo), mean "
+            "(the mean shape of all), first, or the name of a photo",
+            min_length=1,
+        ),
+    ] = "medoid"
+    refine: Annotated[
+        RefineOptions, Field(description="detect again on the aligned photos, and correct")
+    ] = RefineOptions()
+    max_residual: Annotated[
+        float | None,
+        Field(
+            description="leave out photos whose keypoints stay further from the reference's, "
+            "percent of the canvas height",
+            gt=0,
+            allow_inf_nan=False,
+        ),
+    ] = None
+    canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
+    executor: Annotated[
+        ExecutorOptions,
+        BeforeValidator(
+            lambda given: {"use": given} if isinstance(given, str) else given,
+            json_schema_input_type=Literal["local", "ray"] | ExecutorOptions,
+        ),
+        Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
+    ] = ExecutorOptions()
+    seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
+
+    def stages(self) -> Iterator[tuple[str, Location, Stage]]:
+        """Yield kind, location in the recipe and stage, in the order of the pipeline."""
+        for kind in KINDS:
+            if kind == "renderer":
+                yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
+            elif (stage := getattr(self, kind)) is not None:
+                yield kind, (kind,), stage
+
+
+SETTINGS = TypeAdapter(Settings)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe: its keys, and each stage with its own options."""
+    whole = SETTINGS.json_schema()
+    properties, definitions = whole["properties"], whole["$defs"]
+    for kind in KINDS:
+        forms: list[dict[str, Any]] = [{"enum": sorted(registry().stages[kind])}]
+        for name, found in sorted(registry().stages[kind].items()):
+            refs = f"#/$defs/{kind}.{name}.{{model}}"
+            try:
+                form = found.stage.model_json_schema(ref_template=refs)
+            except Exception:  # any failure of a plugin's own code: its options stay open
+                form = {"type": "object"}
+            for inner, definition in form.pop("$defs", {}).items():
+                definitions[f"{kind}.{name}.{inner}"] = definition
+            form["properties"] = {"use": {"const": name}, **form.get("properties", {})}
+            form["required"] = ["use", *form.get("required", ())]
+            forms.append(form)
+        definitions[kind] = {"anyOf": forms}
+    properties["renderers"]["items"] = {"$ref": "#/$defs/renderer"}
+    properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
+    for kind in KINDS.keys() - {"renderer", "embedder"}:
+        properties[kind]["$ref"] = f"#/$defs/{kind}"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
