@@ -24,11 +24,11 @@ import yaml
 from alignimation_core import Detections, Mask, OutputError, Recipe, run
 from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
-from alignimation_core.projection import projection
 from alignimation_core.store import database
 from alignimation_core.store.database import Database
 from alignimation_core.store.fits import Fit, Sketch
 from alignimation_core.store.store import KEPT_RUNS, Facts, Known, Store
+from alignimation_core.summary import projection
 
 ROOT = Path(__file__).parents[3]
 
