@@ -16,7 +16,6 @@ import torch
 from alignimation_core.alignment.alignment import Chosen, align, choose
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
-from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.data import Canvas, File, Observation, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import Entry, count_known, observe
@@ -32,6 +31,7 @@ from alignimation_core.record import Record
 from alignimation_core.rendering import framing, writers
 from alignimation_core.rendering.frames import Placed
 from alignimation_core.rendering.placement import place, within_residual
+from alignimation_core.store.database import Anchor
 from alignimation_core.store.store import Known, Store, open_store
 
 

@@ -16,7 +16,7 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.detection.observations import Entry
-from alignimation_core.store.fits import Fits, NoFits
+from alignimation_core.store.fits import Fits
 
 FILL = 0.5
 """Share of a working frame's side that the subject's box takes: the rest is room to move."""
@@ -92,7 +92,7 @@ def align(
         AlignimationError: no photo is left, or the reference named is not among them or cannot be
             aligned with itself.
     """
-    kept = kept or NoFits()
+    kept = kept or Fits()
     drawing = Drawing(builder, model.working_side)
     fixed = choose_reference(chosen, drawing, kept, reference)
     aligned = fit(chosen, fixed, drawing, model, kept, step)

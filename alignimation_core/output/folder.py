@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 from alignimation_core.recipe.document import Place
 from alignimation_core.record import RECORD_NAME, without_photos
-
-HIDDEN = ".alignimation"
-"""Where the store is, in the output folder."""
+from alignimation_core.store.database import HIDDEN
 
 
 def name(path: str) -> str:

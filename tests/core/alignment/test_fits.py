@@ -25,7 +25,7 @@ from alignimation_core.alignment.targets import Drawing
 from alignimation_core.api import geometry
 from alignimation_core.detection.observations import Entry
 from alignimation_core.record import PhotoRecord
-from alignimation_core.store.fits import NoFits, Sketch
+from alignimation_core.store.fits import Fits, Sketch
 from alignimation_core.store.store import Store
 
 COUNT = 100
@@ -247,7 +247,7 @@ def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatc
             pairs.append((entry, replace(subject, keypoints=moved)))
         drawing = Drawing(Counted(), 64)
         every = choose(pairs, model(working_side=64))
-        return choosing.choose_reference(every, drawing, NoFits(), "medoid").entry.photo.name
+        return choosing.choose_reference(every, drawing, Fits(), "medoid").entry.photo.name
 
     name = chosen(range(200))
     number = int(name.partition(".")[0])
@@ -407,7 +407,7 @@ def test_a_photo_that_vanishes_before_its_fit_does_not_shift_the_batches(store):
             Counted.broken.add(score(40))
             return super().recall_fits(reference, subjects)
 
-    undisturbed = run(range(COUNT), Vanishing(NoFits()), "first")
+    undisturbed = run(range(COUNT), Vanishing(Fits()), "first")
     assert undisturbed[1][40][3:] == ("target_builder", "counted: RuntimeError: out of ink")
     Counted.broken.clear()
     with store() as opened, pytest.raises(Killed):
@@ -446,7 +446,7 @@ def test_a_reference_that_can_no_longer_be_drawn_is_told(store):
 
 
 def test_a_reference_whose_file_has_vanished_is_told(monkeypatch):
-    class Sketched(NoFits):
+    class Sketched(Fits):
         def recall_sketches(self, subjects):
             return dict.fromkeys(subjects, Sketch(2, bytes(1024), bytes(24), bytes(12)))
 
