@@ -132,7 +132,7 @@ class Database:
         self._safely(lambda _: None)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is asked next opens it again."""
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -210,9 +210,10 @@ class Database:
         """
         try:
             return operation(self._db or self._open())
-        except (AlignimationError, MemoryError):
-            raise
         except Exception as error:
+            self.close()  # it is opened again where it is asked again
+            if isinstance(error, AlignimationError | MemoryError):
+                raise
             if again and self._is_damage(error):
                 self._set_aside(str(error) if isinstance(error, DamageError) else "is damaged")
                 return self._safely(operation, again=False)
@@ -245,34 +246,26 @@ class Database:
                 self._note(f"{self.path} is empty: it is made anew")
             db = self._db = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
             self._identity = _identity(self.path)
-            try:
-                self._prepare(db)
-            except BaseException:
-                self.close()
-                raise
+            db.text_factory = bytes  # no text is read, but from a column that damage made one
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise OutputError(
+                    f"{self.path}: a newer version of alignimation wrote it; update alignimation, "
+                    f"or delete the folder {self.path.parent}, which costs nothing but time"
+                )
+            if version not in (0, VERSION):
+                raise DamageError("was written by an earlier version")
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            if version == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {TABLE} COMMIT")
+            with self._transaction(db):
+                pass  # whether it can be written shows now, not after an hour
             return db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        db.text_factory = bytes  # no text is read, but from a column that damage made one
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise OutputError(
-                f"{self.path}: a newer version of alignimation wrote it; update alignimation, or "
-                f"delete the folder {self.path.parent}, which costs nothing but time"
-            )
-        if version not in (0, VERSION):
-            raise DamageError("was written by an earlier version")
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {TABLE} COMMIT")
-        with self._transaction(db):
-            pass  # whether it can be written shows now, not after an hour
-
     def _set_aside(self, why: str) -> None:
-        """Close the file and rename it, unless another run has done so already."""
-        self.close()
+        """Rename the file, which is closed, unless another run has done so already."""
         self._used.clear()
         with self._told(), alone(self.path):
             if _identity(self.path) != self._identity:

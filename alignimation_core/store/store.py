@@ -118,11 +118,7 @@ class Store:
             of_model = model and _kind("fits", model)
             self.fits = Fits(self._file, _kind("sketches", builder), of_model)
         if fresh:
-            try:
-                self._file.empty()
-            except BaseException:
-                self._file.close()
-                raise
+            self._file.empty()
 
     def __enter__(self) -> Self:
         """Return the store itself."""

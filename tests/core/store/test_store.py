@@ -910,15 +910,21 @@ def test_a_damaged_store_that_cannot_be_set_aside_is_told(opened, tmp_path, monk
 
 
 def test_a_store_that_cannot_be_emptied_is_closed(opened, tmp_path, monkeypatch):
-    def full(_):
-        raise OutputError("the disk is full")
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    opened().__exit__()
+    other, empty = sqlite3.connect(path, isolation_level=None), Database.empty
 
-    monkeypatch.setattr(Database, "empty", full)
-    with pytest.raises(OutputError, match="the disk is full") as caught:
+    def busy(file):
+        other.execute("BEGIN IMMEDIATE")
+        empty(file)
+
+    monkeypatch.setattr(Database, "empty", busy)
+    with pytest.raises(OutputError, match="another run is using it") as caught:
         opened(fresh=True)
+    other.close()
     # SQLite leaves its write-ahead log only where nobody else has the file open
-    alone = query(tmp_path / ".alignimation" / "store.sqlite3", "PRAGMA journal_mode = DELETE")
-    assert alone == [("delete",)]
+    assert query(path, "PRAGMA journal_mode = DELETE") == [("delete",)]
     assert caught.value.__traceback__ is not None
 
 
