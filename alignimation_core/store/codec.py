@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -17,11 +18,16 @@ def join(parts: Sequence[bytes]) -> bytes:
     return struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts)) + b"".join(parts)
 
 
-def split(joined: bytes) -> list[bytes]:
-    """Return the parts that were joined."""
-    (count,) = struct.unpack_from("<I", joined)
-    lengths = struct.unpack_from(f"<{count}I", joined, 4)
-    return [joined[a:b] for a, b in pairwise(accumulate(lengths, initial=4 + 4 * count))]
+def split(joined: bytes) -> tuple[bytes, ...]:
+    """Return the parts that were joined; a tuple, as the garbage collector lets go of those."""
+    start = 4 + 4 * int.from_bytes(joined[:4], "little")
+    return tuple([joined[part] for part in _slices(joined[:start])])
+
+
+@lru_cache(maxsize=1024)
+def _slices(lengths: bytes) -> list[slice]:
+    _, *each = struct.unpack(f"<{len(lengths) // 4}I", lengths)
+    return [slice(a, b) for a, b in pairwise(accumulate(each, initial=len(lengths)))]
 
 
 def encode(header: object, *arrays: bytes) -> bytes:

@@ -40,6 +40,11 @@ INSERT INTO entries (kind, key, value, used) VALUES (?, ?, ?, ?)
 ON CONFLICT (kind, key) DO UPDATE SET used = excluded.used"""
 REPLACE = KEEP + ", value = excluded.value"
 
+RESIDUE = 0x2144DF1C
+"""CRC-32 of anything that is followed by its own CRC-32, little-endian."""
+FIRST = 256
+"""Number of the first run: up to 32767 all take the same room, and no row must be moved."""
+
 T = TypeVar("T")
 
 
@@ -149,12 +154,11 @@ class Database:
 
         def rows(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
             for number, key, signed in db.execute(RECALL, (kind,)):
-                value = signed[4:]
-                if signed[:4] != _checksum(value, key, seed):
+                if zlib.crc32(signed, zlib.crc32(key, seed)) != RESIDUE:
                     raise DamageError("is damaged")
                 if key in wanted:
                     self._used.add(number)
-                    yield wanted[key], value
+                    yield wanted[key], signed[:-4]
 
         return self._safely(lambda db: decode(rows(db)))
 
@@ -167,7 +171,7 @@ class Database:
                 otherwise stay.
         """
         signed = [
-            (kind, name, _checksum(value, name, zlib.crc32(kind.encode())) + value)
+            (kind, name, value + zlib.crc32(kind.encode() + name + value).to_bytes(4, "little"))
             for kind, key, value in rows
             for name in [os.fsencode(key)]
         ]
@@ -228,7 +232,7 @@ class Database:
         db.execute("BEGIN IMMEDIATE")
         try:
             row = db.execute("SELECT used FROM entries WHERE kind = 'run'").fetchone()
-            yield 1 if row is None else row[0] + 1
+            yield FIRST if row is None else row[0] + 1
             db.execute("COMMIT")
         finally:
             if db.in_transaction:
@@ -305,11 +309,6 @@ class Database:
             f"{self.path}: cannot be written ({error}); make room, or set `output` to another "
             "place; what is done so far is kept there"
         )
-
-
-def _checksum(value: bytes, key: bytes, seed: int) -> bytes:
-    """Return the CRC-32 of a kind, a key and a value, which is stored before the value."""
-    return zlib.crc32(value, zlib.crc32(key, seed)).to_bytes(4, "little")
 
 
 def _code(error: Exception) -> int:

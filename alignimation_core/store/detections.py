@@ -93,22 +93,22 @@ def _detections(
     rows: Iterator[tuple[str, bytes]], photo_of: dict[str, str]
 ) -> dict[str, Detections]:
     """Return detections by photo; enter the photos by the keys of their embeddings."""
-    alike: dict[bytes, dict[str, list[bytes]]] = {}
+    alike: dict[bytes, dict[str, tuple[bytes, ...]]] = {}
     for photo, value in rows:
-        header, *arrays = split(value)
-        alike.setdefault(header, {})[photo] = arrays
+        parts = split(value)
+        alike.setdefault(parts[0], {})[photo] = parts
         photo_of[_key(photo, value)] = photo
     return {
         photo: seen
         for header, some in alike.items()
-        for photo, seen in zip(some, _unpack(json.loads(header), [*some.values()]), strict=True)
+        for photo, seen in zip(some, _unpack(json.loads(header), some.values()), strict=True)
     }
 
 
-def _unpack(header: Sequence[Any], rows: Sequence[Sequence[bytes]]) -> list[Detections]:
+def _unpack(header: Sequence[Any], rows: Iterable[Sequence[bytes]]) -> list[Detections]:
     """Return the detections of photos that have the same header."""
     names, has_keypoints, has_keypoint_scores, has_masks = header
-    boxes, scores, keypoints, keypoint_scores, masks = zip(*rows, strict=True)
+    _, boxes, scores, keypoints, keypoint_scores, masks = zip(*rows, strict=True)
     counts = [len(column) // 4 for column in scores]
     found, points = sum(counts), len(names)
 
