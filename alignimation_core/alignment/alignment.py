@@ -21,7 +21,7 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.record import Failure, PhotosError
-from alignimation_core.store.fits import Fits, NoFits
+from alignimation_core.store.fits import Fits
 
 MEAN_PASSES = 2
 
@@ -67,7 +67,7 @@ def align(
         PhotosError: no photo is left, or the reference named is not among them or cannot be
             aligned with itself.
     """
-    kept = kept or NoFits()
+    kept = kept or Fits()
     framed = in_working_frames(subjects, model)
     targets = Targets(builder, model.working_side)
     fixed, failures = choose_reference(framed, targets, kept, reference)

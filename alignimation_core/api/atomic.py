@@ -8,8 +8,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from alignimation_core.api.errors import OutputError
-
 _ADVICE = {
     errno.ENOENT: "its folder is gone; bring it back, or choose another output folder",
     errno.ENOSPC: "the disk is full; make room and run again",
@@ -31,38 +29,6 @@ def reason(error: Exception, otherwise: str) -> str:
     """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _ADVICE.get(getattr(error, "errno", None) or 0, f"{text}; {otherwise}")
-
-
-class Anchor:
-    """Remembers on which disk a folder lies, so that nothing is written to another in its place.
-
-    Where a disk is unmounted, the empty folder below it takes all that is written from then on.
-
-    Args:
-        folder: it exists.
-
-    Raises:
-        OSError: it cannot be looked at.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._device = folder, folder.stat().st_dev
-
-    def check(self) -> None:
-        """Make sure that the folder is still there.
-
-        Raises:
-            OutputError: it is gone, or lies on another disk now.
-        """
-        try:
-            if self._folder.stat().st_dev == self._device:
-                return
-        except OSError:
-            pass
-        raise OutputError(
-            f"{self._folder}: the folder went away while the run was going on; bring it back, "
-            "or choose another output folder, and run again"
-        )
 
 
 class AtomicWrite:

@@ -9,13 +9,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from alignimation_core.api.atomic import Anchor
 from alignimation_core.api.errors import OutputError
 from alignimation_core.recipe.document import Location
 from alignimation_core.record import RECORD_NAME, Record, without_photos
-
-HIDDEN = ".alignimation"
-"""Where the store is, in the output folder."""
+from alignimation_core.store.database import HIDDEN, Anchor
 
 
 def name(path: str) -> str:

@@ -20,6 +20,7 @@ from alignimation_core.output.folder import OutputFolder
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.store.database import HIDDEN
 from alignimation_core.store.remote import RemoteStore
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class RemoteFolder(OutputFolder):
                 made.
         """
         try:
-            (self.folder / outputs.HIDDEN).mkdir(parents=True, exist_ok=True)
+            (self.folder / HIDDEN).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
                 f"{self.folder}: cannot be made ({error.strerror}), and outputs are written there "
@@ -206,7 +207,7 @@ class RemoteFolder(OutputFolder):
 
     def _try_writing(self) -> None:
         """Write a small file, so that what forbids it shows now, and not after the whole run."""
-        path = self._path(f"{outputs.HIDDEN}/probe")
+        path = self._path(f"{HIDDEN}/probe")
         self._make_parent(path)
         self._place.fs.pipe_file(path, b"alignimation may write here")
         with suppress(Exception):  # some may write, but not remove

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
+
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.photos import metadata, order
+from alignimation_core.photos import decoder, image_file, metadata, order
 from alignimation_core.record import Failure
 from alignimation_core.store.store import Facts, Store
 
@@ -52,9 +55,10 @@ def _facts_of(
     stamped = time.time()
     named = [(str(path), path) for path in files]
     stamps = {text: stamp for text, path in named if (stamp := metadata.stamp(path))}
-    known = store.recall_facts(stamps)
+    reader = _fingerprint()
+    known = store.recall_facts(reader, stamps)
     unknown = [path for text, path in named if text not in known]
-    read = _read(unknown, Read(folder), executor, stamps, stamped, store)
+    read = _read(unknown, Read(folder), executor, reader, stamps, stamped, store)
     for text, path in named:
         facts = known.get(text)
         if facts is None:
@@ -67,6 +71,7 @@ def _read(
     files: Sequence[File],
     work: Read,
     executor: Executor,
+    reader: str,
     stamps: Mapping[str, str],
     stamped: float,
     store: Store,
@@ -78,7 +83,7 @@ def _read(
             for photo in answers
             if isinstance(photo, Photo) and (name := str(photo.path)) in stamps
         }
-        store.keep_facts(fresh, stamped)
+        store.keep_facts(reader, fresh, stamped)
         yield from answers
 
 
@@ -101,3 +106,10 @@ class Read:
             return metadata.facts(path, self.folder)
         except PhotoError as error:
             return error
+
+
+def _fingerprint() -> str:
+    """Return what facts depend on beside the file: code that reads them, and the time zone."""
+    modules = (str(module.__file__) for module in (decoder, image_file, metadata))
+    code = [hashlib.sha256(Path(module).read_bytes()).hexdigest() for module in modules]
+    return f"{code}, Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"

@@ -1,60 +1,120 @@
-"""The store's file: how runs share it, and what may be wrong with it."""
+"""One SQLite table of cached values: shared by runs, CRC-checked, rebuilt when damaged."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import filelock
 
-from alignimation_core.api.atomic import Anchor
-from alignimation_core.api.errors import OutputError
-from alignimation_core.store.schema import NewerError, connect
+from alignimation_core.api.errors import AlignimationError, OutputError
 
+HIDDEN = ".alignimation"
+"""Where the store is, in the output folder."""
 WAIT = 60.0
 """How long another run is waited for, seconds."""
+VERSION = 3
+"""Of the table and of what is in it: ``PRAGMA user_version``."""
+TABLE = f"""
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,
+    used INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    UNIQUE (kind, key)
+);
+PRAGMA user_version = {VERSION};
+"""
+RECALL = """
+WITH found AS MATERIALIZED (SELECT id, key FROM entries WHERE kind = ? ORDER BY id)
+SELECT found.id, found.key, value FROM found LEFT JOIN entries ON entries.id = found.id
+"""  # in the order of rows on the disk; a row that only the index has is NULL, and so is damage
+KEEP = """
+INSERT INTO entries (kind, key, value, used) VALUES (?, ?, ?, ?)
+ON CONFLICT (kind, key) DO UPDATE SET used = excluded.used"""
+REPLACE = KEEP + ", value = excluded.value"
 
-CLEANED = ("answers", "files", "sketches", "fits")
-"""Tables whose rows go when no run uses them any more; of what refers to them, too."""
+RESIDUE = 0x2144DF1C
+"""CRC-32 of anything that is followed by its own CRC-32, little-endian."""
+FIRST = 256
+"""Number of the first run: up to 32767 all take the same room, and no row must be moved."""
 
 T = TypeVar("T")
 
 
 class DamageError(Exception):
-    """What the file holds is not what was written."""
+    """The file does not hold what was written, or what this version writes."""
 
 
-def checksum(*parts: Any) -> int:
-    """Return the CRC-32 of a row's columns, in order: of bytes, and of the rest as Python text."""
-    told = [part if type(part) is bytes else repr(part).encode() for part in parts]
-    return zlib.crc32(b"".join(told))
+class Anchor:
+    """Remembers on which disk a folder lies, so that nothing is written to another in its place.
+
+    Where a disk is unmounted, the empty folder below it takes all that is written from then on.
+
+    Args:
+        folder: it exists.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._device = folder, folder.stat().st_dev
+
+    def check(self) -> None:
+        """Make sure that the folder is still there.
+
+        Raises:
+            OutputError: it is gone, or lies on another disk now.
+        """
+        try:
+            if self._folder.stat().st_dev == self._device:
+                return
+        except OSError:
+            pass
+        raise OutputError(
+            f"{self._folder}: the folder went away while the run was going on; bring it back, "
+            "or choose another output folder, and run again"
+        )
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Keep other runs from opening, replacing or setting aside a store's file meanwhile.
+    """Lock a store's file against being opened, replaced or set aside by other runs.
+
+    Args:
+        path: the file, which need not exist; nor need its folder, whose parent does.
 
     Raises:
-        OutputError: another run has kept it for a minute.
+        OutputError: another run has kept the lock for a minute, or the file's place is taken.
         OSError: its folder cannot be written.
     """
-    lock = filelock.FileLock(path.with_name("store.lock"), timeout=WAIT)
+    lock = path.with_name("store.lock")
+    for place in (path.parent, path, lock):
+        if place.is_symlink():
+            raise OutputError(
+                f"{place} is a link; the store is not written through links; remove it, or set "
+                "`output` to another folder"
+            )
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; remove it, or set `output` to another folder")
+    path.parent.mkdir(exist_ok=True)
     try:
-        lock.acquire()
+        held = filelock.FileLock(lock, timeout=WAIT).acquire()
     except filelock.Timeout as error:
         raise _in_use(path) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 class Database:
-    """An SQLite file that is made where there is none, and set aside where it is damaged.
+    """An SQLite file of values by kind and key; made where there is none or a damaged one.
 
     Several processes may use it at once; for one that writes, others wait up to a minute.
 
@@ -63,74 +123,165 @@ class Database:
         note: takes one line for the user.
 
     Raises:
-        OutputError: the file cannot be read or written, or was written by a newer version.
+        OutputError: from here and from every method: the file cannot be read or written, or was
+            written by a newer version.
     """
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self.path, self._note = path, note
-        self._used: dict[str, set[int]] = {table: set() for table in CLEANED}
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._used: set[int] = set()
         with self._told():
-            path.parent.mkdir(exist_ok=True)
             self._anchor = Anchor(path.parents[1])
-            with alone(path):
-                self._connect()
+        self._safely(lambda _: None)
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file; what is asked next opens it again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
-    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Execute one statement."""
-        return self._db.execute(sql, values)
+    def recall(
+        self, kind: str, keys: Iterable[str], decode: Callable[[Iterator[tuple[str, bytes]]], T]
+    ) -> T:
+        """Return what ``decode`` makes of the keys that are known and their values.
 
-    def execute_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Execute one statement a row."""
-        self._db.executemany(sql, rows)
+        They count as used. What ``decode`` raises is damage.
+        """
+        wanted = {os.fsencode(key): key for key in keys}
+        seed = zlib.crc32(kind.encode())
 
-    def _connect(self) -> None:
-        """Open the file; begin afresh where it is damaged."""
-        try:
-            self._db = connect(self.path, WAIT)
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise self._unusable(error) from error
-            self._set_aside()
-            try:
-                self._db = connect(self.path, WAIT)
-            except sqlite3.Error as again:
-                raise self._unusable(again) from again
-        self._identity = _identity(self.path)
+        def rows(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+            for number, key, signed in db.execute(RECALL, (kind,)):
+                if zlib.crc32(signed, zlib.crc32(key, seed)) != RESIDUE:
+                    raise DamageError("is damaged")
+                if key in wanted:
+                    self._used.add(number)
+                    yield wanted[key], signed[:-4]
 
-    def safely(self, verb: Callable[[], T]) -> T:
-        """Do something; where it meets damage, do it again on a new store.
+        return self._safely(lambda db: decode(rows(db)))
 
-        The new store is empty, or another run's that met the damage first.
+    def keep(self, rows: Iterable[tuple[str, str, bytes]], *, replace: bool = False) -> None:
+        """Store values in one transaction.
+
+        Args:
+            rows: kind, key and value of each.
+            replace: whether they take the place of values of the same kind and key, which
+                otherwise stay.
+        """
+        signed = [
+            (kind, name, value + zlib.crc32(kind.encode() + name + value).to_bytes(4, "little"))
+            for kind, key, value in rows
+            for name in [os.fsencode(key)]
+        ]
+
+        def operation(db: sqlite3.Connection) -> None:
+            with self._transaction(db) as run:
+                db.executemany(REPLACE if replace else KEEP, ((*row, run) for row in signed))
+
+        if signed:
+            self._safely(operation)
+
+    def finish(self, kept: int) -> None:
+        """Count a run, and drop what none of the last ``kept`` has used."""
+
+        def operation(db: sqlite3.Connection) -> None:
+            with self._transaction(db) as run:
+                marked = ((run, number) for number in sorted(self._used))
+                db.executemany("UPDATE entries SET used = ? WHERE id = ?", marked)
+                db.execute(KEEP, ("run", b"", b"", run))
+                db.execute("DELETE FROM entries WHERE used <= ?", (run - kept,))
+            db.executescript("PRAGMA incremental_vacuum")  # execute frees a single page
+
+        self._safely(operation)
+
+    def empty(self) -> None:
+        """Delete everything, and give its room back to the disk."""
+
+        def operation(db: sqlite3.Connection) -> None:
+            with self._transaction(db):
+                db.execute("DELETE FROM entries")
+            db.executescript("PRAGMA incremental_vacuum")
+
+        self._safely(operation)
+
+    def _safely(self, operation: Callable[[sqlite3.Connection], T], *, again: bool = True) -> T:
+        """Run an operation; on corruption set the file aside and retry once on a new one.
+
+        Whatever it raises is held to be the content's fault, but for what SQLite says of the file's
+        place. The new file is empty, or another run's that met the damage first.
         """
         try:
-            return verb()
-        except (sqlite3.Error, DamageError) as error:
-            if not _is_damage(error):
+            return operation(self._db or self._open())
+        except Exception as error:
+            self.close()  # it is opened again where it is asked again
+            if isinstance(error, AlignimationError | MemoryError):
+                raise
+            if again and self._is_damage(error):
+                self._set_aside(str(error) if isinstance(error, DamageError) else "is damaged")
+                return self._safely(operation, again=False)
+            if isinstance(error, sqlite3.Error | DamageError):
                 raise self._unusable(error) from error
-        self._db.close()
-        with self._told(), alone(self.path):
-            if _identity(self.path) == self._identity:
-                self._set_aside()
-            self._connect()
-        self._used = {table: set() for table in CLEANED}
-        try:
-            return verb()
-        except (sqlite3.Error, DamageError) as error:
-            raise self._unusable(error) from error
+            raise
 
-    def _set_aside(self) -> None:
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
-            number += 1
-        for tail in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + tail)
-            if part.exists():
-                part.replace(aside.with_name(aside.name + tail))
-        self._note(f"{self.path} is damaged: it is set aside as {aside.name}, and made anew")
+    @contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[int]:
+        """Do all of it or, after any exception, nothing; yield the number of this run."""
+        self._anchor.check()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            row = db.execute("SELECT used FROM entries WHERE kind = 'run'").fetchone()
+            yield FIRST if row is None else row[0] + 1
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file; make its table where it has none.
+
+        Raises:
+            Exception: whatever damage leads to.
+        """
+        self._anchor.check()
+        with self._told(), alone(self.path):
+            if self.path.exists() and self.path.stat().st_size == 0:
+                self._note(f"{self.path} is empty: it is made anew")
+            db = self._db = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._identity = _identity(self.path)
+            db.text_factory = bytes  # no text is read, but from a column that damage made one
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise OutputError(
+                    f"{self.path}: a newer version of alignimation wrote it; update alignimation, "
+                    f"or delete the folder {self.path.parent}, which costs nothing but time"
+                )
+            if version not in (0, VERSION):
+                raise DamageError("was written by an earlier version")
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            if version == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {TABLE} COMMIT")
+            with self._transaction(db):
+                pass  # whether it can be written shows now, not after an hour
+            return db
+
+    def _set_aside(self, why: str) -> None:
+        """Rename the file, which is closed, unless another run has done so already."""
+        self._used.clear()
+        with self._told(), alone(self.path):
+            if _identity(self.path) != self._identity:
+                return
+            number = 1
+            while (aside := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
+                number += 1
+            for tail in ("", "-wal", "-shm"):
+                part = self.path.with_name(self.path.name + tail)
+                if part.exists():
+                    part.replace(aside.with_name(aside.name + tail))
+        self._note(f"{self.path} {why}: it is set aside as {aside.name}, and made anew")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -143,91 +294,21 @@ class Database:
                 "to another folder"
             ) from error
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Do all of it or, after any exception, nothing.
-
-        Raises:
-            OutputError: the output folder went away.
-        """
-        self._anchor.check()
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-
-    def next_run(self) -> int:
-        """Return the number of the run that is going on."""
-        number: int = self.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()[0]
-        return number
-
-    def describe(self, fingerprint: str, digest: str) -> None:
-        """Note, once, what a stage's answers depend on."""
-        self.execute(
-            "INSERT INTO stages VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, fingerprint)
-        )
-
-    def mark(self, table: str, rows: Iterable[int]) -> None:
-        """Note that this run uses rows of a table in ``CLEANED``."""
-        self._used[table].update(rows)
-
-    def count_run(self, finished: str, kept: int) -> None:
-        """Count a run, and drop what none of the last ``kept`` has used."""
-        with self.transaction():
-            run = self.next_run()
-            oldest = run - kept
-            self.execute("INSERT INTO runs VALUES (?, ?)", (run, finished))
-            for table in CLEANED:
-                self.execute_many(
-                    f"UPDATE {table} SET used = {run} WHERE id = ?",  # noqa: S608
-                    ((row,) for row in self._used[table]),
-                )
-                self.execute(f"DELETE FROM {table} WHERE used <= ?", (oldest,))  # noqa: S608
-            self.execute("DELETE FROM runs WHERE number <= ?", (oldest,))
-            self.execute(
-                "DELETE FROM stages WHERE fingerprint NOT IN (SELECT stage FROM answers UNION "
-                "SELECT stage FROM sketches UNION SELECT stage FROM fits)"
-            )
-        self._shrink()
-
-    def empty(self) -> None:
-        """Delete everything."""
-        with self.transaction():
-            for table in (*CLEANED, "stages", "runs"):
-                self.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._shrink()
-
-    def _shrink(self) -> None:
-        """Give back to the disk what was freed."""
-        self._db.executescript("PRAGMA incremental_vacuum")  # execute frees a single page
+    def _is_damage(self, error: Exception) -> bool:
+        """Return whether it is the file's content that is wrong, not its place."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return True
+        if _code(error) == sqlite3.SQLITE_READONLY:  # it is, or so its header says
+            return os.access(self.path, os.W_OK)
+        return _code(error) == sqlite3.SQLITE_ERROR  # no such table or column
 
     def _unusable(self, error: Exception) -> OutputError:
-        if isinstance(error, NewerError):
-            return OutputError(
-                f"{self.path}: a newer version of alignimation wrote it; update alignimation, or "
-                f"delete the folder {self.path.parent}, which costs nothing but time"
-            )
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return _in_use(self.path)
-        why = str(error) or "it is damaged"
         return OutputError(
-            f"{self.path}: cannot be written ({why}); make room, or set `output` to another "
+            f"{self.path}: cannot be written ({error}); make room, or set `output` to another "
             "place; what is done so far is kept there"
         )
-
-
-def _is_damage(error: Exception) -> bool:
-    """Return whether it is the file's content that is wrong, not its place."""
-    if isinstance(error, NewerError):
-        return False
-    return isinstance(error, DamageError) or _code(error) in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_ERROR,  # tables or columns that are not those of this schema
-    )
 
 
 def _code(error: Exception) -> int:

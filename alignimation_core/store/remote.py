@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from alignimation_core import urls
 from alignimation_core.api.errors import OutputError
-from alignimation_core.output.folder import HIDDEN
-from alignimation_core.store.database import alone
+from alignimation_core.store.database import HIDDEN, alone
 
 if TYPE_CHECKING:
     from upath import UPath

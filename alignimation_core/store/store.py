@@ -1,25 +1,21 @@
-"""What was computed, kept in one SQLite file: see docs/store.md."""
+"""Cache of everything that is expensive to compute, in one SQLite file: see docs/store.md."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import PIL
-
 from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
-from alignimation_core.output.folder import HIDDEN
-from alignimation_core.photos import decoder, image_file, metadata
 from alignimation_core.plugin.fingerprint import digest, fingerprint
-from alignimation_core.store.database import DamageError, Database, checksum
-from alignimation_core.store.detections import Answers, Known
-from alignimation_core.store.fits import Fits, NoFits, StoredFits
+from alignimation_core.store import detections
+from alignimation_core.store.database import HIDDEN, Database
+from alignimation_core.store.detections import Known
+from alignimation_core.store.fits import Fits
 
 __all__ = ["KEPT_RUNS", "Facts", "Known", "Store", "open_store"]
 
@@ -92,13 +88,15 @@ class Store:
         model: the transform model's; None when its fits are not kept.
         fresh: forget everything first.
 
+    Attributes:
+        fits: sketches of targets and fitted transforms, for ``alignment.align``.
+
     Raises:
         OutputError: from here and from every method: the store cannot be read or written, or was
             written by a newer version.
     """
 
     fits: Fits
-    """Sketches of targets and fitted transforms, for ``alignment.align``."""
 
     def __init__(
         self,
@@ -111,22 +109,16 @@ class Store:
         model: str | None = None,
         fresh: bool = False,
     ) -> None:
-        self._stages = [text for text in (detector, embedder) if text is not None]
+        self._stages = [text for text in (detector, embedder, builder, model) if text is not None]
+        self._detector = detector and _kind("detections", detector)
+        self._embedder = embedder and _kind("embeddings", embedder)
         self._file = Database(folder / HIDDEN / "store.sqlite3", note)
-        self._answers: Answers | None = None
-        if detector is not None:
-            of_embedder = None if embedder is None else digest(embedder)
-            self._answers = Answers(self._file, digest(detector), of_embedder)
-        self.fits = NoFits()
+        self.fits = Fits()
         if builder is not None:
-            of_model = None if model is None else (model, digest(model))
-            self.fits = StoredFits(self._file, (builder, digest(builder)), of_model)
+            of_model = model and _kind("fits", model)
+            self.fits = Fits(self._file, _kind("sketches", builder), of_model)
         if fresh:
-            try:
-                self._file.safely(self._file.empty)
-            except BaseException:
-                self._file.close()
-                raise
+            self._file.empty()
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -136,60 +128,44 @@ class Store:
         """Close the file."""
         self._file.close()
 
-    def recall_facts(self, stamps: Mapping[str, str]) -> dict[str, Facts]:
+    def recall_facts(self, reader: str, stamps: Mapping[str, str]) -> dict[str, Facts]:
         """Return the facts of files that are as they were when their facts were kept.
 
         Args:
+            reader: what facts depend on beside the file.
             stamps: what tells whether a file has changed, by its absolute path or address.
         """
-        reader = _reader()
 
-        def verb() -> dict[str, Facts]:
-            rows = self._file.execute(
-                "SELECT id, crc32, path, stamp, sha256, height, width, taken, taken_from "
-                "FROM files WHERE reader = ?",
-                (reader,),
-            )
-            found = [row for row in rows if stamps.get(_path(row[2])) == row[3]]
-            if any(_of_file(*row[2:]) != row[1] for row in found):
-                raise DamageError
-            self._file.mark("files", (row[0] for row in found))
-            parsed = datetime.fromisoformat
+        def decode(rows: Iterable[tuple[str, bytes]]) -> dict[str, Facts]:
+            known = ((path, json.loads(value)) for path, value in rows)
             return {
-                _path(path): Facts(sha256, height, width, parsed(taken), source)
-                for _, _, path, _, sha256, height, width, taken, source in found
+                path: Facts(sha256, height, width, datetime.fromisoformat(taken), taken_from)
+                for path, (stamp, sha256, height, width, taken, taken_from) in known
+                if stamp == stamps[path]
             }
 
-        return self._file.safely(verb)
+        return self._file.recall(_kind("facts", reader), stamps, decode)
 
-    def keep_facts(self, facts: Mapping[str, tuple[str, Facts]], stamped: float) -> None:
+    def keep_facts(
+        self, reader: str, facts: Mapping[str, tuple[str, Facts]], stamped: float
+    ) -> None:
         """Store the facts of files, in place of earlier ones of the same files.
 
         A file that was changed less than two seconds before its stamp was taken, or after, is left
         out: it may change again without a change of its stamp.
 
         Args:
+            reader: what facts depend on beside the file.
             facts: the stamp, taken before the facts were read, and the facts, by path.
             stamped: ``time.time()`` when the first of the stamps was taken.
         """
-        reader = _reader()
-        rows = [
-            (_column(path), stamp, *known[:3], known.taken.isoformat(), known.taken_from)
+        kind = _kind("facts", reader)
+        rows = (
+            (kind, path, json.dumps([stamp, *known], default=datetime.isoformat).encode())
             for path, (stamp, known) in facts.items()
             if _changed(path) <= stamped - SETTLED
-        ]
-
-        def verb() -> None:
-            with self._file.transaction():
-                run = self._file.next_run()
-                self._file.execute_many(
-                    "INSERT OR REPLACE INTO files (path, stamp, sha256, height, width, taken, "
-                    "taken_from, reader, used, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    ((*row, reader, run, _of_file(*row)) for row in rows),
-                )
-
-        if rows:
-            self._file.safely(verb)
+        )
+        self._file.keep(rows, replace=True)
 
     def recall(self, photos: Iterable[str]) -> dict[str, Known]:
         """Return what detector and embedder said.
@@ -200,8 +176,9 @@ class Store:
         Returns:
             By photo; those of which nothing is known are left out.
         """
-        answers = self._answers
-        return {} if answers is None else self._file.safely(lambda: answers.recall(photos))
+        if self._detector is None:
+            return {}
+        return detections.recall(self._file, photos, self._detector, self._embedder)
 
     def keep(self, known: Mapping[str, Known]) -> None:
         """Store what was found, all of it or, where that fails, nothing; known answers stay.
@@ -209,35 +186,18 @@ class Store:
         Args:
             known: by SHA-256 of the photo's file.
         """
-        answers = self._answers
-        if not known or answers is None:
-            return
-
-        def verb() -> None:
-            with self._file.transaction():
-                for text in self._stages:
-                    self._file.describe(text, digest(text))
-                answers.keep(known)
-
-        self._file.safely(verb)
+        if self._detector is not None:
+            detections.keep(self._file, known, self._detector, self._embedder)
 
     def finish(self) -> None:
         """Count a whole run, and drop what none of the last ten has used."""
-
-        def verb() -> None:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            self._file.count_run(now, KEPT_RUNS)
-
-        self._file.safely(verb)
+        self._file.keep(("stage", digest(text)[:16], text.encode()) for text in self._stages)
+        self._file.finish(KEPT_RUNS)
 
 
-def _reader() -> str:
-    """Return what facts depend on beside the file: code that reads them, and the time zone."""
-    code = b"".join(
-        Path(str(module.__file__)).read_bytes() for module in (decoder, image_file, metadata)
-    )
-    zone = f"Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"
-    return hashlib.sha256(code + zone.encode()).hexdigest()
+def _kind(word: str, fingerprint: str) -> str:
+    """Return the kind of values that depend on a fingerprint beside their keys."""
+    return f"{word} {digest(fingerprint)[:16]}"
 
 
 def _changed(path: str) -> float:
@@ -247,22 +207,3 @@ def _changed(path: str) -> float:
     except (OSError, ValueError):
         return 0.0
     return status.st_ctime if os.name == "posix" else status.st_mtime
-
-
-def _of_file(path: str | bytes, stamp: str, sha256: str, *columns: object) -> int:
-    """Return the checksum of a file's columns."""
-    height, width, taken, taken_from = columns
-    return checksum(f"{path!r} {stamp} {sha256} {height} {width} {taken} {taken_from}".encode())
-
-
-def _column(path: str) -> str | bytes:
-    """Return a path as SQLite takes it: bytes where its name is no UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def _path(column: str | bytes) -> str:
-    return os.fsdecode(column) if isinstance(column, bytes) else column

@@ -18,7 +18,7 @@ import alignimation_discs as discs
 import torch
 
 from alignimation_core import Embedder, hookimpl
-from alignimation_core.photos import decoder
+from alignimation_core.photos import decoder, metadata
 
 PAUSE = float(os.environ.get("PAUSE", "0.008"))
 SAID = Counter()
@@ -127,7 +127,7 @@ def slow_down(owner, verb, word):
     setattr(owner, verb, slow)
 
 
-slow_down(decoder, "facts", "read")
+slow_down(metadata, "facts", "read")
 slow_down(decoder, "load", "load")
 slow_down(Path, "replace", "put")
 slow_down(Path, "rename", "put")

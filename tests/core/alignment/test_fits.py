@@ -24,7 +24,7 @@ from alignimation_core.alignment.alignment import align
 from alignimation_core.alignment.subjects import in_working_frames
 from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
-from alignimation_core.store.fits import NoFits, Sketch
+from alignimation_core.store.fits import Fits, Sketch
 from alignimation_core.store.store import Store
 
 COUNT = 100
@@ -246,7 +246,7 @@ def test_of_many_photos_the_reference_remains_when_others_come_and_go(monkeypatc
             pairs.append((photo, replace(subject, keypoints=moved)))
         targets = Targets(Counted(), 64)
         every = in_working_frames(pairs, model(working_side=64))
-        found, _ = choosing.choose_reference(every, targets, NoFits(), "medoid")
+        found, _ = choosing.choose_reference(every, targets, Fits(), "medoid")
         return found.photo.name
 
     name = chosen(range(200))
@@ -408,7 +408,7 @@ def test_a_photo_that_vanishes_before_its_fit_does_not_shift_the_batches(store):
             Counted.broken.add(score(40))
             return super().recall_fits(reference, subjects)
 
-    undisturbed = run(range(COUNT), Vanishing(NoFits()), "first")
+    undisturbed = run(range(COUNT), Vanishing(Fits()), "first")
     assert undisturbed[1][40][3:] == ("target_builder", "counted: RuntimeError: out of ink")
     Counted.broken.clear()
     with store() as opened, pytest.raises(Killed):
@@ -447,7 +447,7 @@ def test_a_reference_that_can_no_longer_be_drawn_is_told(store):
 
 
 def test_a_reference_whose_file_has_vanished_is_told(monkeypatch):
-    class Sketched(NoFits):
+    class Sketched(Fits):
         def recall_sketches(self, subjects):
             return dict.fromkeys(subjects, Sketch(2, bytes(1024), bytes(24), bytes(12)))
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from alignimation_core import Canvas, Frame, OutputError, Photo
-from alignimation_core.api import atomic
 from alignimation_core.record import Record
 from alignimation_imageio import GIF, Frames, Video
 
@@ -127,16 +126,3 @@ def test_a_folder_that_cannot_be_put_there_is_put_back(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"/f: Input/output error; choose another path"):
         write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
-
-
-def test_an_anchor_holds_while_the_folder_is_there(tmp_path):
-    (tmp_path / "out").mkdir()
-    anchor = atomic.Anchor(tmp_path / "out")
-    anchor.check()
-    (tmp_path / "out").rmdir()
-    with pytest.raises(OutputError) as caught:
-        anchor.check()
-    assert str(caught.value) == (
-        f"{tmp_path}/out: the folder went away while the run was going on; bring it back, or "
-        "choose another output folder, and run again"
-    )

@@ -68,11 +68,13 @@ def stored(out, pictures, tmp_path):
     db = sqlite3.connect(copy / "store.sqlite3")
     try:
         found = {
-            "detect": db.execute("SELECT photo FROM answers JOIN detections ON id = answer"),
-            "embed": db.execute("SELECT photo FROM answers JOIN embeddings ON id = answer"),
+            "detect": db.execute("SELECT key FROM entries WHERE kind LIKE 'detections %'"),
+            "embed": db.execute("SELECT key FROM entries WHERE kind LIKE 'embeddings %'"),
         }
-        return {word: {pictures[row[0]] for row in rows} for word, rows in found.items()}
-    except sqlite3.OperationalError:  # the tables are not made yet
+        return {
+            word: {pictures[key[:64].decode()] for (key,) in rows} for word, rows in found.items()
+        }
+    except sqlite3.OperationalError:  # the table is not made yet
         return {"detect": set(), "embed": set()}
     finally:
         db.close()

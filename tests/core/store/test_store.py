@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import pickle
@@ -9,14 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-import zlib
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import filelock
 import numpy as np
-import PIL
 import pytest
 import torch
 import yaml
@@ -398,7 +395,7 @@ def test_fresh_forgets_everything(go, calls, file):
     _, notes = go(fresh=True)
     assert calls() == (20, 20)
     assert notes == []
-    assert query(file, "SELECT count(*) FROM answers") == [(40,)]
+    assert counts(file) == {"detections": 20, "embeddings": 20}
 
 
 def test_stages_that_no_plugin_registers_are_not_stored(data, discs, tmp_path):
@@ -416,8 +413,7 @@ def test_stages_that_no_plugin_registers_are_not_stored(data, discs, tmp_path):
         folder=tmp_path,
     )
     run(recipe)
-    file = tmp_path / "out" / ".alignimation" / "store.sqlite3"
-    assert query(file, "SELECT count(*) FROM answers") == [(0,)]
+    assert counts(tmp_path / "out" / ".alignimation" / "store.sqlite3") == {}
 
 
 def test_real_faces_are_the_same_from_the_store(tmp_path):
@@ -495,7 +491,7 @@ def test_two_runs_at_once_share_one_store(go, start, calls, file, tmp_path):
         assert process.returncode == 0, err
     frames = [(tmp_path / "out" / f"{name}.npy").read_bytes() for name in "ab"]
     assert frames[0] == frames[1]
-    assert query(file, "SELECT count(*) FROM answers") == [(40,)]
+    assert counts(file) == {"detections": 20, "embeddings": 20}
     calls()
     go()
     assert calls() == (0, 0)
@@ -503,7 +499,7 @@ def test_two_runs_at_once_share_one_store(go, start, calls, file, tmp_path):
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(start, go, calls, file):
     process = start(
-        prelude="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (185_000, 185_000));"
+        prelude="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000));"
     )
     _, err = process.communicate(timeout=100)
     assert process.returncode == 1, err
@@ -513,7 +509,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(start, go, calls, file
     assert complaints[0].endswith(
         "); make room, or set `output` to another place; what is done so far is kept there"
     )
-    stored = len(query(file, "SELECT DISTINCT photo FROM answers"))
+    stored = counts(file)["detections"]
     assert 8 <= stored < 20
     calls()
     go()
@@ -532,22 +528,22 @@ def query(file, sql):
         db.close()
 
 
+def counts(file):
+    """Return how many detections and embeddings there are."""
+    kinds = [kind.split()[0] for (kind,) in query(file, "SELECT kind FROM entries")]
+    return {kind: kinds.count(kind) for kind in ("detections", "embeddings") if kind in kinds}
+
+
 def test_any_sqlite_tool_reads_what_the_documentation_says(go, file):
     (_, record), _ = go()
-    photo = record["photos"][0]
-    sql = (
-        "SELECT found, boxes, keypoint_names, description FROM answers "
-        "JOIN detections ON answer = id JOIN stages ON fingerprint = stage "
-        f"WHERE photo = '{photo['sha256']}'"
-    )
-    ((found, boxes, names, description),) = query(file, sql)
-    assert found == 1
-    assert np.frombuffer(boxes, "<f4") == pytest.approx(photo["subject"]["box"], abs=1e-3)
-    assert json.loads(names) == ["red", "green", "blue"]
-    facts = json.loads(description)
-    assert (facts["plugin"], facts["version"]) == ("counted", "1.0")
-    assert facts["options"] == {"least": 0.2}
-    assert query(file, "PRAGMA user_version") == [(2,)]
+    sql = re.search("```sql\n(.*?);\n```", (ROOT / "docs" / "store.md").read_text(), re.DOTALL)[1]
+    found = {json.loads(stage)["name"]: (kind, count) for stage, kind, count, _ in query(file, sql)}
+    (detections, photos), (embeddings, vectors) = found["counted"], found["colours"]
+    assert (detections.split()[0], photos) == ("detections", 20)
+    assert (embeddings.split()[0], vectors) == ("embeddings", 20)
+    keys = query(file, f"SELECT CAST(key AS TEXT) FROM entries WHERE kind = '{detections}'")
+    assert {key for (key,) in keys} == {photo["sha256"] for photo in record["photos"]}
+    assert query(file, "PRAGMA user_version") == [(3,)]
 
 
 @pytest.mark.parametrize(
@@ -556,10 +552,30 @@ def test_any_sqlite_tool_reads_what_the_documentation_says(go, file):
         lambda path: path.write_bytes(b"no database at all" * 100),
         lambda path: path.write_bytes(path.read_bytes()[:9000]),
         lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xa5" * 30000),
-        lambda path: query(path, "DROP TABLE embeddings"),
-        lambda path: query(path, "UPDATE detections SET boxes = zeroblob(16)"),
+        lambda path: query(path, "DROP TABLE entries"),
+        lambda path: query(path, "UPDATE entries SET value = zeroblob(16)"),
+        lambda path: query(path, "UPDATE entries SET value = 'text'"),
+        lambda path: query(path, "UPDATE entries SET value = CAST(x'ff' AS TEXT)"),
+        lambda path: query(path, "UPDATE entries SET value = 1"),
+        lambda path: query(path, "UPDATE entries SET used = 'text'"),
+        lambda path: path.write_bytes(
+            path.read_bytes().replace(b"TABLE entries", b"TABLE \xff\xff\xff")
+        ),
+        lambda path: path.write_bytes(path.read_bytes()[:18] + b"\x09" + path.read_bytes()[19:]),
     ],
-    ids=["foreign", "cut", "overwritten", "table gone", "changed"],
+    ids=[
+        "foreign",
+        "cut",
+        "overwritten",
+        "table gone",
+        "changed",
+        "text",
+        "no text",
+        "numbers",
+        "runs are no numbers",
+        "schema is no text",
+        "header says read-only",
+    ],
 )
 def test_a_damaged_store_is_set_aside_and_made_anew(go, calls, file, damage):
     first, _ = go()
@@ -577,7 +593,7 @@ def test_a_damaged_store_is_set_aside_and_made_anew(go, calls, file, damage):
 
 def test_a_store_of_a_newer_version_is_left_alone(go, file):
     go()
-    query(file, "PRAGMA user_version = 3")
+    query(file, "PRAGMA user_version = 4")
     with pytest.raises(OutputError) as caught:
         go()
     assert str(caught.value) == (
@@ -593,11 +609,48 @@ def test_a_store_that_cannot_be_written_is_said_at_the_start(go, calls, tmp_path
         go()
     file.parent.unlink()
     file.mkdir(parents=True)
-    with pytest.raises(
-        OutputError, match=r"cannot be written \(unable to open database file\); mak"
-    ):
+    text = f"{file} is a folder; remove it, or set `output` to another folder"
+    with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
         go()
     assert calls() == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["", "store.sqlite3", "store.lock"])
+@pytest.mark.parametrize("there", [False, True])
+def test_nothing_is_written_through_a_link(go, calls, tmp_path, file, name, there):
+    target = tmp_path / "target"
+    if there and name:
+        target.write_text("mine")
+    elif there:
+        target.mkdir()
+    link = file.parent / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    text = (
+        f"{link} is a link; the store is not written through links; remove it, or set `output` to "
+        "another folder"
+    )
+    with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
+        go()
+    assert calls() == (0, 0)
+    if not there:
+        assert not target.exists()
+    elif name:
+        assert target.read_text() == "mine"
+    else:
+        assert not [*target.iterdir()]
+
+
+def test_an_empty_file_is_told_and_filled(go, calls, file):
+    go()
+    file.write_bytes(b"")
+    calls()
+    _, notes = go()
+    assert notes == [f"{file} is empty: it is made anew"]
+    assert calls() == (20, 20)
+    go()
+    assert calls() == (0, 0)
+    assert not file.with_name("store.sqlite3.damaged-1").exists()
 
 
 def test_what_ten_whole_runs_have_not_used_goes(go, calls, file, tmp_path):
@@ -606,13 +659,13 @@ def test_what_ten_whole_runs_have_not_used_goes(go, calls, file, tmp_path):
     for _ in range(KEPT_RUNS - 1):
         go()
     go(limit=1)  # a trial run does not count
-    assert query(file, "SELECT count(*) FROM answers") == [(40 + 38,)]
+    assert counts(file) == {"detections": 20 + 19, "embeddings": 20 + 19}
+    assert query(file, "SELECT count(*) FROM entries WHERE kind = 'stage'") == [(6,)]
     go()
-    assert query(file, "SELECT count(*) FROM answers") == [(38,)]
-    assert query(file, "SELECT count(*) FROM stages") == [(4,)]
-    assert query(file, "SELECT count(*) FROM detections") == [(19,)]
-    assert query(file, "SELECT count(*) FROM embeddings") == [(19,)]
-    assert query(file, "SELECT count(*) FROM runs") == [(KEPT_RUNS,)]
+    assert counts(file) == {"detections": 19, "embeddings": 19}
+    assert query(file, "SELECT count(*) FROM entries WHERE kind = 'stage'") == [(4,)]
+    assert query(file, "SELECT count(*) FROM entries WHERE kind LIKE 'facts %'") == [(19,)]
+    assert query(file, "SELECT used FROM entries WHERE kind = 'run'") == [(256 + KEPT_RUNS,)]
 
 
 # answers as such
@@ -696,56 +749,26 @@ def test_emptying_gives_the_room_back(opened, tmp_path):
     assert path.stat().st_size > 30 * 200_000
     with opened(fresh=True) as store:
         assert store.recall(["1"]) == {}
-        assert store.recall_facts({"/a.jpg": "a stamp"}) == {}
+        assert store.recall_facts("a reader", {"/a.jpg": "a stamp"}) == {}
     assert path.stat().st_size < 100_000
     assert not path.with_name("store.sqlite3-wal").exists()
 
 
-VERSION_1 = """
-CREATE TABLE stages (fingerprint TEXT PRIMARY KEY, description TEXT NOT NULL);
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, photo TEXT NOT NULL, stage TEXT NOT NULL,
-    found INTEGER NOT NULL, used INTEGER NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (photo, stage)
-);
-CREATE TABLE detections (
-    answer INTEGER PRIMARY KEY REFERENCES answers ON DELETE CASCADE, boxes BLOB NOT NULL,
-    scores BLOB NOT NULL, keypoint_names TEXT NOT NULL, keypoints BLOB, keypoint_scores BLOB,
-    has_masks INTEGER NOT NULL
-);
-CREATE TABLE masks (
-    answer INTEGER NOT NULL REFERENCES answers ON DELETE CASCADE, place INTEGER NOT NULL,
-    height INTEGER NOT NULL, width INTEGER NOT NULL, image_from_mask BLOB NOT NULL,
-    data BLOB NOT NULL, PRIMARY KEY (answer, place)
-);
-CREATE TABLE embeddings (
-    answer INTEGER PRIMARY KEY REFERENCES answers ON DELETE CASCADE, length INTEGER NOT NULL,
-    vectors BLOB NOT NULL
-);
-CREATE TABLE runs (number INTEGER PRIMARY KEY, finished TEXT NOT NULL);
-PRAGMA user_version = 1;
-"""
-"""The tables as version 1 made them, and below a row as it wrote it."""
-
-
-def test_a_store_of_version_1_is_gone_on_with(opened, tmp_path):
+def test_a_store_of_an_earlier_version_is_set_aside(tmp_path):
     path = tmp_path / ".alignimation" / "store.sqlite3"
     path.parent.mkdir()
-    stage = hashlib.sha256(b"a detector").hexdigest()
-    boxes, scores = np.array([[1, 2, 3, 4]], "<f4").tobytes(), np.array([0.5], "<f4").tobytes()
-    crc32 = zlib.crc32(b"1" + boxes + scores + b"'[]'NoneNone0")
-    db = sqlite3.connect(path)
-    db.executescript(VERSION_1)
-    db.execute("INSERT INTO stages VALUES (?, 'a detector')", (stage,))
-    db.execute("INSERT INTO answers VALUES (1, 'a', ?, 1, 1, ?)", (stage, crc32))
-    db.execute("INSERT INTO detections VALUES (1, ?, ?, '[]', NULL, NULL, 0)", (boxes, scores))
-    db.commit()
-    db.close()
+    query(path, "CREATE TABLE answers (id INTEGER PRIMARY KEY)")
+    query(path, "PRAGMA user_version = 2")
+    notes = []
     for _ in range(2):
-        with opened() as store:
-            assert store.recall(["a"])["a"].detections.boxes.tolist() == [[1, 2, 3, 4]]
-            store.keep_facts({"/a.jpg": ("a stamp", facts())}, time.time())
-            assert store.recall_facts({"/a.jpg": "a stamp"}) == {"/a.jpg": facts()}
-    assert query(path, "PRAGMA user_version") == [(2,)]
+        with Store(tmp_path, "a detector", None, notes.append) as store:
+            store.keep({"a": Known(Detections.empty())})
+            assert len(store.recall(["a"])["a"].detections) == 0
+    aside = "store.sqlite3.damaged-1"
+    assert notes == [
+        f"{path} was written by an earlier version: it is set aside as {aside}, and made anew"
+    ]
+    assert query(path, "PRAGMA user_version") == [(3,)]
 
 
 def test_answers_of_many_kinds_come_back_each_to_its_photo(opened):
@@ -803,14 +826,19 @@ def test_facts_come_back_for_the_same_stamp_alone(opened, photo):
         odd: ("four", facts(width=1)),
     }
     with opened() as store:
-        store.keep_facts(known, later)
+        store.keep_facts("a reader", known, later)
     with opened() as store:
         stamps = {path: stamp for path, (stamp, _) in known.items()}
-        assert store.recall_facts(stamps) == {path: each for path, (_, each) in known.items()}
-        assert store.recall_facts({photo: "another", address: "one", "/b.jpg": "one"}) == {}
-        store.keep_facts({photo: ("another", facts(height=1))}, later)
-        assert store.recall_facts({photo: "another"}) == {photo: facts(height=1)}
-        assert store.recall_facts({photo: "one"}) == {}
+        assert store.recall_facts("a reader", stamps) == {
+            path: each for path, (_, each) in known.items()
+        }
+        assert (
+            store.recall_facts("a reader", {photo: "another", address: "one", "/b.jpg": "one"})
+            == {}
+        )
+        store.keep_facts("a reader", {photo: ("another", facts(height=1))}, later)
+        assert store.recall_facts("a reader", {photo: "another"}) == {photo: facts(height=1)}
+        assert store.recall_facts("a reader", {photo: "one"}) == {}
 
 
 @pytest.mark.parametrize("early", [0.0, 1.9, -3600.0])
@@ -818,67 +846,60 @@ def test_a_file_that_has_only_just_changed_is_not_trusted(opened, photo, early):
     """Nor one that changed after its stamp was taken, or in the future of a clock set back."""
     stamped = Path(photo).stat().st_ctime + early
     with opened() as store:
-        store.keep_facts({photo: ("one", facts())}, stamped)
-        assert store.recall_facts({photo: "one"}) == {}
-        store.keep_facts({photo: ("one", facts())}, Path(photo).stat().st_ctime + 2.1)
-        assert store.recall_facts({photo: "one"}) == {photo: facts()}
+        store.keep_facts("a reader", {photo: ("one", facts())}, stamped)
+        assert store.recall_facts("a reader", {photo: "one"}) == {}
+        store.keep_facts("a reader", {photo: ("one", facts())}, Path(photo).stat().st_ctime + 2.1)
+        assert store.recall_facts("a reader", {photo: "one"}) == {photo: facts()}
 
 
-def test_dates_of_another_time_zone_or_by_another_version_are_read_again(
-    opened, photo, monkeypatch
-):
+def test_facts_that_another_reader_has_read_are_not_known(opened, photo):
     with opened() as store:
-        store.keep_facts({photo: ("one", facts())}, time.time() + 10)
-        monkeypatch.setattr(PIL, "__version__", "99.0")
-        assert store.recall_facts({photo: "one"}) == {}
-        monkeypatch.undo()
-        monkeypatch.setenv("TZ", "Asia/Kolkata")
-        time.tzset()
-        try:
-            assert store.recall_facts({photo: "one"}) == {}
-        finally:
-            monkeypatch.undo()
-            time.tzset()
-        assert store.recall_facts({photo: "one"}) == {photo: facts()}
+        store.keep_facts("a reader", {photo: ("one", facts())}, time.time() + 10)
+        assert store.recall_facts("another", {photo: "one"}) == {}
+        assert store.recall_facts("a reader", {photo: "one"}) == {photo: facts()}
 
 
 def test_facts_sketches_and_fits_that_ten_runs_have_not_used_go(opened, photo, tmp_path):
     path = tmp_path / ".alignimation" / "store.sqlite3"
     sketch, fit = Sketch(1, b"t" * 1024, b"p" * 8, b"w" * 4), Fit(b"m" * 72, 0.5, 0.25, 3, True)
     with opened(builder="a builder", model="a model") as store:
-        store.keep_facts({f"/{word}.jpg": ("one", facts()) for word in "ab"}, time.time())
+        store.keep_facts(
+            "a reader", {f"/{word}.jpg": ("one", facts()) for word in "ab"}, time.time()
+        )
         store.fits.keep_sketches({"a": sketch, "b": sketch})
         store.fits.keep_fits("a", {"a": fit, "b": fit})
         for run in range(KEPT_RUNS + 1):
             store.finish()
             with opened(builder="a builder", model="a model") as other:
                 if run == 5:
-                    other.recall_facts({"/a.jpg": "one"})
+                    other.recall_facts("a reader", {"/a.jpg": "one"})
                     assert other.fits.recall_sketches(["a", "c"]) == {"a": sketch}
                     assert other.fits.recall_fits("a", ["a", "c"]) == {"a": fit}
                     assert other.fits.recall_fits("b", ["a"]) == {}
                     other.finish()
-    left = [
-        query(path, "SELECT path FROM files"),
-        query(path, "SELECT subject FROM sketches"),
-        query(path, "SELECT subject FROM fits"),
+    left = query(path, "SELECT kind, CAST(key AS TEXT) FROM entries")
+    assert sorted((kind.split()[0], key) for kind, key in left if kind not in ("run", "stage")) == [
+        ("facts", "/a.jpg"),
+        ("fits", "a"),
+        ("sketches", "a"),
     ]
-    assert left == [[("/a.jpg",)], [("a",)], [("a",)]]
-    assert sorted(query(path, "SELECT description FROM stages")) == [("a builder",), ("a model",)]
 
 
 @pytest.mark.parametrize(
-    ("change", "ask"),
+    ("kind", "ask"),
     [
-        ("UPDATE files SET width = 1", lambda store: store.recall_facts({"/a.jpg": "one"})),
-        ("UPDATE sketches SET channels = 2", lambda store: store.fits.recall_sketches("a")),
-        ("UPDATE fits SET iterations = 2", lambda store: store.fits.recall_fits("a", "a")),
-        ("DELETE FROM detections", lambda store: store.recall("a")),
-        ("DELETE FROM embeddings", lambda store: store.recall("a")),
-        ("UPDATE masks SET data = x'00'", lambda store: store.recall("a")),
+        ("facts", lambda store: store.recall_facts("a reader", {"/a.jpg": "one"})),
+        ("sketches", lambda store: store.fits.recall_sketches("a")),
+        ("fits", lambda store: store.fits.recall_fits("a", "a")),
+        ("detections", lambda store: store.recall("a")),
     ],
 )
-def test_any_row_that_was_changed_is_damage(tmp_path, change, ask):
+@pytest.mark.parametrize(
+    "change",
+    ["substr(value, 1, length(value) - 1)", "x'00'", "(SELECT value FROM entries LIMIT 1)"],
+    ids=["cut", "short", "of another"],
+)
+def test_any_row_that_was_changed_is_damage(tmp_path, kind, ask, change):
     path = tmp_path / ".alignimation" / "store.sqlite3"
     notes = []
 
@@ -886,14 +907,39 @@ def test_any_row_that_was_changed_is_damage(tmp_path, change, ask):
         return Store(tmp_path, "d", "e", notes.append, builder="b", model="m")
 
     with opened() as store:
+        store.keep({"another": Known(Detections.empty())})
         store.keep({"a": Known(rich_detections(), torch.ones(3, 2))})
-        store.keep_facts({"/a.jpg": ("one", facts())}, time.time())
+        store.keep_facts("a reader", {"/a.jpg": ("one", facts())}, time.time())
         store.fits.keep_sketches({"a": Sketch(1, b"t" * 1024, b"", b"")})
         store.fits.keep_fits("a", {"a": Fit(b"m" * 72)})
         assert len(ask(store)) == 1
-    query(path, change)
+    query(path, f"UPDATE entries SET value = {change} WHERE kind LIKE '{kind} %'")
     with opened() as store:
         assert ask(store) == {}
+    assert notes == [
+        f"{path} is damaged: it is set aside as store.sqlite3.damaged-1, and made anew"
+    ]
+
+
+def test_damaged_embeddings_leave_the_detections_that_were_read_before(tmp_path):
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    notes = []
+    seen, vectors = rich_detections(), torch.rand(3, 5)
+
+    def opened():
+        return Store(tmp_path, "d", "e", notes.append)
+
+    with opened() as store:
+        store.keep({"a": Known(seen, vectors)})
+    query(path, "UPDATE entries SET value = zeroblob(16) WHERE kind LIKE 'embeddings %'")
+    with opened() as store:
+        known = store.recall(["a"])["a"]
+        assert known.embeddings is None
+        store.keep({"a": Known(known.detections, vectors)})
+    with opened() as store:
+        again = store.recall(["a"])["a"]
+    assert same(again.detections.boxes, seen.boxes)
+    assert same(again.embeddings, vectors)
     assert notes == [
         f"{path} is damaged: it is set aside as store.sqlite3.damaged-1, and made anew"
     ]
@@ -913,7 +959,7 @@ def test_two_runs_that_meet_the_same_damage_go_on_with_one_new_store(tmp_path):
     with opened() as store:
         store.keep({"a": Known(empty)})
     with opened() as first, opened() as second:
-        query(path, "UPDATE answers SET crc32 = 0")
+        query(path, "UPDATE entries SET value = zeroblob(8)")
         assert first.recall(["a"]) == {}
         first.keep({"a": Known(found)})
         assert len(second.recall(["a"])["a"].detections) == 1
@@ -955,7 +1001,7 @@ def test_a_damaged_store_that_cannot_be_set_aside_is_told(opened, tmp_path, monk
 
     with opened() as store:
         store.keep({"a": Known(Detections.empty())})
-        query(path, "UPDATE answers SET crc32 = 0")
+        query(path, "UPDATE entries SET value = zeroblob(8)")
         monkeypatch.setattr(Path, "replace", refused)
         with pytest.raises(OutputError) as caught:
             store.recall(["a"])
@@ -965,15 +1011,21 @@ def test_a_damaged_store_that_cannot_be_set_aside_is_told(opened, tmp_path, monk
 
 
 def test_a_store_that_cannot_be_emptied_is_closed(opened, tmp_path, monkeypatch):
-    def full(_):
-        raise sqlite3.OperationalError("disk is full")
+    path = tmp_path / ".alignimation" / "store.sqlite3"
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    opened().__exit__()
+    other, empty = sqlite3.connect(path, isolation_level=None), Database.empty
 
-    monkeypatch.setattr(Database, "empty", full)
-    with pytest.raises(OutputError, match=r"cannot be written \(disk is full\)") as caught:
+    def busy(file):
+        other.execute("BEGIN IMMEDIATE")
+        empty(file)
+
+    monkeypatch.setattr(Database, "empty", busy)
+    with pytest.raises(OutputError, match="another run is using it") as caught:
         opened(fresh=True)
+    other.close()
     # SQLite leaves its write-ahead log only where nobody else has the file open
-    alone = query(tmp_path / ".alignimation" / "store.sqlite3", "PRAGMA journal_mode = DELETE")
-    assert alone == [("delete",)]
+    assert query(path, "PRAGMA journal_mode = DELETE") == [("delete",)]
     assert caught.value.__traceback__ is not None
 
 
