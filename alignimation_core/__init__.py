@@ -7,48 +7,11 @@
     record = run(Recipe.load("recipe.yaml"))
 
 Every public name is here, and is imported when it is first asked for: importing this package is
-quick, and does not import torch.
+quick, and does not import torch. Where the names come from is told to type checkers by the stub
+beside this file.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from alignimation_core.api import geometry
-    from alignimation_core.api.data import (
-        Canvas,
-        Choice,
-        Detections,
-        Frame,
-        Observation,
-        Photo,
-        Subject,
-    )
-    from alignimation_core.api.errors import (
-        AlignimationError,
-        OutputError,
-        PhotoError,
-        PluginError,
-        RecipeError,
-        StageError,
-        WeightsError,
-    )
-    from alignimation_core.api.hooks import hookimpl
-    from alignimation_core.api.mask import Mask
-    from alignimation_core.api.registration import Registration, Target
-    from alignimation_core.api.stages import (
-        AnnotationDetector,
-        Detector,
-        Embedder,
-        Renderer,
-        SubjectSelector,
-        TargetBuilder,
-        TransformModel,
-        Writer,
-    )
-    from alignimation_core.pipeline import run
-    from alignimation_core.recipe.recipe import Recipe
-    from alignimation_core.record import Record
 
 __all__ = [
     "AlignimationError",

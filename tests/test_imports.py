@@ -1,4 +1,5 @@
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -78,6 +79,21 @@ def test_nothing_public_is_left_out_of_the_public_names():
         if isinstance(member, type) and not name.startswith("_")
     }
     assert public <= set(alignimation_core.__all__)
+
+
+def test_type_checkers_are_told_where_every_public_name_is_from():
+    stub = ast.parse(Path(alignimation_core.__file__).with_suffix(".pyi").read_text())
+    homes = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(homes) == sorted(alignimation_core.__all__)
+    for name, home in homes.items():
+        module = importlib.import_module(home)
+        member = getattr(module, name, None) or importlib.import_module(f"{home}.{name}")
+        assert getattr(alignimation_core, name) is member
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
