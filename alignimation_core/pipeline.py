@@ -21,7 +21,8 @@ from alignimation_core.api.data import Canvas, File, Observation, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import Entry, count_known, observe
 from alignimation_core.detection.selection import select
-from alignimation_core.execution.executor import Executor, executor_of, torch_threads
+from alignimation_core.execution.executor import Executor, torch_threads
+from alignimation_core.execution.factory import executor_of
 from alignimation_core.output import folder as outputs
 from alignimation_core.photos import order
 from alignimation_core.photos.reader import read

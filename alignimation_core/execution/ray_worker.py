@@ -189,8 +189,10 @@ def _raised(error: BaseException) -> bytes:
     return reply
 
 
-def last_words(log: str) -> str | None:
+def last_words(log: str | None) -> str | None:
     """Return what a process wrote as it crashed, such as ``Segmentation fault``."""
+    if log is None:
+        return None
     try:
         text = Path(log).read_bytes()[-100_000:].decode(errors="replace")
     except OSError:
