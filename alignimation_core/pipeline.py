@@ -20,7 +20,8 @@ from alignimation_core.api.data import File, Observation, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import count_known, observe
 from alignimation_core.detection.selection import select, with_masks
-from alignimation_core.execution.executor import Executor, executor_of, torch_threads
+from alignimation_core.execution.executor import Executor, torch_threads
+from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read

@@ -12,8 +12,6 @@ from typing import TypeVar
 
 import torch
 
-from alignimation_core.recipe.options import ExecutorOptions
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -26,7 +24,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What comes in place of an answer when an item has killed its worker twice.
+    """What comes in place of an answer when an item has killed its workers.
 
     Attributes:
         reason: what happened, for a person to read.
@@ -105,19 +103,3 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def executor_of(options: ExecutorOptions) -> Iterator[Executor]:
-    """Make the executor of a recipe, and close it at the end.
-
-    Raises:
-        AlignimationError: there is no such cluster, or Ray is not installed.
-    """
-    if options.use == "ray":
-        from alignimation_core.execution.ray_cluster import Cluster
-
-        with Cluster(options) as cluster:
-            yield cluster
-    else:
-        yield Threads(options.workers)

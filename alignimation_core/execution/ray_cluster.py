@@ -1,18 +1,14 @@
-"""The executor that spreads the work over a Ray cluster."""
+"""Executor that spreads the work over a Ray cluster."""
 
 from __future__ import annotations
 
 import io
-import logging
-import os
 import pickle
-import signal
-import socket
 import threading
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,27 +16,30 @@ from typing import TYPE_CHECKING, Any, Self
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Stage
 from alignimation_core.execution.executor import Answer, Executor, Item, Lost, Work
+from alignimation_core.execution.ray_connection import connection
+from alignimation_core.execution.ray_worker import Order
+from alignimation_core.plugin.fingerprint import code_digest, fingerprint
+from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.options import ExecutorOptions
 
 if TYPE_CHECKING:
-    from alignimation_core.execution.ray_pool import Batch, Pool
-    from alignimation_core.execution.ray_worker import Order
+    from alignimation_core.execution.ray_pool import Pool
 
 PATIENCE = 300.0
 """Seconds to wait for a node when there is none: an autoscaler may be about to start one."""
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # tell nobody
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, do not send the folder to the workers
-}
+AHEAD = 2
+"""Batches taken for each worker: the one that it is at, and the next."""
+THREADS = 4096
+"""Batches that can be under way, each in a thread that waits for its worker."""
 
 
 class Cluster(Executor):
-    """The workers of a Ray cluster; a context manager.
+    """Workers of a Ray cluster; a context manager.
 
-    Each worker is a process with one core, whose torch uses one thread, as in the threads of the
+    Each worker is an actor with one core, whose torch uses one thread, as in the threads of the
     local executor. It keeps the work, with the networks that this has loaded, until another comes.
-    A batch of several items that kills its worker is done again item by item; an item that kills
-    two is answered by ``Lost``. Whatever is lost with its node is done again.
+    A batch of several items that kills its worker is done again item by item; an item at which
+    worker after worker dies is answered by ``Lost``. Whatever is lost with its node is done again.
 
     Args:
         options: which cluster, how many workers, and what each takes.
@@ -50,7 +49,7 @@ class Cluster(Executor):
 
     def __init__(self, options: ExecutorOptions) -> None:
         self._options = options
-        self._connected = False
+        self._open = ExitStack()
         self._pool: Pool | None = None
 
     def __enter__(self) -> Self:
@@ -60,26 +59,13 @@ class Cluster(Executor):
             AlignimationError: Ray is not installed, nothing answers at the address, or the cluster
                 started here has no room for a worker.
         """
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        try:
-            import ray
-        except ImportError as error:
-            raise AlignimationError(
-                f"executor.use: {in_one_line(error)}: pip install 'alignimation[ray]'"
-            ) from error
-        from alignimation_core.execution.ray_pool import Pool
+        with ExitStack() as opened:
+            ours = opened.enter_context(connection(self._options))
+            from alignimation_core.execution.ray_pool import Pool
 
-        ours = False
-        try:
-            if not ray.is_initialized():
-                address = _address(self._options)
-                ours, self._connected = address == "local", True
-                _connect(address, self._options.workers)
             self._pool = Pool(self._options, 0 if ours else PATIENCE)
-        except BaseException:
-            self._leave()
-            raise
+            opened.callback(self._pool.close)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(
@@ -89,17 +75,7 @@ class Cluster(Executor):
         trace: TracebackType | None,
     ) -> None:
         """Let the workers go; leave the cluster, or stop the one started here."""
-        try:
-            if self._pool is not None:
-                self._pool.close()
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        import ray
-
-        if self._connected:
-            ray.shutdown()
+        self._open.close()
 
     def map(
         self, work: Work[Item, Answer], batches: Iterable[Sequence[Item]]
@@ -107,38 +83,33 @@ class Cluster(Executor):
         """Do work on batches of items; see ``Executor.map``.
 
         Raises:
-            AlignimationError: the work cannot travel, no node is left, a node lacks what the work
-                needs, or no worker survives.
+            AlignimationError: the work cannot be pickled, no node is left, a node lacks what the
+                work needs, or no worker survives.
         """
-        from alignimation_core.execution.ray_pool import EACH, Batch, Task
-
-        pool = self._pool
+        pool, order, stopped = self._pool, _order(work), threading.Event()
         assert pool is not None
-        pool.begin(_order(work))
-        waiting: deque[Batch] = deque()
+        threads = ThreadPoolExecutor(THREADS, "ray")
+        waiting: deque[Future[list[Any]]] = deque()
         try:
             for batch in batches:
-                items = list(batch)
-                waiting.append(Batch([None] * len(items), len(items)))
-                if items:
-                    pool.add(Task(waiting[-1], items, range(len(items))))
-                pool.step(0)
-                while waiting and (waiting[0].done or len(waiting) >= EACH * pool.room):
+                waiting.append(threads.submit(pool.do, order, list(batch), stopped))
+                pool.tend(len(waiting))
+                if len(waiting) >= AHEAD * pool.room:
                     yield _first(waiting, pool)
             while waiting:
                 yield _first(waiting, pool)
         finally:
-            pool.stop()
+            stopped.set()
+            if not all(batch.done() for batch in waiting):
+                pool.close()  # what is interrupted in the middle of a batch is not waited for
+            threads.shutdown(cancel_futures=True)
 
 
-def _first(waiting: deque[Batch], pool: Pool) -> list[Any]:
+def _first(waiting: deque[Future[list[Any]]], pool: Pool) -> list[Any]:
     """Wait for the answers of the first batch."""
-    while not waiting[0].done:
-        pool.step(1)
-    batch = waiting.popleft()
-    if batch.error is not None:
-        raise batch.error
-    return batch.answers
+    while not wait([waiting[0]], timeout=0.1).done:
+        pool.tend(len(waiting))
+    return waiting.popleft().result()
 
 
 def _order(work: Work[Any, Any]) -> Order:
@@ -147,10 +118,6 @@ def _order(work: Work[Any, Any]) -> Order:
     Raises:
         AlignimationError: it cannot be pickled.
     """
-    from alignimation_core.execution.ray_worker import Order
-    from alignimation_core.plugin.fingerprint import code_digest, fingerprint
-    from alignimation_core.plugin.registry import registry
-
     versions = {"alignimation": metadata.version("alignimation")}
     stages = []
     for kind, stage in _stages(work):
@@ -167,8 +134,6 @@ def _order(work: Work[Any, Any]) -> Order:
 
 def _stages(work: Work[Any, Any]) -> list[tuple[str, Stage]]:
     """Return the stages that travel with a work, each after its kind."""
-    from alignimation_core.plugin.registry import KINDS
-
     found: list[tuple[str, Stage]] = []
 
     class Finder(pickle.Pickler):
@@ -194,80 +159,3 @@ def _packed(thing: object, name: str) -> bytes:
             f"executor: {name} cannot travel to Ray's workers: {in_one_line(error)}; "
             "use executor: local"
         ) from error
-
-
-def _address(options: ExecutorOptions) -> str:
-    """Return the address of the cluster to join, ``auto`` for that here, ``local`` to start one.
-
-    Raises:
-        AlignimationError: nothing answers at an address that was asked for.
-    """
-    wanted = options.address or os.environ.get("RAY_ADDRESS")
-    if wanted in (None, "", "auto"):
-        running = _running()
-        return "auto" if running and _unreachable(running) is None else "local"
-    if wanted != "local" and (reason := _unreachable(wanted)):
-        field = "executor.address" if options.address else "RAY_ADDRESS"
-        raise AlignimationError(
-            f"{field}: no Ray cluster answers at {wanted}: {reason}; start one there with "
-            "`ray start --head`, or leave the address out"
-        )
-    return wanted
-
-
-def _running() -> str | None:
-    """Return the address of the cluster that ``ray start`` has started or joined here."""
-    with suppress(ImportError, AttributeError):  # it is where Ray itself looks, but not public
-        from ray._private.utils import read_ray_address
-
-        found: str | None = read_ray_address()
-        return found
-    return None
-
-
-def _unreachable(address: str) -> str | None:
-    """Return why nothing can be reached at an address: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        return "it should be written as HOST:PORT, such as 10.0.0.1:6379"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        return in_one_line(error)
-    return None
-
-
-def _connect(address: str, workers: int | None) -> None:
-    """Join a cluster, or start one; nothing that Ray has to say reaches the terminal.
-
-    Raises:
-        AlignimationError: it cannot be joined.
-    """
-    import ray
-
-    size = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
-    main = threading.current_thread() is threading.main_thread()
-    on_terminate = signal.getsignal(signal.SIGTERM) if main else None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tips on what later versions of Ray will do
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
-    except Exception as error:  # Ray raises bare RuntimeErrors, ValueErrors and the like
-        raise AlignimationError(
-            f"executor: cannot use the Ray cluster ({address}): {in_one_line(error)}; this machine "
-            "must be one of its nodes, with the same versions of Ray and Python, and with its "
-            "token and RAY_AUTH_MODE=token if it asks for one"
-        ) from error
-    finally:
-        if main and on_terminate is not None:
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own in place
-    _hush()
-
-
-def _hush() -> None:
-    """Stop Ray from printing on stdout how workers and nodes died; we tell it in our own words."""
-    with suppress(ImportError, AttributeError):  # there is no public way
-        from ray._private.worker import global_worker
-
-        global_worker.threads_stopped.set()
-        global_worker.gcs_error_subscriber.close()

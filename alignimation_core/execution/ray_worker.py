@@ -87,9 +87,7 @@ class Worker:
                     return pickle.dumps(("unfit", unfit))
             assert self._work is not None
             return pickle.dumps(("answers", self._work(pickle.loads(items))))  # noqa: S301 - of our driver
-        except BaseException as error:  # whatever the work raises is the driver's to handle
-            if hasattr(error, "ray_terminate_msg"):  # SIGTERM: the process is to end, not the work
-                raise
+        except Exception as error:  # whatever the work raises is the driver's to handle
             return _raised(error)
 
     def _take(self, order: Order) -> str | None:
@@ -189,8 +187,10 @@ def _raised(error: BaseException) -> bytes:
     return reply
 
 
-def last_words(log: str) -> str | None:
+def last_words(log: str | None) -> str | None:
     """Return what a process wrote as it crashed, such as ``Segmentation fault``."""
+    if log is None:
+        return None
     try:
         text = Path(log).read_bytes()[-100_000:].decode(errors="replace")
     except OSError:

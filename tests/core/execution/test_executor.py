@@ -7,7 +7,8 @@ import torch
 
 from alignimation_core import Recipe
 from alignimation_core.api.errors import AlignimationError, RecipeError
-from alignimation_core.execution.executor import AHEAD, Threads, executor_of
+from alignimation_core.execution.executor import AHEAD, Threads
+from alignimation_core.execution.factory import executor_of
 from alignimation_core.recipe.options import ExecutorOptions
 
 
