@@ -38,11 +38,8 @@ class Anchor:
 
     Where a disk is unmounted, the empty folder below it takes all that is written from then on.
 
-    Args:
-        folder: it exists.
-
     Raises:
-        OSError: it cannot be looked at.
+        OSError: the folder cannot be looked at.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,11 +51,9 @@ class Anchor:
         Raises:
             OutputError: it is gone, or lies on another disk now.
         """
-        try:
+        with suppress(OSError):
             if self._folder.stat().st_dev == self._device:
                 return
-        except OSError:
-            pass
         raise OutputError(
             f"{self._folder}: the folder went away while the run was going on; bring it back, "
             "or choose another output folder, and run again"
@@ -172,8 +167,6 @@ def _running(process: str) -> bool:
         return False  # an open file cannot be removed there, and signal 0 is Ctrl-C
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        return True
+    except (OSError, ValueError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
     return True

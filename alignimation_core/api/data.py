@@ -136,13 +136,10 @@ class Detections:
         return self.boxes.shape[0]
 
     def split(self, counts: Sequence[int]) -> list[Detections]:
-        """Split the joined detections of several images by image.
-
-        Args:
-            counts: of each image, N in all.
+        """Split the joined detections of several images by the count of each.
 
         Raises:
-            RuntimeError: they are not N in all.
+            RuntimeError: the counts are not N in all.
         """
         import torch
 
@@ -306,12 +303,7 @@ class Frame:
 
 
 def named(wanted: str, names: Iterable[str]) -> list[str]:
-    """Return the photos that a name matches: the one called so, or else all in any folder.
-
-    Args:
-        wanted: as a user writes it, with or without folders.
-        names: of photos, as the run record gives them.
-    """
+    """Return the names of photos that a user's matches: the one called so, or all in any folder."""
     every = list(names)
     if wanted in every:
         return [wanted]

@@ -36,8 +36,7 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ROUNDING = 1e-4
-"""How far beyond [0, 1] a score may be by rounding."""
+ROUNDING = 1e-4  # how far beyond [0, 1] a score may be
 
 
 def call(kind: str, stage: Stage, verb: Callable[[], T]) -> T:
@@ -82,11 +81,7 @@ def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
 def embed(
     embedder: Embedder, images: Sequence[Tensor], detections: Sequence[Detections]
 ) -> list[Tensor]:
-    """Run an embedder on a batch of (3, h, w) uint8 RGB images and what was found in each.
-
-    Returns:
-        One (N, D) float32 tensor an image.
-    """
+    """Embed what was found in each of several (3, h, w) uint8 images; (N, D) float32 an image."""
     with _stage_errors("embedder", embedder):
         vectors = _list_of(Tensor, embedder.embed(images, detections), len(images))
         for rows, found in zip(vectors, detections, strict=True):
@@ -111,13 +106,9 @@ def select(selector: SubjectSelector, observations: Sequence[Observation]) -> li
 
 
 def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo: str) -> Target:
-    """Build one target, with torch's random numbers as they are at the run's start.
+    """Build the target, (height, width), of a subject in its continuous pixels.
 
-    Args:
-        builder: the target builder.
-        subject: in the target's continuous pixels.
-        size: (height, width) of the target.
-        photo: name of the subject's photo.
+    Torch's random numbers are as at the run's start.
     """
     with _stage_errors("target_builder", builder, photo):
         torch.default_generator.manual_seed(torch.initial_seed())  # however many were built before

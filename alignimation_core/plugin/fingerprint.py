@@ -22,7 +22,7 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
 
     Args:
         kind: one of ``registry.KINDS``.
-        stage: the stage.
+        stage: a stage of that kind.
         on: fingerprint of the stage whose return values this one is given.
 
     Returns:

@@ -70,14 +70,10 @@ def best_turn(
         tried = matrices.shape[1]
         images = photo.repeat_interleave(tried, 0)
         repeated = weights.repeat_interleave(tried, 0)
-        ends, _, _ = minimise(
-            Level(reference, chart, Loss("l2")),
-            images,
-            repeated,
-            matrices.flatten(0, 1),
-            _ITERATIONS,
-            _TOLERANCE * chart.size[0] / reference.shape[1],
-        )
+        level = Level(reference, chart, Loss("l2"))
+        tolerance = _TOLERANCE * chart.size[0] / reference.shape[1]
+        starts = matrices.flatten(0, 1)
+        ends, _, _ = minimise(level, images, repeated, starts, _ITERATIONS, tolerance)
         lattice = Pixels.lattice(reference, _COST_SIDE, chart)
         sampled, inside, _ = lattice.sample(images, ends)
         difference = (sampled * inside - lattice.values).square().mean(2)

@@ -60,11 +60,8 @@ class Pixels:
         grid_from_grid = grid_from_moving @ self.chart.pixels_from_grid
         mapped = self.places @ grid_from_grid.to(images.dtype).mT  # (B, C * N, 3)
         where = mapped[..., :2] / mapped[..., 2:]
-        inside = (
-            (where[..., 0].abs() <= 1 - 1 / width)
-            & (where[..., 1].abs() <= 1 - 1 / height)
-            & (mapped[..., 2] > 0)
-        ).to(images.dtype)
+        x, y = where.unbind(-1)
+        inside = (x.abs() <= 1 - 1 / width) & (y.abs() <= 1 - 1 / height) & (mapped[..., 2] > 0)
         found = functional.grid_sample(
             images.reshape(batch * channels, 1, height, width),
             where.reshape(batch * channels, 1, -1, 2),
@@ -72,7 +69,8 @@ class Pixels:
             align_corners=False,
         )
         shape = (batch, channels, -1)
-        return found.reshape(shape), inside.reshape(shape), where.reshape(*shape, 2)
+        reached = inside.to(images.dtype).reshape(shape)
+        return found.reshape(shape), reached, where.reshape(*shape, 2)
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
@@ -100,13 +98,9 @@ class Level(Pixels):
         per_y, per_x = torch.gradient(image, dim=(1, 2))
         steepness = per_x.square() + per_y.square()
         index, counts = _select(steepness, max(_LEAST_PIXELS, _PIXELS // len(image)))
-        gradient = torch.stack(
-            [
-                per_x.flatten(1).gather(1, index) * (chart.radius * width / chart.size[1]),
-                per_y.flatten(1).gather(1, index) * (chart.radius * height / chart.size[0]),
-            ],
-            -1,
-        )
+        across = per_x.flatten(1).gather(1, index) * (chart.radius * width / chart.size[1])
+        down = per_y.flatten(1).gather(1, index) * (chart.radius * height / chart.size[0])
+        gradient = torch.stack([across, down], -1)
         values = image.flatten(1).gather(1, index) * counts
         places = _grid(height, width, image.device).reshape(-1, 3)[index]  # (C, N, 3)
 

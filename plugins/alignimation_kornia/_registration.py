@@ -87,13 +87,11 @@ def register(
 def _pyramid(images: Tensor) -> list[Tensor]:
     """Return the image pyramid of (B, C, h, w), halved level by level, the finest first."""
     levels = [images]
-    while max(levels[-1].shape[-2:]) >= 2 * COARSEST_SIDE and min(levels[-1].shape[-2:]) >= 8:
-        height, width = levels[-1].shape[-2:]
-        half = (-(-height // 2), -(-width // 2))
+    while max(images.shape[-2:]) >= 2 * COARSEST_SIDE and min(images.shape[-2:]) >= 8:
+        half = [-(-side // 2) for side in images.shape[-2:]]
         # At a half, bilinear interpolation is the mean of two by two pixels: a low-pass by itself.
-        levels.append(
-            functional.interpolate(levels[-1], half, mode="bilinear", align_corners=False)
-        )
+        images = functional.interpolate(images, half, mode="bilinear", align_corners=False)
+        levels.append(images)
     return levels
 
 

@@ -134,12 +134,9 @@ class Transform(nn.Module):
     Its parameter ``params`` is (B, P), zeros at first, each in ``unit`` radii of the target.
     """
 
-    initial: Tensor
-
     def __init__(self, chart: Chart, initial: Tensor, unit: float = 1.0) -> None:
         super().__init__()
-        self.chart, self.unit = chart, unit
-        self.register_buffer("initial", initial.detach().clone())
+        self.chart, self.initial, self.unit = chart, initial.detach().clone(), unit
         self.params = nn.Parameter(initial.new_zeros(len(initial), len(chart.generators)))
 
     def forward(self) -> Tensor:

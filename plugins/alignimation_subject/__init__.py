@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector, hookimpl
+from alignimation_core.api.data import named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +47,7 @@ class FacingForward(BaseModel):
     def reason_against(self, subject: Subject) -> str | None:
         """Return why the subject does not face forward; None when it does.
 
-        Args:
-            subject: read are its keypoints ``nose``, ``left_eye`` and ``right_eye``, and
-                ``mouth_left`` and ``mouth_right`` where both were found.
+        Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
         points = subject.keypoints
         for name in ("nose", "left_eye", "right_eye"):
@@ -274,8 +273,6 @@ class Identity(_GatedSelector):
 
     def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
         """Return the largest face of the photo that `like` names."""
-        from alignimation_core.api.data import named
-
         assert self.like is not None
         names = [observation.photo.name for observation in observations]
         meant = named(self.like, names)

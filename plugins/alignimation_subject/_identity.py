@@ -47,14 +47,10 @@ class Faces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """Faces that are taken for one individual.
+    """Faces that are taken for one individual, found from the face ``seed``.
 
-    Attributes:
-        centre: (D,) float32 of unit length.
-        members: (M,) int64, at most one face a photo.
-        support: sum of the members' weights.
-        size: sum of the members' sizes.
-        seed: the face from which they were found.
+    ``centre`` is (D,) float32 of unit length; ``members`` are (M,) int64, at most one face a photo;
+    ``support`` and ``size`` are the sums of their weights and sizes.
     """
 
     centre: Tensor
