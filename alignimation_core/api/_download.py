@@ -23,9 +23,7 @@ from urllib.parse import urlsplit
 Progress = Callable[[int, int | None], None]
 """Called with the bytes on disk so far and, where known, the bytes of the whole file."""
 
-TIMEOUT = 30.0
-"""Seconds without a sign of life after which a server counts as silent."""
-
+TIMEOUT = 30.0  # seconds without a sign of life after which a server counts as silent
 _CHUNK = 1 << 16
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -54,18 +52,8 @@ def download(url: str, part: Path, *, size: int | None, progress: Progress | Non
     """Bring `part` to its full length, from where it is.
 
     A broken connection is resumed for as long as every attempt brings bytes. A server that knows
-    no ranges is asked for everything again.
-
-    Args:
-        url: an address that `is_safe`; redirects are followed to such addresses alone.
-        part: the file to continue or begin.
-        size: bytes of the whole file where known. A server that offers another size (a wireless
-            network's login page, say) is refused before `part` is given up for it.
-        progress: called before the first piece and after every piece.
-
-    Raises:
-        DownloadError: the server cannot be reached or answers wrongly.
-        OSError: `part` cannot be written.
+    no ranges is asked for everything again; one that offers another `size` (a wireless network's
+    login page, say) is refused before `part` is given up for it.
     """
     while True:
         have = size_of(part)

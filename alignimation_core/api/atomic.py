@@ -138,8 +138,6 @@ def _running(process: str) -> bool:
         return False  # an open file cannot be removed there, and signal 0 is Ctrl-C
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        return True
+    except (OSError, ValueError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
     return True

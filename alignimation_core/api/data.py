@@ -28,25 +28,8 @@ if TYPE_CHECKING:
 File: TypeAlias = "Path | UPath"
 """A local file, or one at an address."""
 
-COCO_KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
+_PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")))
 """COCO's keypoints of a person, in its order."""
 
 
@@ -61,14 +44,12 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
 
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
-    found = tensor.shape
-    if found == shape:
-        return
+    found = tuple(tensor.shape)
     if len(found) != len(shape) or any(
-        want is not None and want != have for want, have in zip(shape, found, strict=True)
+        want not in (None, have) for want, have in zip(shape, found, strict=True)
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"{what}: expected shape ({wanted}), got {tuple(found)}")
+        raise ValueError(f"{what}: expected shape ({wanted}), got {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +136,10 @@ class Detections:
         return self.boxes.shape[0]
 
     def split(self, counts: Sequence[int]) -> list[Detections]:
-        """Split the joined detections of several images by image.
-
-        Args:
-            counts: of each image, N in all.
+        """Split the joined detections of several images by the count of each.
 
         Raises:
-            RuntimeError: they are not N in all.
+            RuntimeError: the counts are not N in all.
         """
         import torch
 
@@ -325,12 +303,7 @@ class Frame:
 
 
 def named(wanted: str, names: Iterable[str]) -> list[str]:
-    """Return the photos that a name matches: the one called so, or else all in any folder.
-
-    Args:
-        wanted: as a user writes it, with or without folders.
-        names: of photos, as the run record gives them.
-    """
+    """Return the names of photos that a user's matches: the one called so, or all in any folder."""
     every = list(names)
     if wanted in every:
         return [wanted]

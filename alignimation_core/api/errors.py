@@ -42,8 +42,7 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-LONGEST_SHOWN = 100
-"""Characters of a wrong value that a message repeats."""
+_LONGEST_SHOWN = 100  # characters of a wrong value that a message repeats
 
 
 class AlignimationError(Exception):
@@ -132,4 +131,4 @@ class OutputError(AlignimationError):
 def shown(value: object) -> str:
     """Return a value for a message, cut short."""
     text = str(value) if isinstance(value, date) else repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

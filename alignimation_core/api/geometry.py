@@ -21,11 +21,8 @@ from alignimation_core.api.mask import Matrix
 
 Padding = Literal["zeros", "border", "reflection"]
 
-SPARSE = 0.8
-"""Scale from which a photo that shrinks is sampled as it is."""
-
-STRIP = 65536
-"""Pixels of a strip of the canvas."""
+SPARSE = 0.8  # scale from which a photo that shrinks is sampled as it is
+STRIP = 65536  # pixels of a strip of the canvas
 
 
 def table(rows: Sequence[float] | Sequence[Sequence[float]], columns: int) -> Tensor:
@@ -188,13 +185,7 @@ def strips(
     """Warp one full-size photo as ``warp_photo`` does, one strip of the canvas after the other.
 
     What is done to a strip before the next one is taken is done in the cache of a core; elsewhere
-    than on the CPU there is one strip.
-
-    Args:
-        image: (3, h, w) uint8.
-        canvas_from_photo: (3, 3), affine or homography.
-        size: (height, width) of the canvas.
-        padding: what lies outside the photo.
+    than on the CPU there is one strip. Its arguments are those of ``warp_photo``.
 
     Yields:
         (3, some, width) float32 in [0, 255], from the top of the canvas down.

@@ -213,9 +213,8 @@ def load(
 
 
 def _torch_home() -> Path:
-    home = os.environ.get("TORCH_HOME")
-    if home is None:
-        home = f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/torch"
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", f"{caches}/torch")
     return Path(os.path.expanduser(home))  # noqa: PTH111 - like torch.hub's, never raises
 
 

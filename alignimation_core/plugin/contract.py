@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -35,21 +36,20 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ROUNDING = 1e-4
-"""How far beyond [0, 1] a score may be by rounding."""
+ROUNDING = 1e-4  # how far beyond [0, 1] a score may be
 
 
-def call(kind: str, stage: Stage, verb: Callable[[], T], photo: str | None = None) -> T:
-    """Call a plugin's code.
-
-    Args:
-        kind: of the stage, one of ``registry.KINDS``.
-        stage: the stage.
-        verb: the call.
-        photo: name of the photo that it concerns, where it is one.
-    """
-    try:
+def call(kind: str, stage: Stage, verb: Callable[[], T]) -> T:
+    """Call a plugin's code."""
+    with _stage_errors(kind, stage):
         return verb()
+
+
+@contextmanager
+def _stage_errors(kind: str, stage: Stage, photo: str | None = None) -> Iterator[None]:
+    """Raise what a stage raises as ``StageError``; ``photo`` names the one that it concerns."""
+    try:
+        yield
     except AlignimationError:
         raise
     except (Exception, SystemExit) as error:  # a plugin's code may do anything
@@ -58,51 +58,31 @@ def call(kind: str, stage: Stage, verb: Callable[[], T], photo: str | None = Non
 
 
 def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
-    """Run a detector on a batch of images.
-
-    Args:
-        detector: the detector.
-        images: (3, h, w) uint8 RGB, upright.
+    """Run a detector on a batch of (3, h, w) uint8 RGB images, upright.
 
     Returns:
         One ``Detections`` an image, float32, the precision in which the store keeps them.
     """
-
-    def verb() -> list[Detections]:
+    with _stage_errors("detector", detector):
         found = _list_of(Detections, detector.detect(images), len(images))
         for detections in found:
             _check_detections(detector, detections)
         return [_in_float32(detections) for detections in found]
 
-    return call("detector", detector, verb)
-
 
 def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
     """Look up the annotations of one photo."""
-
-    def verb() -> Detections:
+    with _stage_errors("detector", detector):
         (found,) = _list_of(Detections, [detector.annotate(photo)], 1)
         _check_detections(detector, found)
         return found
-
-    return call("detector", detector, verb)
 
 
 def embed(
     embedder: Embedder, images: Sequence[Tensor], detections: Sequence[Detections]
 ) -> list[Tensor]:
-    """Run an embedder on a batch of images.
-
-    Args:
-        embedder: the embedder.
-        images: (3, h, w) uint8 RGB, upright.
-        detections: as many, in the images' pixels.
-
-    Returns:
-        One (N, D) float32 tensor an image.
-    """
-
-    def verb() -> list[Tensor]:
+    """Embed what was found in each of several (3, h, w) uint8 images; (N, D) float32 an image."""
+    with _stage_errors("embedder", embedder):
         vectors = _list_of(Tensor, embedder.embed(images, detections), len(images))
         for rows, found in zip(vectors, detections, strict=True):
             if rows.ndim != 2 or len(rows) != len(found):
@@ -111,13 +91,10 @@ def embed(
             _check_finite("embeddings", rows)
         return [rows.detach().float() for rows in vectors]
 
-    return call("embedder", embedder, verb)
-
 
 def select(selector: SubjectSelector, observations: Sequence[Observation]) -> list[Choice]:
     """Run a subject selector on all photos."""
-
-    def verb() -> list[Choice]:
+    with _stage_errors("subject_selector", selector):
         choices = _list_of(Choice, selector.select(observations), len(observations))
         for choice, observation in zip(choices, observations, strict=True):
             name, count = observation.photo.name, len(observation.detections)
@@ -127,20 +104,13 @@ def select(selector: SubjectSelector, observations: Sequence[Observation]) -> li
                 raise ValueError(f"{name}: the similarity is {choice.similarity}")
         return choices
 
-    return call("subject_selector", selector, verb)
-
 
 def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo: str) -> Target:
-    """Build one target, with torch's random numbers as they are at the run's start.
+    """Build the target, (height, width), of a subject in its continuous pixels.
 
-    Args:
-        builder: the target builder.
-        subject: in the target's continuous pixels.
-        size: (height, width) of the target.
-        photo: name of the subject's photo.
+    Torch's random numbers are as at the run's start.
     """
-
-    def verb() -> Target:
+    with _stage_errors("target_builder", builder, photo):
         torch.default_generator.manual_seed(torch.initial_seed())  # however many were built before
         target = _one(Target, builder.build(subject, size))
         if target.image.ndim != 3 or target.image.shape[-2:] != size:
@@ -153,26 +123,14 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
                 raise ValueError(f"{name}: not all numbers are finite")
         return target
 
-    return call("target_builder", builder, verb, photo)
-
 
 def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -> Registration:
-    """Fit a transform model to a batch.
-
-    Args:
-        model: the transform model.
-        moving: B stacked targets.
-        fixed: the reference's target.
-        initial: (B, 3, 3) float64 ``fixed_from_moving`` to start from.
-    """
-
-    def verb() -> Registration:
+    """Fit a transform model to B stacked targets, from (B, 3, 3) ``fixed_from_moving``."""
+    with _stage_errors("transform_model", model):
         found = _one(Registration, model.fit(moving, fixed, initial))
         if len(found.matrices) != len(initial):
             raise ValueError(f"expected {len(initial)} matrices, got {len(found.matrices)}")
         return found
-
-    return call("transform_model", model, verb)
 
 
 def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) -> Writer:
@@ -202,11 +160,7 @@ def _one(kind: type[T], answer: object) -> T:
 
 
 def _list_of(kind: type[T], answers: object, count: int) -> list[T]:
-    """Return a stage's answers, one a photo.
-
-    Raises:
-        TypeError: they are not ``count`` of that kind.
-    """
+    """Return a stage's answers, one a photo."""
     if not isinstance(answers, list) or len(answers) != count:
         got = f"{len(answers)}" if isinstance(answers, list) else type(answers).__name__
         raise TypeError(f"expected a list of {count} {kind.__name__}, got {got}")

@@ -22,7 +22,7 @@ def fingerprint(kind: str, stage: Stage, on: str | None = None) -> str | None:
 
     Args:
         kind: one of ``registry.KINDS``.
-        stage: the stage.
+        stage: a stage of that kind.
         on: fingerprint of the stage whose return values this one is given.
 
     Returns:
@@ -57,10 +57,9 @@ def digest(text: str) -> str:
 
 
 def code_digest(module: str) -> str:
-    """Return the digest of a package's Python files: while it is worked on, its version stays.
+    """Return the digest of the Python files of a loaded module's package.
 
-    Args:
-        module: the package, or any module of it; it is loaded.
+    While a package is worked on, its version stays.
     """
     package = sys.modules[module.partition(".")[0]]
     home = Path(package.__file__ or sys.modules[module].__file__ or "")

@@ -36,15 +36,7 @@ KINDS: Mapping[str, type[Stage]] = {
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One stage of a plugin.
-
-    Attributes:
-        kind: one of ``KINDS``.
-        name: what a recipe says after ``use``.
-        stage: the class.
-        distribution: the installed distribution that it comes from.
-        version: that distribution's version.
-    """
+    """One stage, of one of ``KINDS``, and the installed distribution that it comes from."""
 
     kind: str
     name: str
@@ -60,13 +52,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A plugin, or one of its stages, that cannot be used.
-
-    Attributes:
-        plugin: name of the entry point.
-        distribution: the installed distribution that it comes from.
-        reason: why, in one line.
-    """
+    """A plugin by its entry point, or one of its stages, that cannot be used; why, in one line."""
 
     plugin: str
     distribution: str
@@ -79,12 +65,7 @@ class Broken:
 
 @dataclass(slots=True)
 class Registry:
-    """Every stage of every plugin.
-
-    Attributes:
-        stages: by kind, then by name.
-        broken: plugins that cannot be used, with their reasons.
-    """
+    """Every stage of every plugin, by kind, then by name; and the plugins that cannot be used."""
 
     stages: dict[str, dict[str, Registered]] = field(
         default_factory=lambda: {kind: {} for kind in KINDS}

@@ -75,17 +75,12 @@ class FamilyModel(TransformModel):
         """Register a batch against one reference; see the base class."""
         import torch
 
-        from alignimation_kornia._losses import Loss
-        from alignimation_kornia._registration import Method, register
-        from alignimation_kornia._transforms import FAMILIES
+        from alignimation_kornia._registration import register
 
-        method = Method(
-            FAMILIES[self.family], Loss(self.loss), self.optimizer, self.iterations, self.criterion
-        )
         device = self.torch_device()
         if device.type == "mps":  # has no float64, which the matrices need
             device = torch.device("cpu")
-        return register(moving, fixed, initial, method, device)
+        return register(self, moving, fixed, initial, device)
 
     family: ClassVar[str]
     """Which family of transforms."""

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignimation_kornia._losses import Loss
 from alignimation_kornia._pyramid_level import Level
-from alignimation_kornia._transforms import Chart
 
 _FIRST_DAMPING, _LEAST_DAMPING, _LAST_DAMPING = 1e-4, 1e-8, 1e4
 _CHECK_EVERY = 8  # iterations between looks at whether all are done, where looking costs a wait
@@ -44,42 +42,30 @@ def minimise(
     images: Tensor,
     weights: Tensor,
     matrices: Tensor,
-    *,
-    chart: Chart,
-    loss: Loss,
     iterations: int,
     tolerance: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit a batch on one level.
+    """Fit (B, C, h, w) images, whose channels weigh (B, C), from (B, 3, 3) ``fixed_from_moving``.
 
     A step is taken only where it lowers the loss, compared on the pixels that the photo reaches
     before and after it, so that leaving the frame is no way to a lower loss. Photos that are done
     take no further steps, and leave the batch once they are half of it.
 
-    Args:
-        level: the reference.
-        images: (B, C, h, w) float32, the photos on the same level.
-        weights: (B, C) float32 >= 0.
-        matrices: (B, 3, 3) float64, where to start: ``fixed_from_moving`` in the continuous pixels
-            of the finest level.
-        chart: the family to fit, on the finest level.
-        loss: what to minimise.
-        iterations: at most so many.
-        tolerance: done when a step moves the target's points by less than this, in pixels of the
-            finest level, root mean square.
+    A photo is done when a step moves the target's points by less than ``tolerance``, root mean
+    square. Like the matrices, it is in continuous pixels of the finest level.
 
     Returns:
         ``fixed_from_moving`` (B, 3, 3); iterations (B,) int64; done (B,) bool.
     """
     count, device = len(images), images.device
-    residual, inside = level.difference(images, matrices, chart, loss)
+    residual, inside = level.difference(images, matrices)
     state = _State(
         rows=torch.arange(count, device=device),
         images=images,
         weights=weights,
         matrices=matrices,
         damping=matrices.new_full((count,), _FIRST_DAMPING),
-        scale=loss.scale(residual, inside * level.counts),
+        scale=level.loss.scale(residual, inside * level.counts),
         residual=residual,
         inside=inside,
         iterations=torch.zeros(count, dtype=torch.int64, device=device),
@@ -88,7 +74,7 @@ def minimise(
     result, used, finished = state.matrices.clone(), state.iterations.clone(), state.done.clone()
     on_cpu = device.type == "cpu"
     for iteration in range(iterations):
-        _step(state, level, chart, loss, tolerance)
+        _step(state, level, tolerance)
         if on_cpu or iteration % _CHECK_EVERY == _CHECK_EVERY - 1:
             remaining = int((~state.done).sum())
             if not remaining:
@@ -106,14 +92,9 @@ def _write(state: _State, matrices: Tensor, iterations: Tensor, done: Tensor) ->
     done[state.rows] = state.done
 
 
-def _step(
-    state: _State,
-    level: Level,
-    chart: Chart,
-    loss: Loss,
-    tolerance: float,
-) -> None:
+def _step(state: _State, level: Level, tolerance: float) -> None:
     """Try one damped step for every photo that is not done."""
+    loss, chart = level.loss, level.chart
     batch, side = len(state.rows), level.jacobian.shape[-1]
     counted = state.weights[:, :, None] * level.counts * state.inside
     influence = (counted * loss.weight(state.residual, state.scale)).reshape(batch, -1)
@@ -126,7 +107,7 @@ def _step(
     step = torch.linalg.solve_ex(damped, slope[..., None]).result[..., 0]
     trial = chart.matrices(step) @ state.matrices
 
-    residual, inside = level.difference(state.images, trial, chart, loss)
+    residual, inside = level.difference(state.images, trial)
     common = counted * inside
     before = (common * loss.value(state.residual, state.scale)).sum((1, 2))
     after = (common * loss.value(residual, state.scale)).sum((1, 2))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from alignimation_core.api import geometry
 from alignimation_kornia._transforms import Chart, Transform
+
+if TYPE_CHECKING:
+    from alignimation_kornia import FamilyModel
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(warped (B, C, h, w), fixed (C, h, w), weights (B, C, h, w)) -> (B,)``, differentiable."""
@@ -18,48 +21,29 @@ LEARNING_RATE = 2.0  # pixels of the level that Adam's first step moves the targ
 
 
 def descend(
+    model: FamilyModel,
     reference: Tensor,
     images: Tensor,
     weights: Tensor,
     matrices: Tensor,
-    *,
     chart: Chart,
-    criterion: Criterion,
-    optimizer: Literal["adam", "lbfgs"],
-    iterations: int,
     tolerance: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit a batch on one level; what it returns is never worse than its start.
+    """Fit a batch on one level as ``minimise`` does, with nothing worse than its start returned.
 
-    Args:
-        reference: (C, h, w) float32, the reference on this level.
-        images: (B, C, h, w) float32, the photos on the same level.
-        weights: (B, C) float32 >= 0.
-        matrices: (B, 3, 3) float64 ``fixed_from_moving``, where to start, in the continuous pixels
-            of the finest level.
-        chart: the family to fit, on the finest level.
-        criterion: what to minimise.
-        optimizer: ``adam`` steps all photos at once, ``lbfgs`` fits them one by one.
-        iterations: at most so many.
-        tolerance: done when a step moves the target's points by less than this, in pixels of the
-            finest level, root mean square.
-
-    Returns:
-        As ``alignimation_kornia._gauss_newton.minimise``.
+    ``adam`` steps all photos at once, ``lbfgs`` fits them one by one.
     """
     rate = LEARNING_RATE * chart.size[0] / reference.shape[-2] / chart.radius
-    if optimizer == "adam":
-        objective = Objective(reference, images, weights, matrices, chart, criterion)
+    if model.optimizer == "adam":
+        objective = Objective(reference, images, weights, matrices, chart, model.criterion)
         step = tolerance / chart.radius
-        return _adam(objective, Transform(chart, matrices), iterations, rate, step)
-    each = [
-        _lbfgs(
-            Objective(reference, images[[i]], weights[[i]], matrices[[i]], chart, criterion),
-            Transform(chart, matrices[[i]], rate),
-            iterations,
-        )
-        for i in range(len(images))
-    ]
+        return _adam(objective, Transform(chart, matrices), model.iterations, rate, step)
+    each = []
+    for image, weight, start in zip(
+        images[:, None], weights[:, None], matrices[:, None], strict=True
+    ):
+        objective = Objective(reference, image, weight, start, chart, model.criterion)
+        each.append(_lbfgs(objective, Transform(chart, start, rate), model.iterations))
     found, used, done = zip(*each, strict=True)
     return torch.cat(found), torch.cat(used), torch.cat(done)
 
@@ -81,13 +65,10 @@ class Objective:
         chart: Chart,
         criterion: Criterion,
     ) -> None:
-        height, width = reference.shape[-2:]
-        self.to_level = geometry.scaling(width / chart.size[1], height / chart.size[0]).to(
-            images.device
-        )
-        self.from_level = geometry.scaling(chart.size[1] / width, chart.size[0] / height).to(
-            images.device
-        )
+        (height, width), (full_height, full_width) = reference.shape[-2:], chart.size
+        to_level = geometry.scaling(width / full_width, height / full_height)
+        from_level = geometry.scaling(full_width / width, full_height / height)
+        self.to_level, self.from_level = to_level.to(images.device), from_level.to(images.device)
         self.reference, self.criterion = reference, criterion
         self.weights = weights[:, :, None, None]
         self.images = torch.cat([images, torch.ones_like(images[:, :1])], 1)

@@ -54,20 +54,13 @@ def best_turn(
     start: Tensor,
     chart: Chart,
 ) -> Tensor:
-    """Search better starts for photos whose rotation is unknown.
+    """Search better starts, (B, 3, 3), for photos whose rotation is unknown; levels finest first.
 
     On the coarsest level every photo starts from many turns of its start about the reference's
     centre of mass; the one without a turn and the best few others go on to the next level. A turn
     is only taken where it is clearly better than none, so that what is round stays upright.
-
-    Args:
-        photos: (B, C, h, w) each, finest first.
-        references: (C, h, w) each, finest first.
-        weights: (B, C).
-        start: (B, 3, 3).
-        chart: a family that turns, on the finest level of all.
     """
-    count, loss = len(start), Loss("l2")
+    count = len(start)
     x, y = _centre_of_mass(references[-1], chart.size).tolist()
     to_centre = geometry.translation(-x, -y)
     turns = torch.stack([geometry.rotation(2 * math.pi * k / _TURNS) for k in range(_TURNS)])
@@ -77,18 +70,12 @@ def best_turn(
         tried = matrices.shape[1]
         images = photo.repeat_interleave(tried, 0)
         repeated = weights.repeat_interleave(tried, 0)
-        ends, _, _ = minimise(
-            Level.of(reference, chart, loss),
-            images,
-            repeated,
-            matrices.flatten(0, 1),
-            chart=chart,
-            loss=loss,
-            iterations=_ITERATIONS,
-            tolerance=_TOLERANCE * chart.size[0] / reference.shape[1],
-        )
-        lattice = Pixels.lattice(reference, _COST_SIDE)
-        sampled, inside, _ = lattice.sample(images, ends, chart)
+        level = Level(reference, chart, Loss("l2"))
+        tolerance = _TOLERANCE * chart.size[0] / reference.shape[1]
+        starts = matrices.flatten(0, 1)
+        ends, _, _ = minimise(level, images, repeated, starts, _ITERATIONS, tolerance)
+        lattice = Pixels.lattice(reference, _COST_SIDE, chart)
+        sampled, inside, _ = lattice.sample(images, ends)
         difference = (sampled * inside - lattice.values).square().mean(2)
         cost = (repeated * difference).sum(1).reshape(count, tried)
         cost[:, 0] *= _CLEARLY

@@ -21,15 +21,7 @@ def register(
 
     The photo is first warped by ``start``; kornia, which always begins at the identity, then
     registers the result, and its estimate, the normalised matrix from destination to source, is
-    turned around, brought to pixels and put behind ``start``.
-
-    Args:
-        moving: a batch.
-        fixed: the reference.
-        start: (B, 3, 3) float64 ``fixed_from_moving``, where kornia begins.
-        levels: of kornia's pyramid, fewer for small targets.
-        iterations: at most so many on each level.
-        device: where to compute.
+    turned around, brought to pixels and put behind ``start``, (B, 3, 3) ``fixed_from_moving``.
     """
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
     while levels > 1 and min(size) < LEAST_SIDE * 2 ** (levels - 1):
@@ -64,18 +56,14 @@ def register(
         before.append(_difference(image, fixed.image, counted, first))
         after.append(_difference(image, fixed.image, counted, matrix))
         used.append(loss.calls // 2)
+    steps = torch.tensor(used, dtype=torch.int64)
+    sound = torch.tensor([failure is None for failure in failures], dtype=torch.bool)
     return Registration(
         matrices=torch.stack(found) if found else start,
         residuals_before=torch.tensor(before),
         residuals=torch.tensor(after),
-        iterations=torch.tensor(used, dtype=torch.int64),
-        converged=torch.tensor(
-            [
-                failure is None and steps < iterations * levels
-                for failure, steps in zip(failures, used, strict=True)
-            ],
-            dtype=torch.bool,
-        ),
+        iterations=steps,
+        converged=sound & (steps < iterations * levels),
         failures=tuple(failures),
     )
 

@@ -10,12 +10,9 @@ cross-correlation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-LossName = Literal["l2", "l1", "huber", "tukey", "ncc"]
 
 _HUBER, _TUKEY = 1.345, 4.685
 _LEAST_SCALE = 0.01  # differences below a hundredth of the range are never outliers
@@ -30,16 +27,10 @@ class Loss:
     Residuals are (B, C, N) float; ``scale`` is (B,), the size of a typical difference.
     """
 
-    name: LossName
+    name: str
 
     def residual(self, moving: Tensor, valid: Tensor, fixed: Tensor) -> Tensor:
-        """Return ``moving - fixed``, for ``ncc`` with brightness and contrast matched.
-
-        Args:
-            moving: (B, C, N).
-            valid: (B, C, N), 1 where the values are known, else 0.
-            fixed: (C, N).
-        """
+        """Return ``moving - fixed``, for ``ncc`` matched over (B, C, N) ``valid``, 1 or 0."""
         if self.name == "ncc":
             total = valid.sum(-1, keepdim=True).clamp(min=1)
             m_mean = (moving * valid).sum(-1, keepdim=True) / total

@@ -22,22 +22,22 @@ _PIXELS = 8192  # visited over all channels ...
 _LEAST_PIXELS = 1024  # ... but not fewer than so many in a channel that has them
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class Pixels:
     """Some pixels of the reference: N in each of C channels.
 
     Attributes:
+        chart: that of the finest level.
         places: (C * N, 3) float32, the pixels' centres as ``(x, y, 1)`` in the normalised frame.
         values: (C, N) float32, the reference there.
-        counts: (C, N) float32, 1 for a pixel, 0 for what fills up the shorter channels.
     """
 
+    chart: Chart
     places: Tensor
     values: Tensor
-    counts: Tensor
 
     @classmethod
-    def lattice(cls, image: Tensor, side: int) -> Pixels:
+    def lattice(cls, image: Tensor, side: int, chart: Chart) -> Pixels:
         """Return an even lattice of at most ``side`` by ``side`` pixels of a (C, h, w) image."""
         channels, height, width = image.shape
         step_y, step_x = -(-height // side), -(-width // side)
@@ -45,17 +45,10 @@ class Pixels:
         columns = slice((width - 1) % step_x // 2, None, step_x)
         places = _grid(height, width, image.device)[rows, columns].reshape(-1, 3)
         values = image[:, rows, columns].reshape(channels, -1)
-        return cls(places.repeat(channels, 1), values, torch.ones_like(values))
+        return cls(chart, places.repeat(channels, 1), values)
 
-    def sample(
-        self, images: Tensor, fixed_from_moving: Tensor, chart: Chart
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample photos at the pixels.
-
-        Args:
-            images: (B, C, h, w) float32, on any level of the pyramid.
-            fixed_from_moving: (B, 3, 3) float64 in the continuous pixels of the finest level.
-            chart: that of the finest level.
+    def sample(self, images: Tensor, fixed_from_moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample (B, C, h, w) photos of any level through (B, 3, 3) matrices of the finest.
 
         Returns:
             The photos there, (B, C, N); 1 where they reach, else 0; and the places themselves in
@@ -63,14 +56,12 @@ class Pixels:
         """
         batch, channels, height, width = images.shape
         moving_from_fixed = torch.linalg.inv_ex(fixed_from_moving).inverse
-        grid_from_grid = chart.grid_from_pixels @ moving_from_fixed @ chart.pixels_from_grid
+        grid_from_moving = self.chart.grid_from_pixels @ moving_from_fixed
+        grid_from_grid = grid_from_moving @ self.chart.pixels_from_grid
         mapped = self.places @ grid_from_grid.to(images.dtype).mT  # (B, C * N, 3)
         where = mapped[..., :2] / mapped[..., 2:]
-        inside = (
-            (where[..., 0].abs() <= 1 - 1 / width)
-            & (where[..., 1].abs() <= 1 - 1 / height)
-            & (mapped[..., 2] > 0)
-        ).to(images.dtype)
+        x, y = where.unbind(-1)
+        inside = (x.abs() <= 1 - 1 / width) & (y.abs() <= 1 - 1 / height) & (mapped[..., 2] > 0)
         found = functional.grid_sample(
             images.reshape(batch * channels, 1, height, width),
             where.reshape(batch * channels, 1, -1, 2),
@@ -78,7 +69,8 @@ class Pixels:
             align_corners=False,
         )
         shape = (batch, channels, -1)
-        return found.reshape(shape), inside.reshape(shape), where.reshape(*shape, 2)
+        reached = inside.to(images.dtype).reshape(shape)
+        return found.reshape(shape), reached, where.reshape(*shape, 2)
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
@@ -89,41 +81,26 @@ def _grid(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([x, y, torch.ones_like(x)], -1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Level(Pixels):
-    """The pixels of high gradient on one level of the reference, with their derivatives.
+    """The pixels of high gradient of a (C, h, w) reference on one level, with their derivatives.
 
     Attributes:
+        loss: the loss that they are prepared for.
+        counts: (C, N) float32, 1 for a pixel, 0 for what fills up the shorter channels.
         bend: (C, N, 3) float32, the reference's second derivatives by ``xx``, ``xy`` and ``yy``, in
             pixels of the level.
         jacobian: (C * N, P) float32, derivatives of the reference by the parameters.
         outer: (C * N, P * P) float32, each pixel's outer product of its Jacobian with itself.
     """
 
-    bend: Tensor
-    jacobian: Tensor
-    outer: Tensor
-
-    @classmethod
-    def of(cls, image: Tensor, chart: Chart, loss: Loss) -> Level:
-        """Select the pixels of a level, and differentiate.
-
-        Args:
-            image: (C, h, w) float32, the reference on this level.
-            chart: the family to fit, on the finest level.
-            loss: the loss to prepare for.
-        """
+    def __init__(self, image: Tensor, chart: Chart, loss: Loss) -> None:
         height, width = image.shape[-2:]
         per_y, per_x = torch.gradient(image, dim=(1, 2))
         steepness = per_x.square() + per_y.square()
         index, counts = _select(steepness, max(_LEAST_PIXELS, _PIXELS // len(image)))
-        gradient = torch.stack(
-            [
-                per_x.flatten(1).gather(1, index) * (chart.radius * width / chart.size[1]),
-                per_y.flatten(1).gather(1, index) * (chart.radius * height / chart.size[0]),
-            ],
-            -1,
-        )
+        across = per_x.flatten(1).gather(1, index) * (chart.radius * width / chart.size[1])
+        down = per_y.flatten(1).gather(1, index) * (chart.radius * height / chart.size[0])
+        gradient = torch.stack([across, down], -1)
         values = image.flatten(1).gather(1, index) * counts
         places = _grid(height, width, image.device).reshape(-1, 3)[index]  # (C, N, 3)
 
@@ -133,18 +110,13 @@ class Level(Pixels):
         velocity = moved[..., :2] - u[:, :, None, :2] * moved[..., 2:]  # (C, N, P, 2)
         rows = torch.einsum("cnpi,cni->cnp", velocity, gradient) * counts[..., None]
         rows = loss.project(rows, values, counts).flatten(0, 1)
-        return cls(
-            places=places.flatten(0, 1),
-            values=values,
-            counts=counts,
-            bend=_second_differences(image, index),
-            jacobian=rows,
-            outer=(rows[:, :, None] * rows[:, None, :]).flatten(1),
-        )
+        super().__init__(chart, places.flatten(0, 1), values)
+        self.loss, self.counts = loss, counts
+        self.bend = _second_differences(image, index)
+        self.jacobian = rows
+        self.outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
 
-    def difference(
-        self, images: Tensor, fixed_from_moving: Tensor, chart: Chart, loss: Loss
-    ) -> tuple[Tensor, Tensor]:
+    def difference(self, images: Tensor, fixed_from_moving: Tensor) -> tuple[Tensor, Tensor]:
         """Return the (B, C, N) residuals of photos, and 1 where they reach, else 0.
 
         Bilinear interpolation at a fraction ``t`` between two pixels adds ``t (1 - t) / 2`` second
@@ -152,7 +124,7 @@ class Level(Pixels):
         added to the reference, a photo in its true place differs by the third order only.
         """
         height, width = images.shape[-2:]
-        sampled, inside, where = self.sample(images, fixed_from_moving, chart)
+        sampled, inside, where = self.sample(images, fixed_from_moving)
         steps = fixed_from_moving[:, :2, :2].to(where.dtype)
         added = torch.zeros_like(sampled)
         for axis, side in ((0, width), (1, height)):
@@ -161,7 +133,7 @@ class Level(Pixels):
             x, y = steps[:, 0, axis], steps[:, 1, axis]  # one pixel of the photo in the reference
             second = torch.stack([x * x, 2 * x * y, y * y], -1) @ self.bend.flatten(0, 1).mT
             added = added + (t - t * t) / 2 * second.reshape(sampled.shape)
-        return loss.residual(sampled, inside * self.counts, self.values + added), inside
+        return self.loss.residual(sampled, inside * self.counts, self.values + added), inside
 
     def information(self, weights: Tensor) -> Tensor:
         """Return the (B, P, P) Gauss-Newton Hessians for (B, C) weights of channels."""
@@ -190,15 +162,8 @@ def _second_differences(image: Tensor, index: Tensor) -> Tensor:
 def _select(steepness: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     """Select the pixels of high gradient in each channel, or a lattice of some ``limit`` of them.
 
-    The lattice is skewed by the golden ratio, so that it meets every row and every column.
-
-    Args:
-        steepness: (C, h, w), squared gradients.
-        limit: so many a channel.
-
-    Returns:
-        Indices (C, N) int64 into ``h * w``, and their counts (C, N): 1, or 0 for what fills up
-        shorter channels.
+    The lattice is skewed by the golden ratio, so that it meets every row and every column. Returned
+    are (C, N) int64 indices into ``h * w``, and their counts: 0 for what fills up shorter channels.
     """
     strongest = steepness.amax((1, 2), keepdim=True)
     picks = []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,12 +10,15 @@ from torch.nn import functional
 
 from alignimation_core import Registration, Target
 from alignimation_kornia._gauss_newton import minimise
-from alignimation_kornia._gradient_descent import Criterion, Objective, descend
+from alignimation_kornia._gradient_descent import Objective, descend
 from alignimation_kornia._initialization import best_turn, centres
 from alignimation_kornia._losses import Loss
 from alignimation_kornia._pyramid_level import Level, Pixels
-from alignimation_kornia._transforms import Chart, Family
+from alignimation_kornia._transforms import FAMILIES, Chart
 from alignimation_kornia._validation import NO_MEETING, faults_of_input
+
+if TYPE_CHECKING:
+    from alignimation_kornia import FamilyModel
 
 COARSEST_SIDE = 32  # pixels: the pyramid stops before its long side gets shorter
 KNOWN_START_SIDE = 64  # pixels: photos with a start from keypoints join on this level
@@ -27,93 +29,31 @@ COINCIDENT = 1e-3  # of the long side: keypoints nearer to each other are in one
 SINGULAR = 1e-4  # ratio of eigenvalues: below it, the images leave a parameter open
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """The settings of a fit.
-
-    Attributes:
-        family: the transforms to choose from.
-        loss: what is minimised.
-        optimizer: ``gauss-newton``, ``adam`` or ``lbfgs``.
-        iterations: at most so many on each level.
-        criterion: what ``adam`` and ``lbfgs`` minimise.
-    """
-
-    family: Family
-    loss: Loss
-    optimizer: Literal["gauss-newton", "adam", "lbfgs"]
-    iterations: int
-    criterion: Criterion
-
-    def solve(
-        self,
-        reference: Tensor,
-        images: Tensor,
-        weights: Tensor,
-        matrices: Tensor,
-        chart: Chart,
-        tolerance: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fit a batch on one level of the pyramid; see ``minimise`` for the arguments."""
-        if self.optimizer == "gauss-newton":
-            return minimise(
-                Level.of(reference, chart, self.loss),
-                images,
-                weights,
-                matrices,
-                chart=chart,
-                loss=self.loss,
-                iterations=self.iterations,
-                tolerance=tolerance,
-            )
-        return descend(
-            reference,
-            images,
-            weights,
-            matrices,
-            chart=chart,
-            criterion=self.criterion,
-            optimizer=self.optimizer,
-            iterations=self.iterations,
-            tolerance=tolerance,
-        )
-
-
 def register(
-    moving: Target, fixed: Target, initial: Tensor, method: Method, device: torch.device
+    model: FamilyModel, moving: Target, fixed: Target, initial: Tensor, device: torch.device
 ) -> Registration:
-    """Fit a batch; see ``alignimation_core.TransformModel.fit``.
-
-    Args:
-        moving: a batch.
-        fixed: the reference.
-        initial: (B, 3, 3) ``fixed_from_moving``.
-        method: how.
-        device: where to compute.
-
-    Returns:
-        The registration, on the CPU.
-    """
+    """Fit a batch; see ``alignimation_core.TransformModel.fit``."""
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
-    chart = Chart.of(method.family, size, device)
     if not len(initial):
         return Registration(initial.double())
+    family, loss = FAMILIES[model.family], Loss(model.loss)
+    chart = Chart(family, size, device)
     weights = (moving.weights * fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
     images, reference = moving.image.to(device), fixed.image.to(device)
     failures = faults_of_input(images, reference, weights.cpu(), initial.cpu())
-    sound = torch.tensor([f is None for f in failures], dtype=torch.bool, device=device)
+    sound = ~_failed(failures).to(device)
     identity = torch.eye(3, dtype=torch.float64, device=device)
     initial = torch.where(sound[:, None, None], initial, identity)
     weights = weights * sound[:, None]
     if not sound.all():
         images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
 
-    start = method.family.nearest(initial, centres(moving, fixed, images))
+    start = family.nearest(initial, centres(moving, fixed, images))
     photos, references = _pyramid(images), [level[0] for level in _pyramid(reference[None])]
     turned = _faults_of_points(moving, fixed, references[0], weights, failures, chart)
     matrices = start.clone()
-    if method.family.turns and turned.any():
+    if family.turns and turned.any():
         chosen = turned.nonzero()[:, 0].to(device)
         coarse = _known_start(photos)
         matrices[chosen] = best_turn(
@@ -129,25 +69,29 @@ def register(
     for at in range(_known_start(photos), -1, -1):
         pixel = size[0] / photos[at].shape[-2]
         tolerance = COARSE_TOLERANCE * pixel if at else TOLERANCE * max(size)
-        matrices, used, converged = method.solve(
-            references[at], photos[at], weights, matrices, chart, tolerance
-        )
+        if model.optimizer == "gauss-newton":
+            level = Level(references[at], chart, loss)
+            matrices, used, converged = minimise(
+                level, photos[at], weights, matrices, model.iterations, tolerance
+            )
+        else:
+            matrices, used, converged = descend(
+                model, references[at], photos[at], weights, matrices, chart, tolerance
+            )
         iterations = iterations + used
     return _result(
-        images, reference, weights, start, matrices, iterations, converged, failures, method, chart
+        model, images, reference, weights, start, matrices, iterations, converged, failures, chart
     )
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:
     """Return the image pyramid of (B, C, h, w), halved level by level, the finest first."""
     levels = [images]
-    while max(levels[-1].shape[-2:]) >= 2 * COARSEST_SIDE and min(levels[-1].shape[-2:]) >= 8:
-        height, width = levels[-1].shape[-2:]
-        half = (-(-height // 2), -(-width // 2))
+    while max(images.shape[-2:]) >= 2 * COARSEST_SIDE and min(images.shape[-2:]) >= 8:
+        half = [-(-side // 2) for side in images.shape[-2:]]
         # At a half, bilinear interpolation is the mean of two by two pixels: a low-pass by itself.
-        levels.append(
-            functional.interpolate(levels[-1], half, mode="bilinear", align_corners=False)
-        )
+        images = functional.interpolate(images, half, mode="bilinear", align_corners=False)
+        levels.append(images)
     return levels
 
 
@@ -180,28 +124,26 @@ def _faults_of_points(
     place = (shared[..., None] * fixed.points.cpu().nan_to_num()).sum(1) / shared.sum(1)[:, None]
     apart = (fixed.points.cpu() - place[:, None]).norm(dim=-1) > COINCIDENT * max(chart.size)
     together = ~((shared > 0) & apart).any(1) & ~few & (needed > 1)
-    if (few | together).any() and moving.points.shape[1] > 0:
-        level = Level.of(reference, chart, Loss("l2"))
+    turned: Tensor = few | together
+    if turned.any() and moving.points.shape[1] > 0:
+        level = Level(reference, chart, Loss("l2"))
         spectrum = torch.linalg.eigvalsh(level.information(weights).double()).cpu()
-        undetermined = (few | together) & (spectrum[:, 0] <= SINGULAR * spectrum[:, -1])
+        undetermined = turned & (spectrum[:, 0] <= SINGULAR * spectrum[:, -1])
         number = "one keypoint" if needed == 1 else "two keypoints"
         for i in undetermined.nonzero()[:, 0].tolist():
-            failures[i] = (
-                failures[i]
-                or (
-                    "the keypoints in common with the reference coincide: "
-                    if together[i]
-                    else f"fewer than {number} in common with the reference: "
-                )
-                + f"they do not determine a {family.name}"
-            )
-    few = few | together
-    sound = torch.tensor([failure is None for failure in failures], dtype=torch.bool)
-    turned: Tensor = few & sound
-    return turned
+            reason = f"fewer than {number} in common with the reference"
+            if together[i]:
+                reason = "the keypoints in common with the reference coincide"
+            failures[i] = failures[i] or f"{reason}: they do not determine a {family.name}"
+    return turned & ~_failed(failures)
+
+
+def _failed(failures: list[str | None]) -> Tensor:
+    return torch.tensor([failure is not None for failure in failures], dtype=torch.bool)
 
 
 def _result(
+    model: FamilyModel,
     images: Tensor,
     reference: Tensor,
     weights: Tensor,
@@ -210,14 +152,13 @@ def _result(
     iterations: Tensor,
     converged: Tensor,
     failures: list[str | None],
-    method: Method,
     chart: Chart,
 ) -> Registration:
     """Compare start and end on the same pixels, keep the better, name failures."""
-    loss = method.loss
-    lattice = Pixels.lattice(reference, RESIDUAL_SIDE)
-    at_start, reach_start, _ = lattice.sample(images, start, chart)
-    at_end, reach_end, _ = lattice.sample(images, end, chart)
+    loss = Loss(model.loss)
+    lattice = Pixels.lattice(reference, RESIDUAL_SIDE, chart)
+    at_start, reach_start, _ = lattice.sample(images, start)
+    at_end, reach_end, _ = lattice.sample(images, end)
     usable = end.isfinite().flatten(1).all(1) & (torch.linalg.det(end) > 0)
     usable = usable & (reach_end.mean((1, 2)) >= 0.5 * reach_start.mean((1, 2)))
     reach_end = torch.where(usable[:, None, None], reach_end, reach_start)
@@ -225,13 +166,13 @@ def _result(
     before = loss.residual(at_start, common, lattice.values)
     after = loss.residual(at_end.nan_to_num(), common, lattice.values)
     counted = common * weights[:, :, None]
-    if method.optimizer == "gauss-newton":
+    if model.optimizer == "gauss-newton":
         scale = loss.scale(before, common)
         gain = loss.value(before, scale) - loss.value(after, scale)
         better = usable & ((counted * gain).sum((1, 2)) >= 0)
     else:
         sane = torch.where(usable[:, None, None], end, start)
-        objective = Objective(reference, images, weights, start, chart, method.criterion)
+        objective = Objective(reference, images, weights, start, chart, model.criterion)
         better = usable & (objective(sane) <= 1)
     matrices = torch.where(better[:, None, None], end, start)
     after = torch.where(better[:, None, None], after, before)
@@ -250,9 +191,7 @@ def _result(
             failures[i] = failures[i] or "no overlap: the photo and the reference share no pixels"
         elif is_apart:
             failures[i] = failures[i] or NO_MEETING
-    failed = torch.tensor(
-        [failure is not None for failure in failures], dtype=torch.bool, device=images.device
-    )
+    failed = _failed(failures).to(images.device)
     return Registration(
         matrices=torch.where(failed[:, None, None], start, matrices).cpu(),
         residuals_before=rms_before.nan_to_num().cpu(),

@@ -37,14 +37,11 @@ _TERMS = 8
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family of transforms.
+    """One family of transforms, with the names of its P parameters in order.
 
-    Attributes:
-        name: what a recipe calls it.
-        parameters: the names of its P parameters, in order. ``x`` and ``y`` are in units of the
-            target's root mean square radius, ``angle`` in radians from x towards y, ``log_scale``
-            in natural logarithms; ``log_stretch`` and ``shear`` complete the affine maps,
-            ``tilt_x`` and ``tilt_y`` the homographies.
+    ``x`` and ``y`` are in units of the target's root mean square radius, ``angle`` in radians from
+    x towards y, ``log_scale`` in natural logarithms; ``log_stretch`` and ``shear`` complete the
+    affine maps, ``tilt_x`` and ``tilt_y`` the homographies.
     """
 
     name: str
@@ -56,18 +53,11 @@ class Family:
         return "angle" in self.parameters
 
     def nearest(self, matrices: Tensor, centres: Tensor) -> Tensor:
-        """Return the members of the family nearest to given transforms.
+        """Return the family's (B, 3, 3) members nearest to float64 matrices regular at (B, 2).
 
         What is kept first is where the subject's centre goes, then how large it becomes, then how
         it is turned: ``translation`` moves the centre as the given matrix does, ``rigid`` also
         turns as it does, ``crop`` also scales as it does.
-
-        Args:
-            matrices: (B, 3, 3) float64, finite and not singular at the centres.
-            centres: (B, 2), the subject's centre in the frame that the matrices start from.
-
-        Returns:
-            (B, 3, 3) float64.
         """
         if self.name == "homography":
             return matrices / matrices[:, 2:, 2:]
@@ -84,114 +74,69 @@ class Family:
             known = size > 0
             cosine = torch.where(known, a / size, 1.0) if self.turns else torch.ones_like(a)
             sine = torch.where(known, b / size, 0.0) if self.turns else torch.zeros_like(b)
-            linear = (
-                torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
-                * (scale[:, None, None])
-            )
+            rows = [torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)]
+            linear = torch.stack(rows, -2) * scale[:, None, None]
         nearest = torch.eye(3, dtype=matrices.dtype, device=matrices.device).repeat(len(goal), 1, 1)
         nearest[:, :2, :2] = linear
         nearest[:, :2, 2] = goal - (linear @ centres[:, :, None])[:, :, 0]
         return nearest
 
 
-_SHIFT = ("x", "y")
-_SIMILARITY = (*_SHIFT, "angle", "log_scale")
-_AFFINE = (*_SIMILARITY, "log_stretch", "shear")
 FAMILIES = {
     family.name: family
     for family in (
-        Family("translation", _SHIFT),
-        Family("rigid", (*_SHIFT, "angle")),
-        Family("crop", (*_SHIFT, "log_scale")),
-        Family("similarity", _SIMILARITY),
-        Family("affine", _AFFINE),
-        Family("homography", (*_AFFINE, "tilt_x", "tilt_y")),
+        Family("translation", ("x", "y")),
+        Family("rigid", ("x", "y", "angle")),
+        Family("crop", ("x", "y", "log_scale")),
+        Family("similarity", ("x", "y", "angle", "log_scale")),
+        Family("affine", ("x", "y", "angle", "log_scale", "log_stretch", "shear")),
+        Family("homography", tuple(_GENERATORS)),
     )
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Chart:
-    """A family's parameters on targets of one size; its constants lie ready on one device.
+    """A family's parameters on targets of one (height, width); its constants lie on one device.
 
-    Attributes:
-        family: the family.
-        size: (height, width) of the targets.
-        radius: the unit of length: root mean square distance of a target's pixels from its
-            centre, pixels.
-        generators: (P, 3, 3) float64, the derivatives of the matrix by the parameters at 0, in
-            the unit frame.
-        unit_from_pixels: (3, 3) float64, from continuous pixels to the unit frame.
-        pixels_from_unit: its inverse.
-        grid_from_pixels: (3, 3) float64, from continuous pixels to torch's normalised frame.
-        pixels_from_grid: its inverse.
+    The unit frame's unit of length is ``radius`` pixels, the root mean square distance of a
+    target's pixels from its centre. ``generators`` are (P, 3, 3) float64, the derivatives of the
+    matrix by the parameters at 0, in the unit frame; the other matrices are (3, 3) float64 between
+    continuous pixels, the unit frame, and ``grid``, torch's normalised frame.
     """
 
-    family: Family
-    size: tuple[int, int]
-    radius: float
-    generators: Tensor
-    unit_from_pixels: Tensor
-    pixels_from_unit: Tensor
-    grid_from_pixels: Tensor
-    pixels_from_grid: Tensor
-
-    @classmethod
-    def of(cls, family: Family, size: tuple[int, int], device: torch.device | str = "cpu") -> Chart:
-        """Return the chart of a family on targets of (height, width) on a device."""
+    def __init__(
+        self, family: Family, size: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> None:
         height, width = size
-        radius = ((height**2 + width**2) / 12) ** 0.5
-        generators = torch.tensor(
-            [_GENERATORS[name] for name in family.parameters], dtype=torch.float64
-        )
+        self.family, self.size = family, size
+        self.radius = ((height**2 + width**2) / 12) ** 0.5
+        generators = [_GENERATORS[name] for name in family.parameters]
+        self.generators = torch.tensor(generators, dtype=torch.float64).to(device)
         centre = geometry.translation(width / 2, height / 2)
-        pixels_from_unit = centre @ geometry.scaling(radius, radius)
+        pixels_from_unit = centre @ geometry.scaling(self.radius, self.radius)
         grid_from_pixels = geometry.normalised_from_pixels(size)
-        return cls(
-            family,
-            size,
-            radius,
-            generators.to(device),
-            geometry.inverse(pixels_from_unit).to(device),
-            pixels_from_unit.to(device),
-            grid_from_pixels.to(device),
-            geometry.inverse(grid_from_pixels).to(device),
-        )
+        self.pixels_from_unit = pixels_from_unit.to(device)
+        self.unit_from_pixels = geometry.inverse(pixels_from_unit).to(device)
+        self.grid_from_pixels = grid_from_pixels.to(device)
+        self.pixels_from_grid = geometry.inverse(grid_from_pixels).to(device)
 
     def matrices(self, params: Tensor) -> Tensor:
-        """Return the transforms of some parameters; differentiable.
-
-        Args:
-            params: (..., P) on the chart's device; zeros give the identity.
-
-        Returns:
-            (..., 3, 3) of the dtype of ``params``, in the target's continuous pixels.
-        """
+        """Return (..., 3, 3) in continuous pixels of (..., P) parameters; differentiable."""
         kind = params.dtype
         tangent = (params[..., None, None] * self.generators.to(kind)).sum(-3)
-        return (
-            self.pixels_from_unit.to(kind) @ _exponential(tangent) @ self.unit_from_pixels.to(kind)
-        )
+        in_pixels = self.pixels_from_unit.to(kind) @ _exponential(tangent)
+        return in_pixels @ self.unit_from_pixels.to(kind)
 
 
 class Transform(nn.Module):
-    """A batch of transforms of one family as a ``torch.nn`` module.
+    """A batch of transforms: (B, 3, 3) ``fixed_from_moving`` = member of the family @ initial.
 
-    Its parameter ``params`` is (B, P), zeros at first; ``forward()`` returns the (B, 3, 3)
-    ``fixed_from_moving`` = member of the family @ initial, in the target's continuous pixels.
-
-    Args:
-        chart: the family on targets of some size.
-        initial: (B, 3, 3) floating point, where the parameters are zero.
-        unit: how far a unit of the parameters reaches, in units of the target's radius.
+    Its parameter ``params`` is (B, P), zeros at first, each in ``unit`` radii of the target.
     """
-
-    initial: Tensor
 
     def __init__(self, chart: Chart, initial: Tensor, unit: float = 1.0) -> None:
         super().__init__()
-        self.chart, self.unit = chart, unit
-        self.register_buffer("initial", initial.detach().clone())
+        self.chart, self.initial, self.unit = chart, initial.detach().clone(), unit
         self.params = nn.Parameter(initial.new_zeros(len(initial), len(chart.generators)))
 
     def forward(self) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector, hookimpl
+from alignimation_core.api.data import named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +47,7 @@ class FacingForward(BaseModel):
     def reason_against(self, subject: Subject) -> str | None:
         """Return why the subject does not face forward; None when it does.
 
-        Args:
-            subject: read are its keypoints ``nose``, ``left_eye`` and ``right_eye``, and
-                ``mouth_left`` and ``mouth_right`` where both were found.
+        Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
         points = subject.keypoints
         for name in ("nose", "left_eye", "right_eye"):
@@ -95,6 +93,11 @@ class _GatedSelector(SubjectSelector):
             return frozenset()
         return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
 
+    def _reason_against(self, observation: Observation, index: int) -> str | None:
+        if self.facing_forward is None:
+            return None
+        return self.facing_forward.reason_against(observation.detections.subject(index))
+
 
 class Largest(_GatedSelector):
     """Takes the largest detection of each photo: right where the subject is alone or in front.
@@ -116,8 +119,7 @@ class Largest(_GatedSelector):
             return Choice(None, reason=NOTHING_FOUND)
         areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
         index = max(range(len(boxes)), key=lambda i: (areas[i], scores[i], -i))
-        gate = self.facing_forward
-        reason = None if gate is None else gate.reason_against(found.subject(index))
+        reason = self._reason_against(observation, index)
         return Choice(None if reason else index, reason=reason)
 
 
@@ -190,23 +192,13 @@ class Identity(_GatedSelector):
             return [Choice(None, reason=NOTHING_FOUND) for _ in observations]
         needed = self._threshold(observations)
         faces = _identity.gather(observations)
-
-        gate = self.facing_forward
-
-        @cache
-        def reason_against(photo: int, index: int) -> str | None:
-            if gate is None:
-                return None
-            return gate.reason_against(observations[photo].detections.subject(index))
-
-        if not faces.usable.any():
-            ranking: list[_identity.Best | None] = [None] * len(observations)
-        else:
+        ranking: list[_identity.Best | None] = [None] * len(observations)
+        if faces.usable.any():
             person = _identity.core(faces, self._find(observations, faces, needed), needed)
-            ranking = _identity.rank(faces, self._centre(faces, person, reason_against))
+            ranking = _identity.rank(faces, self._centre(observations, faces, person))
         return [
-            self._choose(observation, best, needed, partial(reason_against, photo))
-            for photo, (observation, best) in enumerate(zip(observations, ranking, strict=True))
+            self._choose(observation, best, needed)
+            for observation, best in zip(observations, ranking, strict=True)
         ]
 
     def _find(
@@ -217,8 +209,7 @@ class Identity(_GatedSelector):
         if self.like is not None:
             return _identity.grow(faces, self._start(observations, faces), needed)
         persons = _identity.find_persons(faces, needed)
-        photo, _ = faces.index(int(persons[0].members[0]))
-        shown = observations[photo].photo.name
+        shown = observations[int(faces.photos[persons[0].members[0]])].photo.name
         if len(persons[0].members) == 1 and len(observations) > 1:
             logger.warning(
                 "identity: nobody is found in two photos at a similarity of %.2f; the subject is "
@@ -238,39 +229,28 @@ class Identity(_GatedSelector):
         return persons[0]
 
     def _centre(
-        self,
-        faces: _identity.Faces,
-        person: _identity.Person,
-        reason_against: Callable[[int, int], str | None],
+        self, observations: Sequence[Observation], faces: _identity.Faces, person: _identity.Person
     ) -> Tensor:
         """Return the mean of the person's faces, of those facing forward if there are enough."""
         from alignimation_subject import _identity
 
         photos = faces.photos[person.members]
-        indices = person.members - faces.first[photos]
+        columns = (person.members, photos, person.members - faces.first[photos])
         forward = [
             face
-            for face, photo, index in zip(
-                person.members.tolist(), photos.tolist(), indices.tolist(), strict=True
-            )
-            if reason_against(photo, index) is None
+            for face, photo, index in zip(*(c.tolist() for c in columns), strict=True)
+            if self._reason_against(observations[photo], index) is None
         ]
         if len(forward) < 3 or len(forward) == len(person.members):
             return person.centre
         return _identity.mean(faces, forward)
 
     def _choose(
-        self,
-        observation: Observation,
-        best: _identity.Best | None,
-        needed: float,
-        reason_against: Callable[[int], str | None],
+        self, observation: Observation, best: _identity.Best | None, needed: float
     ) -> Choice:
         if best is None:
-            found = len(observation.detections) > 0
-            return Choice(
-                None, "the embedder gave no vector to compare" if found else NOTHING_FOUND
-            )
+            without_vector = "the embedder gave no vector to compare"
+            return Choice(None, without_vector if len(observation.detections) else NOTHING_FOUND)
         margin = (1 - needed) / 10 if self.min_margin is None else self.min_margin
         reason: str | None
         if best.similarity < needed:
@@ -280,7 +260,7 @@ class Identity(_GatedSelector):
             texts = _distinct(best.similarity, best.runner_up)
             reason = f"two here are too alike to tell: similarity {texts[0]} and {texts[1]}"
         else:
-            reason = reason_against(best.index)
+            reason = self._reason_against(observation, best.index)
         return Choice(None if reason else best.index, reason, best.similarity)
 
     def _threshold(self, observations: Sequence[Observation]) -> float:
@@ -293,8 +273,6 @@ class Identity(_GatedSelector):
 
     def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
         """Return the largest face of the photo that `like` names."""
-        from alignimation_core.api.data import named
-
         assert self.like is not None
         names = [observation.photo.name for observation in observations]
         meant = named(self.like, names)
@@ -320,11 +298,10 @@ class Identity(_GatedSelector):
 
 def _distinct(left: float, right: float) -> tuple[str, str]:
     """Format two numbers with two decimals, or as many as it takes to tell them apart."""
-    texts = f"{left:.2f}", f"{right:.2f}"
-    for digits in (3, 4, 5):
+    for digits in (2, 3, 4, 5):
+        texts = f"{left:.{digits}f}", f"{right:.{digits}f}"
         if texts[0] != texts[1]:
             break
-        texts = f"{left:.{digits}f}", f"{right:.{digits}f}"
     return texts
 
 

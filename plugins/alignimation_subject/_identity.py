@@ -11,26 +11,13 @@ from torch import Tensor
 from alignimation_core import Observation
 from alignimation_core.api.sampling import spread
 
-CANDIDATES = 1024
-"""Most faces from which a search for a person starts."""
-
-CROWD = 2048
-"""Most faces among which the neighbours of a candidate are counted."""
-
-PERSONS = 8
-"""Most persons that are compared with each other."""
-
-STRICTER = 0.5, 0.375, 0.25, 0.125
-"""Steps on the way from the similarity needed to 1 at which a person's core is looked for."""
-
-FEW = 3
-"""Least faces of a core, in different photos."""
-
-ALIKE = 0.9
-"""A person this often there, of the most frequent one, is as frequent for all we know."""
-
-ROUNDING = 1e-6
-"""What float32 may take from the similarity of a vector to itself."""
+CANDIDATES = 1024  # most faces from which a search for a person starts
+CROWD = 2048  # most faces among which the neighbours of a candidate are counted
+PERSONS = 8  # most persons that are compared with each other
+STRICTER = 0.5, 0.375, 0.25, 0.125  # of the way from the similarity needed to 1, for a core
+FEW = 3  # least faces of a core, in different photos
+ALIKE = 0.9  # of the most frequent person's weight: as frequent for all we know
+ROUNDING = 1e-6  # what float32 may take from the similarity of a vector to itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,22 +44,13 @@ class Faces:
     first: Tensor
     contents: Tensor
 
-    def index(self, face: int) -> tuple[int, int]:
-        """Return the face's photo, and its index among that photo's detections."""
-        photo = int(self.photos[face])
-        return photo, face - int(self.first[photo])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """Faces that are taken for one individual.
+    """Faces that are taken for one individual, found from the face ``seed``.
 
-    Attributes:
-        centre: (D,) float32 of unit length.
-        members: (M,) int64, at most one face a photo.
-        support: sum of the members' weights.
-        size: sum of the members' sizes.
-        seed: the face from which they were found.
+    ``centre`` is (D,) float32 of unit length; ``members`` are (M,) int64, at most one face a photo;
+    ``support`` and ``size`` are the sums of their weights and sizes.
     """
 
     centre: Tensor
@@ -84,13 +62,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The detection of one photo that is most similar to the subject.
+    """The detection of one photo that is most similar to the subject, by its index there.
 
-    Attributes:
-        index: its index among the photo's detections.
-        similarity: cosine similarity to the subject.
-        runner_up: the next best similarity in the photo, another picture of the same face (boxes
-            that share half of their area) left out; None without another.
+    ``runner_up`` is the next best similarity in the photo, another picture of the same face (boxes
+    that share half of their area) left out; None without another.
     """
 
     index: int
@@ -99,12 +74,7 @@ class Best:
 
 
 def gather(observations: Sequence[Observation]) -> Faces:
-    """Join the detections of all photos, at least one in all, into one table.
-
-    Raises:
-        ValueError: a photo has no embeddings, or ones that do not fit its detections or the
-            other photos' embeddings.
-    """
+    """Join the detections of all photos, at least one in all, into one table."""
     vectors: list[Tensor] = []
     numbers = [len(observation.detections) for observation in observations]
     for observation, count in zip(observations, numbers, strict=True):
@@ -148,9 +118,7 @@ def gather(observations: Sequence[Observation]) -> Faces:
 def find_persons(faces: Faces, needed: float) -> list[Person]:
     """Find the persons who appear most often, about equally often: the largest first.
 
-    Args:
-        faces: one usable face at least.
-        needed: cosine similarity to a person's mean from which a face is that person's.
+    A face is a person's from a cosine similarity of ``needed`` to that person's mean.
     """
     every = faces.usable.nonzero()[:, 0]
     # by weight: of portraits among photos of crowds, there are few by number
@@ -196,11 +164,6 @@ def core(faces: Faces, person: Person, needed: float) -> Person:
     Where two who look alike appear often, such as sisters, the few faces of the one that are
     similar enough to the mean of the other pull it, and more of them follow, until it is the mean
     of both or has gone over. A stricter threshold keeps them apart.
-
-    Args:
-        faces: all faces.
-        person: what ``grow`` gave.
-        needed: with which similarity.
     """
     for share in STRICTER:
         near = grow(faces, person.seed, needed + share * (1 - needed))
@@ -232,16 +195,10 @@ def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
     next_best = _highest(faces, torch.where(others, similarity, -torch.inf))
     ranked: list[Best | None] = [None] * (len(faces.first) - 1)
     places = faces.photos[best]
-    for place, index, value, following in zip(
-        places.tolist(),
-        (best - faces.first[places]).tolist(),
-        top.clamp(-1, 1).tolist(),
-        next_best[places].tolist(),
-        strict=True,
-    ):
-        ranked[place] = Best(
-            index, round(value, 6), round(following, 6) if following > -torch.inf else None
-        )
+    columns = (places, best - faces.first[places], top.clamp(-1, 1), next_best[places])
+    for place, index, value, following in zip(*(c.tolist() for c in columns), strict=True):
+        runner_up = round(following, 6) if following > -torch.inf else None
+        ranked[place] = Best(index, round(value, 6), runner_up)
     return ranked
 
 
@@ -275,9 +232,7 @@ def _areas(boxes: Tensor) -> Tensor:
 
 def _iou(left: Tensor, right: Tensor) -> Tensor:
     """Return the intersection over union, pair by pair; 0 for two empty boxes."""
-    shared = (
-        torch.minimum(left[:, 2:], right[:, 2:]) - torch.maximum(left[:, :2], right[:, :2])
-    ).clamp(min=0)
-    intersection = shared.prod(1)
+    corners = torch.maximum(left[:, :2], right[:, :2]), torch.minimum(left[:, 2:], right[:, 2:])
+    intersection = _areas(torch.cat(corners, 1))
     union = _areas(left) + _areas(right) - intersection
     return torch.where(union > 0, intersection / union, 0.0)

@@ -113,25 +113,20 @@ class GaussianKeypoints(TargetBuilder):
         if self.keypoints is None:
             self._check_weights(chosen)
         taken = shown_side(subject, chosen, self.min_score) if self.either_side else chosen
-        scores = [subject.keypoint_scores.get(name, 0.0) for name in taken]
-        found = [score > 0 and score >= self.min_score for score in scores]
-        if not any(found):
+        seen = (subject.keypoint_scores.get(name, 0.0) for name in taken)
+        scores = [score if score >= self.min_score else 0.0 for score in seen]
+        if not any(scores):
             raise ValueError(
                 f"none of the keypoints {', '.join(taken)} was found with a score of "
                 f"{self.min_score:g} or more; lower `min_score`, or choose other `keypoints`"
             )
         by_name = rigidity(chosen) if self.weights is None else self.weights
         firmness = [by_name.get(name, 1.0) for name in chosen]
-        places = {n: subject.keypoints[n] for n, ok in zip(taken, found, strict=True) if ok}
+        places = {n: subject.keypoints[n] for n, score in zip(taken, scores, strict=True) if score}
         size_of_subject = spread_of(places, dict(zip(taken, firmness, strict=True)), subject.box)
         width = self.sigma * size_of_subject
         points = torch.tensor([places.get(name, (0.0, 0.0)) for name in taken])
-        weights = torch.tensor(
-            [
-                score * firm if ok else 0.0
-                for score, firm, ok in zip(scores, firmness, found, strict=True)
-            ]
-        )
+        weights = torch.tensor([s * firm for s, firm in zip(scores, firmness, strict=True)])
         image = draw(points, width, size)
         if self.mask:
             image = image * soften(draw_mask(subject, size), width)

@@ -86,12 +86,8 @@ def spread_of(found: Mapping[str, Point], weights: Mapping[str, float], box: Box
     keypoints found is multiplied by how much wider the mean shape is spread over all chosen ones
     than over these, so that one lost wrist does not make the subject smaller. Keypoints unknown
     to the mean shape are not made up for. Where a single keypoint tells of no size, it is a
-    quarter of the box's diagonal.
-
-    Args:
-        found: places of the keypoints found, any unit.
-        weights: of all keypoints chosen, the same for every photo.
-        box: ``x0, y0, x1, y1``, same unit.
+    quarter of the box's diagonal. Places and ``box`` are in one unit, any; ``weights`` are those of
+    all keypoints chosen, the same for every photo.
     """
     spread = _rms(found, weights)
     diagonal = math.hypot(box[2] - box[0], box[3] - box[1])

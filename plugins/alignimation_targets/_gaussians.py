@@ -7,20 +7,9 @@ from torch import Tensor
 
 
 def draw(points: Tensor, width: float, size: tuple[int, int]) -> Tensor:
-    """Draw one Gaussian a point, as the product of its two profiles.
-
-    Args:
-        points: (P, 2), continuous pixels.
-        width: standard deviation, pixels.
-        size: (height, width) of the picture.
-
-    Returns:
-        (P, height, width) float32, 1 at the point itself.
-    """
-    columns, rows = (
-        profile(torch.arange(count) + 0.5 - points[:, axis, None], width)
-        for axis, count in ((0, size[1]), (1, size[0]))
-    )
+    """Draw a (P, height, width) Gaussian, 1 at the point itself, for (P, 2) points in pixels."""
+    rows = profile(torch.arange(size[0]) + 0.5 - points[:, 1, None], width)
+    columns = profile(torch.arange(size[1]) + 0.5 - points[:, 0, None], width)
     return rows[:, :, None] * columns[:, None, :]
 
 

@@ -13,14 +13,7 @@ from alignimation_targets._gaussians import profile
 
 
 def draw_mask(subject: Subject, size: tuple[int, int]) -> Tensor:
-    """Draw the mask, reduced with a low-pass first where it is finer than the target.
-
-    Returns:
-        (height, width) float32 in [0, 1].
-
-    Raises:
-        ValueError: the subject has no mask.
-    """
+    """Draw the subject's mask, (height, width) float32 in [0, 1]."""
     if subject.mask is None:
         raise ValueError("the detector found no mask for this subject")
     target_from_mask = geometry.as_tensor(subject.mask.image_from_mask)

@@ -33,7 +33,7 @@ def test_the_six_families_and_their_parameters():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_zeros_are_the_identity_and_negative_parameters_the_inverse(name):
-    chart = Chart.of(FAMILIES[name], SIZE)
+    chart = Chart(FAMILIES[name], SIZE)
     params = some_params(FAMILIES[name])
     identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
     torch.testing.assert_close(chart.matrices(torch.zeros_like(params)), identity)
@@ -43,14 +43,14 @@ def test_zeros_are_the_identity_and_negative_parameters_the_inverse(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_matrices_are_differentiable(name):
-    chart = Chart.of(FAMILIES[name], SIZE)
+    chart = Chart(FAMILIES[name], SIZE)
     params = some_params(FAMILIES[name]).requires_grad_()
     assert torch.autograd.gradcheck(chart.matrices, (params,))
 
 
 @pytest.mark.parametrize("name", ["translation", "rigid", "crop", "similarity"])
 def test_members_are_true_to_pixels_at_any_aspect_ratio(name):
-    found = linear(Chart.of(FAMILIES[name], SIZE).matrices(some_params(FAMILIES[name])))
+    found = linear(Chart(FAMILIES[name], SIZE).matrices(some_params(FAMILIES[name])))
     gram = found.mT @ found
     scale = gram[:, 0, 0]
     torch.testing.assert_close(
@@ -64,7 +64,7 @@ def test_members_are_true_to_pixels_at_any_aspect_ratio(name):
 
 
 def test_angle_is_in_radians_log_scale_in_logarithms_and_both_keep_the_centre():
-    chart = Chart.of(FAMILIES["similarity"], SIZE)
+    chart = Chart(FAMILIES["similarity"], SIZE)
     matrix = chart.matrices(torch.tensor([[0, 0, 0.3, math.log(1.2)]], dtype=torch.float64))
     torch.testing.assert_close(geometry.angle_of(matrix), torch.tensor([0.3]).double())
     torch.testing.assert_close(geometry.scale_of(matrix), torch.tensor([1.2]).double())
@@ -73,7 +73,7 @@ def test_angle_is_in_radians_log_scale_in_logarithms_and_both_keep_the_centre():
 
 
 def test_a_unit_of_each_parameter_moves_points_by_comparable_amounts():
-    chart = Chart.of(FAMILIES["homography"], SIZE)
+    chart = Chart(FAMILIES["homography"], SIZE)
     y, x = torch.meshgrid(torch.arange(60) + 0.5, torch.arange(110) + 0.5, indexing="ij")
     points = torch.stack([x, y], -1).reshape(-1, 2).double()
     moved = geometry.apply(chart.matrices(1e-6 * torch.eye(8, dtype=torch.float64)), points)
@@ -123,7 +123,7 @@ def test_a_homography_comes_down_to_the_similarity_that_it_is_near_the_centre():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_transform_is_a_module_whose_one_parameter_trains(name):
-    chart = Chart.of(FAMILIES[name], SIZE)
+    chart = Chart(FAMILIES[name], SIZE)
     initial = geometry.translation(3, -2)[None]
     model = Transform(chart, initial)
     assert [key for key, _ in model.named_parameters()] == ["params"]
