@@ -13,11 +13,7 @@ _SCORES = {0: 0.0, 1: 0.5, 2: 1.0}
 
 
 def get(entry: Mapping[str, Any], key: str, kind: type[T], label: str) -> T:
-    """Return a required field.
-
-    Raises:
-        ValueError: it is not, or is no ``kind``.
-    """
+    """Return a required field."""
     value = entry.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         word = "a whole number" if kind is int else "text"
@@ -65,11 +61,7 @@ def keypoints_in(
 def check_segmentation(
     segmentation: object, picture_size: tuple[int | None, int | None], label: str
 ) -> None:
-    """Validate polygons or run lengths, on which pycocotools would crash or read out of bounds.
-
-    Raises:
-        ValueError: these are neither polygons nor run lengths of the picture's (height, width).
-    """
+    """Validate polygons or run lengths, on which pycocotools would crash or read out of bounds."""
     if isinstance(segmentation, list):
         for i, polygon in enumerate(segmentation):
             if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
