@@ -20,13 +20,8 @@ Pixels = NDArray[np.uint8]
 class Layout:
     """How frames of one canvas become pictures of one size.
 
-    Attributes:
-        canvas: what frames come on.
-        width: of the picture.
-        height: of the picture.
-        box: the part of the canvas that the picture shows, ``x0, y0, x1, y1``; the same shape as
-            the picture, so that nothing is stretched.
-        matte: colour to put behind transparent frames; None keeps them transparent.
+    ``box``, ``x0, y0, x1, y1`` on the canvas, is what a picture of ``width`` by ``height`` shows,
+    in the same shape. ``matte`` is put behind transparent frames; None keeps them transparent.
     """
 
     canvas: Canvas
@@ -47,16 +42,12 @@ class Layout:
         return cls(canvas, across, down, box, matte if canvas.alpha else None)
 
     @property
-    def alpha(self) -> bool:
-        """Whether pictures carry transparency."""
-        return self.canvas.alpha and self.matte is None
+    def pixel_format(self) -> str:
+        """What ffmpeg calls a picture's pixels."""
+        return "rgba" if self.canvas.alpha and self.matte is None else "rgb24"
 
     def pixels(self, frame: Frame) -> Pixels:
-        """Return a frame as (height, width, 3 or 4) uint8.
-
-        Raises:
-            ValueError: the frame is not of the canvas's size, channels and type.
-        """
+        """Return a frame as (height, width, 3 or 4) uint8."""
         channels = 4 if self.canvas.alpha else 3
         wanted = (channels, self.canvas.height, self.canvas.width)
         if tuple(frame.image.shape) != wanted or frame.image.dtype != torch.uint8:
