@@ -42,18 +42,10 @@ def find(
     min_face: int,
     score_threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Detect faces.
+    """Return (N, 4) boxes, (N,) scores and (N, 5, 2) points, the image's left eye first.
 
-    Args:
-        image: (3, h, w) uint8 RGB, on the networks' device; both sides more than ``min_face``.
-        networks: P-, R- and O-Net.
-        min_face: side of the smallest windows, pixels.
-        score_threshold: of O-Net.
-
-    Returns:
-        (N, 4) boxes, (N,) scores and (N, 5, 2) points, the image's left eye first, best face
-        first, in pixels of the image; rounded to whole pixels on the way, so that they are exact
-        to about one.
+    The image is (3, h, w) uint8, both sides more than ``min_face``, that of the smallest windows.
+    Pixels are rounded to whole ones on the way, so that they are exact to about one.
     """
     p_net, r_net, o_net = networks
     sums = _integral_image(image)

@@ -54,34 +54,22 @@ class Cascade:
 
     Nothing of it changes once it is made, so that threads may share it. What it finds in an image
     is the same to the bit whatever the number of threads.
-
-    Args:
-        min_face: longer side of the smallest box given, in pixels of the reduced image.
-        score_threshold: of the last network, in [0, 1).
-        device: where to compute; Apple's MPS lacks operators that the cascade needs and has
-            crashed on it, so that the CPU takes its place.
-
-    Raises:
-        ImportError: facenet-pytorch is not installed.
+    Boxes whose longer side is below ``min_face``, pixels of the reduced image, are left out.
     """
 
     def __init__(self, min_face: int, score_threshold: float, device: torch.device) -> None:
         self.min_face = min_face
         self.score_threshold = score_threshold
+        # Apple's MPS lacks operators that the cascade needs, and has crashed on it.
         self.device = torch.device("cpu") if device.type == "mps" else device
         self.networks = load(self.device)
 
     @torch.no_grad()
     def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Detect faces.
+        """Return (N, 4) boxes, (N,) scores and (N, 5, 2) points of faces; None where there is none.
 
-        Args:
-            image: (3, h, w) uint8 RGB.
-            max_side: longer side to which a larger image is reduced first, pixels.
-
-        Returns:
-            (N, 4) boxes, (N,) scores and (N, 5, 2) points, left eye first, best face first, float32
-            in the image's continuous pixels; None where there is no face.
+        The (3, h, w) uint8 image is reduced to a longer side of ``max_side`` first. All are float32
+        in its continuous pixels, the best face first, the subject's left eye first.
         """
         height, width = image.shape[-2:]
         scale = min(1.0, max_side / max(height, width))
@@ -123,15 +111,11 @@ class Cascade:
         crops: tuple[tuple[float, float, float], ...],
     ) -> Tensor:
         """Return (N, 5, 2) landmarks from squares that are turned as the eyes of `points`."""
+        squares = torch.cat([centres, sides[:, None], points[:, 0] - points[:, 1]], 1)
         patch_from_image = torch.stack(
             [
                 _upright(x, y, side, math.atan2(down, across))
-                for (x, y), side, (across, down) in zip(
-                    centres.tolist(),
-                    sides.tolist(),
-                    (points[:, 0] - points[:, 1]).tolist(),
-                    strict=True,
-                )
+                for x, y, side, across, down in squares.tolist()
             ]
         )
         crop_from_patch = torch.stack(

@@ -82,13 +82,7 @@ class _Layer:
 
 
 class Network:
-    """One of the three networks; it does not change once it is made.
-
-    Args:
-        state: tensors by name in the order of the layers, as in facenet-pytorch's files.
-        pools: side and stride of the pooling after each of the first layers.
-        device: where to compute.
-    """
+    """One of the three networks, from a state dict in the order of the layers."""
 
     def __init__(
         self, state: Mapping[str, Tensor], pools: tuple[tuple[int, int], ...], device: torch.device
@@ -118,11 +112,7 @@ class Network:
         self._layers.append(_Layer(weight, torch.cat(biases)))
 
     def everywhere(self, image: Tensor) -> Outputs:
-        """Run over an image in windows of 12 x 12 with a stride of 2, as P-Net does.
-
-        Args:
-            image: (1, 3, h, w) float32 in [0, 255], of 12 x 12 or more.
-        """
+        """Run over (1, 3, h, w) in [0, 255] in windows of 12 x 12 at a stride of 2, for P-Net."""
         width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
         rows = max(1, _STRIP // width) if image.device.type == "cpu" else windows
         strips = [
@@ -132,11 +122,7 @@ class Network:
         return _outputs(torch.cat(strips, 2))
 
     def __call__(self, crops: Tensor) -> Outputs:
-        """Run on crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
-
-        Args:
-            crops: (N, 3, side, side) float32 in [0, 255].
-        """
+        """Run on (N, 3, side, side) crops in [0, 255]: 24 for R-Net, 48 for O-Net."""
         seen = []
         at_once = _BATCH if crops.device.type == "cpu" else max(1, len(crops))
         for batch in torch.split(crops, at_once):
@@ -153,11 +139,7 @@ class Network:
 
 
 def load(device: torch.device) -> tuple[Network, Network, Network]:
-    """Return P-, R- and O-Net.
-
-    Raises:
-        ImportError: facenet-pytorch is not installed.
-    """
+    """Return P-, R- and O-Net."""
     found = importlib.util.find_spec("facenet_pytorch")
     if found is None or found.origin is None:
         raise ImportError(
@@ -179,16 +161,12 @@ def _outputs(maps: Tensor) -> Outputs:
 
 def _halved(maps: Tensor, side: int) -> Tensor:
     """Max pooling by two along one side; the last value stays if it is single."""
-    whole = [slice(None)] * maps.ndim
-    first, second = (maps[(*whole[:side], slice(start, None, 2))] for start in (0, 1))
-    if first.shape == second.shape:
-        return torch.maximum(first, second)
-    paired = (*whole[:side], slice(second.shape[side]))
+    along = maps.transpose(0, side)
+    first, second = along[::2], along[1::2]
     halved = torch.empty_like(first)
-    torch.maximum(first[paired], second, out=halved[paired])
-    last = (*whole[:side], slice(-1, None))
-    halved[last] = first[last]
-    return halved
+    torch.maximum(first[: len(second)], second, out=halved[: len(second)])
+    halved[len(second) :] = first[len(second) :]
+    return halved.transpose(0, side)
 
 
 def _reshaped(weight: Tensor, channels: int) -> Tensor:
