@@ -23,11 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BATCH = 16
-"""Crops at once: what a network makes of so many stays in the cache of a core; on a GPU all."""
-
-_STRIP = 24576
-"""Windows across and down, times 2, that P-Net looks through at once, likewise."""
+# At once on a CPU, where what a network makes of so many stays in the cache of a core: crops, and
+# of P-Net's windows twice as many as these across and down.
+_BATCH, _STRIP = 16, 24576
 
 _POOLS = {
     "pnet": ((2, 2),),
@@ -96,20 +94,14 @@ class Network:
                 if self._layers[-1].weight.ndim == 4:
                     self._layers[-1].pad()
             else:
-                self._append(tensors[::2], tensors[1::2])
+                channels = len(self._layers[-1].bias) if self._layers else 3
+                weight = torch.cat([_reshaped(part, channels) for part in tensors[::2]])
+                self._layers.append(_Layer(weight, torch.cat(tensors[1::2])))
         for layer, pool in zip(self._layers, pools, strict=False):
             layer.pool = pool
         first = self._layers[0]  # which takes pixels as they are, and not from -1 to 1
         first.bias = first.bias - first.weight.sum((1, 2, 3)) * (127.5 / 128)
         first.weight = first.weight / 128
-
-    def _append(self, weights: list[Tensor], biases: list[Tensor]) -> None:
-        """Append one layer with the outputs of all the heads."""
-        channels = len(self._layers[-1].bias) if self._layers else 3
-        weight = torch.cat([_reshaped(part, channels) for part in weights])
-        if weight.ndim == 4:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        self._layers.append(_Layer(weight, torch.cat(biases)))
 
     def everywhere(self, image: Tensor) -> Outputs:
         """Run over (1, 3, h, w) in [0, 255] in windows of 12 x 12 at a stride of 2, for P-Net."""
@@ -138,7 +130,7 @@ class Network:
         return maps
 
 
-def load(device: torch.device) -> tuple[Network, Network, Network]:
+def load(device: torch.device) -> tuple[Network, ...]:
     """Return P-, R- and O-Net."""
     found = importlib.util.find_spec("facenet_pytorch")
     if found is None or found.origin is None:
@@ -148,11 +140,10 @@ def load(device: torch.device) -> tuple[Network, Network, Network]:
             name="facenet_pytorch",
         )
     folder = Path(found.origin).with_name("data")
-    p_net, r_net, o_net = (
+    return tuple(
         Network(torch.load(folder / f"{name}.pt", weights_only=True), pools, device)
         for name, pools in _POOLS.items()
     )
-    return p_net, r_net, o_net
 
 
 def _outputs(maps: Tensor) -> Outputs:
