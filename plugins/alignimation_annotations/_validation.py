@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T", int, str)
 
@@ -74,11 +74,7 @@ def check_segmentation(
     if not isinstance(segmentation, dict):
         raise ValueError(f"{label}: `segmentation` should be polygons or run lengths")
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if (
-        not isinstance(size, list)
-        or len(size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in size)
-    ):
+    if not _are_whole(size, 1) or len(size) != 2:
         raise ValueError(
             f"{label}: `size` of its run lengths should be height, width, got {size!r}"
         )
@@ -88,14 +84,14 @@ def check_segmentation(
             f"{picture_size[1]}x{picture_size[0]}"
         )
     runs = _run_lengths(counts) if isinstance(counts, str) else counts
-    if (
-        not isinstance(runs, list)
-        or not all(isinstance(run, int) and run >= 0 for run in runs)
-        or sum(runs) != size[0] * size[1]
-    ):
+    if not _are_whole(runs, 0) or sum(runs) != size[0] * size[1]:
         raise ValueError(
             f"{label}: `counts` of its run lengths should add up to {size[0]} x {size[1]} pixels"
         )
+
+
+def _are_whole(values: object, least: int) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(isinstance(v, int) and v >= least for v in values)
 
 
 def _run_lengths(text: str) -> list[int]:

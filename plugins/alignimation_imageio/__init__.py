@@ -190,8 +190,7 @@ class Frames(Renderer):
         from alignimation_imageio._frames import FramesWriter
         from alignimation_imageio._scaling import Layout
 
-        matte = self.matte if self.format == "jpeg" else None
-        layout = Layout.of(canvas, self.width, matte=matte)
+        layout = Layout(canvas, self.width, self.matte if self.format == "jpeg" else None)
         return FramesWriter(folder / self.path, layout, count, self.format)
 
 

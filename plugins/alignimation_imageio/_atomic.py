@@ -30,7 +30,7 @@ class AtomicWriter(Writer):
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path, self.layout, self.written = path, layout, 0
         with _output_errors(path):
-            self.check_replaceable()
+            self._check_replaceable()
             target = path.resolve()  # a link stays a link: what it points to is replaced
             for parent in reversed(target.parents):
                 if parent.exists() and not parent.is_dir():
@@ -39,22 +39,22 @@ class AtomicWriter(Writer):
             self.output = atomic.AtomicWrite(target)
 
     @abstractmethod
-    def check_replaceable(self) -> None:
+    def _check_replaceable(self) -> None:
         """Raise ``OutputError`` where something stands that is not to be replaced."""
 
     @abstractmethod
-    def add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels) -> None:
         """Write the next picture."""
 
     @abstractmethod
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Complete ``self.output.part``."""
 
     def write(self, frame: Frame) -> None:
         """Write the next frame; raises ``ValueError`` where it is not of the canvas."""
         pixels = self.layout.pixels(frame)
         with self.guarded():
-            self.add(pixels)
+            self._add(pixels)
         self.written += 1
 
     def close(self) -> Path:
@@ -62,7 +62,7 @@ class AtomicWriter(Writer):
         with self.guarded():
             if not self.written:
                 raise OutputError(f"{self.path}: no frame was written")
-            self.finish()
+            self._finish()
             self.output.publish()
         return self.path
 

@@ -31,11 +31,7 @@ class FramesWriter(AtomicWriter):
     """
 
     def __init__(
-        self,
-        path: Path,
-        layout: Layout,
-        count: int,
-        picture_format: Literal["png", "jpeg"],
+        self, path: Path, layout: Layout, count: int, picture_format: Literal["png", "jpeg"]
     ) -> None:
         super().__init__(path, layout)
         self._suffix, self._options = _FORMATS[picture_format]
@@ -45,8 +41,7 @@ class FramesWriter(AtomicWriter):
         with self.guarded():
             self.output.part.mkdir()
 
-    def check_replaceable(self) -> None:
-        """Raise ``OutputError`` where there is anything but frames."""
+    def _check_replaceable(self) -> None:
         path = self.path
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file, not a folder of frames; choose another path")
@@ -56,8 +51,7 @@ class FramesWriter(AtomicWriter):
                     f"{path} holds {found.name}, which is no frame; choose another path"
                 )
 
-    def add(self, pixels: Pixels) -> None:
-        """Write the next picture, or raise what went wrong with one before it."""
+    def _add(self, pixels: Pixels) -> None:
         name = f"{self.written + 1:0{self._digits}d}{self._suffix}"
         self._waiting.append(self._pool.submit(self._save, name, pixels))
         self._wait(_THREADS)
@@ -73,11 +67,10 @@ class FramesWriter(AtomicWriter):
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
-    def finish(self) -> None:
-        """Wait for all pictures, and look again at what they replace."""
+    def _finish(self) -> None:
         self._wait(0)
         self._pool.shutdown()
-        self.check_replaceable()
+        self._check_replaceable()
 
     def abort(self) -> None:
         """Remove what was written so far."""
