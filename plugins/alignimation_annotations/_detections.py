@@ -18,11 +18,8 @@ from alignimation_core import Detections, Mask, Photo, PhotoError
 
 Box = tuple[float, float, float, float]
 
-_MASK_SIDE = 512
-"""Longest side of a mask's grid, cells: enough for a soft edge on a canvas of HD size."""
-
-_FINEST = 8.0
-"""Cells a pixel, at most, when drawing the polygon of a small subject."""
+_MASK_SIDE = 512  # cells on a grid's longest side: enough for a soft edge on a canvas of HD size
+_FINEST = 8.0  # cells a pixel, at most, when drawing the polygon of a small subject
 
 
 def detections_of(annotations: Annotations, photo: Photo) -> Detections:
