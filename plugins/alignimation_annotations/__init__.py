@@ -63,13 +63,9 @@ class CocoAnnotations(AnnotationDetector):
     def provides(self) -> frozenset[Ability]:
         """Return ``masks`` and the keypoints, as far as the files hold any."""
         names = self.annotations.keypoint_names
-        return frozenset(
-            {
-                *(["masks"] if self.annotations.masks else []),
-                *(["keypoints"] if names else []),
-                *(f"keypoints.{name}" for name in names),
-            }
-        )
+        masks = ["masks"] if self.annotations.masks else []
+        keypoints = ["keypoints"] if names else []
+        return frozenset([*masks, *keypoints, *(f"keypoints.{name}" for name in names)])
 
     def annotate(self, photo: Photo) -> Detections:
         """Return the photo's annotations of the category, best first, then the largest.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -27,26 +28,22 @@ class Picture:
     height: int | None
     width: int | None
 
-
-def path_of(picture: Picture) -> PurePosixPath:
-    """Return the file name, which tools on Windows write with backslashes."""
-    return PurePosixPath(picture.file_name.replace("\\", "/"))
+    @property
+    def path(self) -> PurePosixPath:
+        """The file name, which tools on Windows write with backslashes."""
+        return PurePosixPath(self.file_name.replace("\\", "/"))
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """One object, in the annotated image's continuous pixels.
 
-    Attributes:
-        label: file and id, for messages.
-        box: ``x0, y0, x1, y1``; None where the file gives none.
-        score: 1 where the file gives none.
-        segmentation: checked polygons (list) or run lengths (dict); None without.
-        keypoints: ``x, y, score`` of each; None without.
-        crowd: whether it stands for several objects.
+    ``label`` is its file and id, for messages; ``box`` is ``x0, y0, x1, y1``; ``segmentation`` is
+    checked polygons (list) or run lengths (dict); ``keypoints`` are ``x, y, score`` of each.
     """
 
     label: str
+    image_id: int
     box: tuple[float, float, float, float] | None
     score: float
     segmentation: list[list[float]] | dict[str, Any] | None
@@ -56,14 +53,10 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """All annotations of one category.
+    """All annotations of one category, and images by their id.
 
-    Attributes:
-        pictures: by image id.
-        by_name: image ids by bare file name.
-        of_picture: annotations by image id.
-        keypoint_names: of the category; empty where no annotation has keypoints.
-        masks: whether any annotation has a segmentation.
+    ``keypoint_names`` is empty where no annotation has keypoints; ``masks`` tells whether any has
+    a segmentation.
     """
 
     pictures: Mapping[int, Picture]
@@ -79,17 +72,13 @@ class _Joined:
 
     category: str
     pictures: dict[int, Picture] = field(default_factory=dict)
-    found: dict[int, tuple[int, Annotation]] = field(default_factory=dict)
+    found: dict[int, Annotation] = field(default_factory=dict)
     categories: set[str] = field(default_factory=set)
     names: tuple[str, ...] = ()
 
 
 def read(files: Sequence[Path], category: str, *, include_crowd: bool) -> Annotations:
-    """Read, validate and join COCO files.
-
-    Raises:
-        ValueError: one line that names the file, the annotation and what is wrong.
-    """
+    """Read, validate and join COCO files."""
     joined = _Joined(category)
     for path in files:
         _join(joined, path)
@@ -101,22 +90,21 @@ def read(files: Sequence[Path], category: str, *, include_crowd: bool) -> Annota
         raise ValueError(
             f"{listed}: there is no category {category!r}; {hint}there are: {', '.join(known)}"
         )
-    by_picture: dict[int, list[Annotation]] = {}
-    for image_id, annotation in joined.found.values():
-        if annotation.box is None and annotation.segmentation is None:
-            raise ValueError(f"{annotation.label} has neither `bbox` nor `segmentation`")
-        if include_crowd or not annotation.crowd:
-            by_picture.setdefault(image_id, []).append(annotation)
-    by_name: dict[str, list[int]] = {}
-    for number, picture in joined.pictures.items():
-        by_name.setdefault(path_of(picture).name, []).append(number)
-    kept = [annotation for group in by_picture.values() for annotation in group]
+    for one in joined.found.values():
+        if one.box is None and one.segmentation is None:
+            raise ValueError(f"{one.label} has neither `bbox` nor `segmentation`")
+    kept = [one for one in joined.found.values() if include_crowd or not one.crowd]
+    by_name, of_picture = defaultdict(list), defaultdict(list)
+    for image_id, picture in joined.pictures.items():
+        by_name[picture.path.name].append(image_id)
+    for one in kept:
+        of_picture[one.image_id].append(one)
     return Annotations(
         pictures=joined.pictures,
         by_name=by_name,
-        of_picture=by_picture,
+        of_picture=of_picture,
         keypoint_names=joined.names if any(one.keypoints for one in kept) else (),
-        masks=any(annotation.segmentation is not None for annotation in kept),
+        masks=any(one.segmentation is not None for one in kept),
     )
 
 
@@ -130,31 +118,23 @@ def _join(joined: _Joined, path: Path) -> None:
         if entry["name"] == joined.category:
             kind = get(entry, "id", int, f"{path}: category {joined.category!r}")
             _join_names(joined, path, entry.get("keypoints"))
-    seen: set[int] = set()
-    mine: list[tuple[int, int, Annotation]] = []
+    mine: dict[int, Annotation | None] = {}
     for position, entry in enumerate(data["annotations"]):
         number = get(entry, "id", int, f"{path}: annotations[{position}]")
         label = f"{path}: annotation {number}"
-        if number in seen:
+        if number in mine:
             raise ValueError(f"{label} is there twice; give each its own `id`")
-        seen.add(number)
-        if kind is None or get(entry, "category_id", int, label) != kind:
-            continue
-        image_id = get(entry, "image_id", int, label)
-        if image_id not in joined.pictures:
-            raise ValueError(f"{label}: there is no image with the id {image_id} in `images`")
-        mine.append((number, image_id, _annotation(joined, entry, label)))
-    for number, image_id, annotation in _centred(mine):
-        before = joined.found.get(number)
-        if before is None:
-            joined.found[number] = image_id, annotation
-        elif before[0] != image_id:
+        ours = kind is not None and get(entry, "category_id", int, label) == kind
+        mine[number] = _annotation(joined, entry, label) if ours else None
+    for number, annotation in _centred(mine).items():
+        before = joined.found.setdefault(number, annotation)
+        if before.image_id != annotation.image_id:
             raise ValueError(
-                f"{annotation.label} is of image {image_id}, but in {before[1].label} it is of "
-                f"image {before[0]}: files are joined by their ids, so these must agree"
+                f"{annotation.label} is of image {annotation.image_id}, but in {before.label} it "
+                f"is of image {before.image_id}: files are joined by their ids, so these must agree"
             )
-        else:
-            joined.found[number] = image_id, _merged(before[1], annotation)
+        if before is not annotation:
+            joined.found[number] = _merged(before, annotation)
 
 
 def _merged(one: Annotation, other: Annotation) -> Annotation:
@@ -218,37 +198,38 @@ def _join_names(joined: _Joined, path: Path, names: object) -> None:
 
 
 def _annotation(joined: _Joined, entry: Mapping[str, Any], label: str) -> Annotation:
+    image_id = get(entry, "image_id", int, label)
+    if image_id not in joined.pictures:
+        raise ValueError(f"{label}: there is no image with the id {image_id} in `images`")
     score = entry.get("score", 1.0)
     if not are_numbers([score]) or not 0 <= score <= 1:
         raise ValueError(f"{label}: `score` should be a number from 0 to 1, got {score!r}")
     segmentation = entry.get("segmentation") or None
     if segmentation is not None:
-        picture = joined.pictures[entry["image_id"]]
+        picture = joined.pictures[image_id]
         check_segmentation(segmentation, (picture.height, picture.width), label)
     joined.names = joined.names or (COCO_KEYPOINTS if entry.get("keypoints") else ())
-    keypoints = keypoints_in(entry.get("keypoints"), len(joined.names), label)
     return Annotation(
         label=label,
-        box=box_in(entry.get("bbox"), label),
+        image_id=image_id,
         score=float(score),
         segmentation=segmentation,
-        keypoints=keypoints,
+        keypoints=keypoints_in(entry.get("keypoints"), len(joined.names), label),
+        box=box_in(entry.get("bbox"), label),
         crowd=bool(entry.get("iscrowd", 0)),
     )
 
 
-def _centred(mine: Sequence[tuple[int, int, Annotation]]) -> list[tuple[int, int, Annotation]]:
+def _centred(mine: Mapping[int, Annotation | None]) -> dict[int, Annotation]:
     """Shift the keypoints of one file to pixel centres, where they are pixel indices."""
-    coordinates = [at for _, _, one in mine for x, y, _ in one.keypoints or () for at in (x, y)]
-    if not all(at.is_integer() for at in coordinates):
-        return list(mine)
-    return [
-        (
-            number,
-            image_id,
-            replace(one, keypoints=tuple((x + 0.5, y + 0.5, s) for x, y, s in one.keypoints))
-            if one.keypoints
-            else one,
+    ours = {number: one for number, one in mine.items() if one is not None}
+    places = [place for one in ours.values() for place in one.keypoints or ()]
+    if not all(x.is_integer() and y.is_integer() for x, y, _ in places):
+        return ours
+    return {
+        number: replace(
+            one,
+            keypoints=one.keypoints and tuple((x + 0.5, y + 0.5, s) for x, y, s in one.keypoints),
         )
-        for number, image_id, one in mine
-    ]
+        for number, one in ours.items()
+    }

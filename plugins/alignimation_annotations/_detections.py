@@ -11,37 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
-from torch import Tensor
 from torch.nn import functional
 
-from alignimation_annotations._coco import Annotation, Annotations, Picture, path_of
+from alignimation_annotations._coco import Annotation, Annotations, Picture
 from alignimation_core import Detections, Mask, Photo, PhotoError
 
 Box = tuple[float, float, float, float]
 
-_MASK_SIDE = 512
-"""Longest side of a mask's grid, cells: enough for a soft edge on a canvas of HD size."""
-
-_FINEST = 8.0
-"""Cells a pixel, at most, when drawing the polygon of a small subject."""
+_MASK_SIDE = 512  # cells on a grid's longest side: enough for a soft edge on a canvas of HD size
+_FINEST = 8.0  # cells a pixel, at most, when drawing the polygon of a small subject
 
 
 def detections_of(annotations: Annotations, photo: Photo) -> Detections:
-    """Return the detections of a photo in its full-size upright continuous pixels.
-
-    Raises:
-        PhotoError: no single image of the annotations fits the photo.
-    """
+    """Return the detections of a photo in its full-size upright continuous pixels."""
     names = annotations.keypoint_names
     number = _picture_of(annotations, photo)
-    found = annotations.of_picture.get(number, ()) if number is not None else ()
-    if number is None or not found:
+    if number is None or number not in annotations.of_picture:
         return Detections.empty(names, masks=annotations.masks)
-    picture = annotations.pictures[number]
-    x, y = _scale(picture, photo)
-    boxes = [one.box or _box_around(one, photo) for one in found]
-    order = sorted(range(len(found)), key=lambda i: (-found[i].score, -_area(boxes[i])))
-    found, boxes = [found[i] for i in order], [boxes[i] for i in order]
+    x, y = _scale(annotations.pictures[number], photo)
+    boxed = [(one, one.box or _box_around(one, photo)) for one in annotations.of_picture[number]]
+    boxed.sort(key=lambda pair: (-pair[0].score, -_area(pair[1])))
+    found, boxes = zip(*boxed, strict=True)
     keypoints = torch.tensor(
         [one.keypoints or [(0.0, 0.0, 0.0)] * len(names) for one in found]
     ).view(len(found), len(names), 3)
@@ -51,7 +41,7 @@ def detections_of(annotations: Annotations, photo: Photo) -> Detections:
         keypoints=keypoints[..., :2] if names else None,
         keypoint_scores=keypoints[..., 2] if names else None,
         keypoint_names=names,
-        masks=tuple(_mask(one) for one in found) if annotations.masks else None,
+        masks=tuple(_mask(one.segmentation) for one in found) if annotations.masks else None,
     ).scaled(x, y)
 
 
@@ -60,7 +50,7 @@ def _picture_of(annotations: Annotations, photo: Photo) -> int | None:
     own = PurePosixPath(photo.path.as_posix()).parts
 
     def agreement(picture: Picture) -> int:
-        parts = path_of(picture).parts
+        parts = picture.path.parts
         pairs = zip(reversed(own), reversed(parts), strict=False)
         return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(own), len(parts)))
 
@@ -87,14 +77,9 @@ def _scale(picture: Picture, photo: Photo) -> tuple[float, float]:
     if abs(photo.width - y * picture.width) > slack and (
         abs(photo.height - x * picture.height) > slack
     ):
-        turned = math.isclose(
-            photo.width / photo.height, picture.height / picture.width, rel_tol=0.01
-        )
-        hint = (
-            "it seems to have been annotated before turning upright"
-            if turned
-            else "it seems to have been cropped since"
-        )
+        hint = "it seems to have been cropped since"
+        if math.isclose(photo.width / photo.height, picture.height / picture.width, rel_tol=0.01):
+            hint = "it seems to have been annotated before turning upright"
         raise PhotoError(
             photo.path,
             f"its annotations are for {picture.width}x{picture.height} pixels, the upright photo "
@@ -112,7 +97,7 @@ def _box_around(one: Annotation, photo: Photo) -> Box:
     if isinstance(one.segmentation, list):
         box = _extent(one.segmentation)
     else:
-        x, y, width, height = _bounds(_packed(one.segmentation))
+        x, y, width, height = _quietly(coco_mask.toBbox, _packed(one.segmentation)).tolist()
         box = x, y, x + width, y + height
     if box[2] <= box[0] or box[3] <= box[1]:
         raise PhotoError(photo.path, f"{one.label}: its segmentation has no area")
@@ -131,27 +116,18 @@ def _packed(run_lengths: Any) -> Any:
     return coco_mask.frPyObjects(run_lengths, *run_lengths["size"])
 
 
-def _decoded(packed: Any) -> Tensor:
-    """Decode run lengths to (h, w) uint8, 0 or 1."""
+def _quietly(function: Any, packed: Any) -> Any:
     with warnings.catch_warnings():  # pycocotools 2.0.11 speaks to numpy 2 as to numpy 1
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.from_numpy(coco_mask.decode(packed))
+        return function(packed)
 
 
-def _bounds(packed: Any) -> list[float]:
-    """Return the bounding box ``x, y, width, height`` of run lengths."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        bounds: list[float] = coco_mask.toBbox(packed).tolist()
-    return bounds
-
-
-def _mask(one: Annotation) -> Mask | None:
-    if one.segmentation is None:
+def _mask(segmentation: list[list[float]] | dict[str, Any] | None) -> Mask | None:
+    if segmentation is None:
         return None
-    if isinstance(one.segmentation, list):
-        return _mask_of_polygons(one.segmentation)
-    return _mask_of_runs(one.segmentation)
+    if isinstance(segmentation, list):
+        return _mask_of_polygons(segmentation)
+    return _mask_of_runs(segmentation)
 
 
 def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
@@ -167,17 +143,18 @@ def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
         ((np.asarray(polygon, float).reshape(-1, 2) - corner) * scale).ravel().tolist()
         for polygon in polygons
     ]
-    drawn = _decoded(coco_mask.merge(coco_mask.frPyObjects(moved, height, width)))
+    packed = coco_mask.merge(coco_mask.frPyObjects(moved, height, width))
+    drawn = torch.from_numpy(_quietly(coco_mask.decode, packed))
     return Mask.of(drawn.bool(), (x0, y0, x1, y1))
 
 
 def _mask_of_runs(run_lengths: Any) -> Mask | None:
     """Decode run lengths, keep the part that is not empty, and reduce it where it is large."""
     packed = _packed(run_lengths)
-    x, y, width, height = (round(side) for side in _bounds(packed))
+    x, y, width, height = (round(side) for side in _quietly(coco_mask.toBbox, packed))
     if width == 0 or height == 0:
         return None
-    whole = _decoded(packed)
+    whole = torch.from_numpy(_quietly(coco_mask.decode, packed))
     part = whole[y : y + height, x : x + width] * 255
     shrink = _MASK_SIDE / max(width, height)
     if shrink < 1:

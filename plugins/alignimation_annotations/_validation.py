@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T", int, str)
 
@@ -13,11 +13,7 @@ _SCORES = {0: 0.0, 1: 0.5, 2: 1.0}
 
 
 def get(entry: Mapping[str, Any], key: str, kind: type[T], label: str) -> T:
-    """Return a required field.
-
-    Raises:
-        ValueError: it is not, or is no ``kind``.
-    """
+    """Return a required field."""
     value = entry.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         word = "a whole number" if kind is int else "text"
@@ -65,11 +61,7 @@ def keypoints_in(
 def check_segmentation(
     segmentation: object, picture_size: tuple[int | None, int | None], label: str
 ) -> None:
-    """Validate polygons or run lengths, on which pycocotools would crash or read out of bounds.
-
-    Raises:
-        ValueError: these are neither polygons nor run lengths of the picture's (height, width).
-    """
+    """Validate polygons or run lengths, on which pycocotools would crash or read out of bounds."""
     if isinstance(segmentation, list):
         for i, polygon in enumerate(segmentation):
             if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
@@ -82,11 +74,7 @@ def check_segmentation(
     if not isinstance(segmentation, dict):
         raise ValueError(f"{label}: `segmentation` should be polygons or run lengths")
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if (
-        not isinstance(size, list)
-        or len(size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in size)
-    ):
+    if not _are_whole(size, 1) or len(size) != 2:
         raise ValueError(
             f"{label}: `size` of its run lengths should be height, width, got {size!r}"
         )
@@ -96,14 +84,14 @@ def check_segmentation(
             f"{picture_size[1]}x{picture_size[0]}"
         )
     runs = _run_lengths(counts) if isinstance(counts, str) else counts
-    if (
-        not isinstance(runs, list)
-        or not all(isinstance(run, int) and run >= 0 for run in runs)
-        or sum(runs) != size[0] * size[1]
-    ):
+    if not _are_whole(runs, 0) or sum(runs) != size[0] * size[1]:
         raise ValueError(
             f"{label}: `counts` of its run lengths should add up to {size[0]} x {size[1]} pixels"
         )
+
+
+def _are_whole(values: object, least: int) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(isinstance(v, int) and v >= least for v in values)
 
 
 def _run_lengths(text: str) -> list[int]:

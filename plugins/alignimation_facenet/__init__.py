@@ -124,15 +124,10 @@ class MTCNN(Detector):
         """
         with _BUILDING:
             network = self.network
-        found = []
-        for image in images:
-            faces = network.detect(image, self.max_side)
-            found.append(
-                Detections.empty(self.keypoint_names)
-                if faces is None
-                else Detections(*faces, keypoint_names=self.keypoint_names)
-            )
-        return found
+        return [
+            Detections(*network.detect(image, self.max_side), keypoint_names=self.keypoint_names)
+            for image in images
+        ]
 
 
 class FaceNet(Embedder):

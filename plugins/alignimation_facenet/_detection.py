@@ -17,43 +17,24 @@ from torch import Tensor
 
 from alignimation_facenet._networks import Network, Outputs
 
-_WINDOW = 12
-"""Side of the window that P-Net sees, pixels of a level of the pyramid."""
-
-_STRIDE = 2
-"""Pixels from one window of P-Net to the next."""
-
-_FACTOR = 0.709
-"""Size of a level of the pyramid relative to the one before it."""
-
-_PROPOSED = math.log(0.6 / 0.4)
-"""Least odds of P-Net: a score of 0.6. Only those above it are made scores."""
-
-_REFINED = 0.7
-"""Least score of R-Net."""
-
-_BLOCK = 256
-"""Boxes compared with each other at once, which bounds the memory that it takes."""
+_WINDOW = 12  # side of the window that P-Net sees, pixels of a level of the pyramid
+_STRIDE = 2  # pixels from one window of P-Net to the next
+_FACTOR = 0.709  # size of a level of the pyramid relative to the one before it
+_PROPOSED = math.log(0.6 / 0.4)  # least odds of P-Net: only what is above is made a score
+_REFINED = 0.7  # least score of R-Net
+_BLOCK = 256  # boxes compared with each other at once, which bounds the memory that it takes
 
 
 def find(
     image: Tensor,
-    networks: tuple[Network, Network, Network],
+    networks: tuple[Network, ...],
     min_face: int,
     score_threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Detect faces.
+    """Return (N, 4) boxes, (N,) scores and (N, 5, 2) points, the image's left eye first.
 
-    Args:
-        image: (3, h, w) uint8 RGB, on the networks' device; both sides more than ``min_face``.
-        networks: P-, R- and O-Net.
-        min_face: side of the smallest windows, pixels.
-        score_threshold: of O-Net.
-
-    Returns:
-        (N, 4) boxes, (N,) scores and (N, 5, 2) points, the image's left eye first, best face
-        first, in pixels of the image; rounded to whole pixels on the way, so that they are exact
-        to about one.
+    The image is (3, h, w) uint8, both sides more than ``min_face``, that of the smallest windows.
+    Pixels are rounded to whole ones on the way, so that they are exact to about one.
     """
     p_net, r_net, o_net = networks
     sums = _integral_image(image)

@@ -30,16 +30,7 @@ _DIMENSIONS = 512
 
 
 class Network:
-    """The network on its device.
-
-    Args:
-        published: which weights to use where the user has none.
-        local: the user's own file of weights.
-        device: where to compute.
-
-    Raises:
-        WeightsError: the weights are missing, cannot be fetched, or are not this network's.
-    """
+    """The network on its device, with the user's ``local`` weights or the published ones."""
 
     def __init__(self, published: Weights, local: Path | None, device: torch.device) -> None:
         from facenet_pytorch import InceptionResnetV1
@@ -64,15 +55,7 @@ class Network:
 
     @torch.no_grad()
     def embed(self, images: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
-        """Embed all boxes of all images.
-
-        Args:
-            images: (3, h, w) uint8 RGB, each of its own size.
-            boxes: (N, 4) an image, in its continuous pixels.
-
-        Returns:
-            (N, 512) float32 of unit length an image, on the CPU.
-        """
+        """Return (N, 512) float32 of unit length, on the CPU, of (N, 4) boxes of each image."""
         faces = (
             (image, box)
             for image, found in zip(images, boxes, strict=True)

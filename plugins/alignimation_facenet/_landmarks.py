@@ -23,14 +23,9 @@ from alignimation_core.api.precision import exact
 from alignimation_facenet._detection import find
 from alignimation_facenet._networks import load
 
-_INPUT = 48
-"""Side of the last network's input."""
-
-_OVERSAMPLED = 2 * _INPUT
-"""Pixels across a crop before its last halving, which keeps it free of aliasing."""
-
-_PATCH = 112
-"""Pixels across the part of the photo that holds all crops of one look, at the same scale."""
+_INPUT = 48  # side of the last network's input
+_OVERSAMPLED = 2 * _INPUT  # before the last halving of a crop, which keeps it free of aliasing
+_PATCH = 112  # pixels across the part of the photo that holds all crops of one look
 
 _ONCE = ((1.0, 0.0, 0.0),)
 _FIVE_TIMES = (
@@ -42,11 +37,13 @@ _FIVE_TIMES = (
 )
 """Crops to average over: size and shift, as multiples of the square looked at."""
 
+# Side of the square of the second look: this many eye distances, or eye-to-mouth distances.
 _SQUARE = 2.4
-"""Side of the square of the second look: this many eye distances, or eye-to-mouth distances."""
 
 # The networks list points from the image's left to its right; names go by the subject's own left.
 _SUBJECTS_LEFT_FIRST = [1, 0, 2, 4, 3]
+
+_NO_FACES = torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 5, 2)
 
 
 class Cascade:
@@ -54,40 +51,28 @@ class Cascade:
 
     Nothing of it changes once it is made, so that threads may share it. What it finds in an image
     is the same to the bit whatever the number of threads.
-
-    Args:
-        min_face: longer side of the smallest box given, in pixels of the reduced image.
-        score_threshold: of the last network, in [0, 1).
-        device: where to compute; Apple's MPS lacks operators that the cascade needs and has
-            crashed on it, so that the CPU takes its place.
-
-    Raises:
-        ImportError: facenet-pytorch is not installed.
+    Boxes whose longer side is below ``min_face``, pixels of the reduced image, are left out.
     """
 
     def __init__(self, min_face: int, score_threshold: float, device: torch.device) -> None:
         self.min_face = min_face
         self.score_threshold = score_threshold
+        # Apple's MPS lacks operators that the cascade needs, and has crashed on it.
         self.device = torch.device("cpu") if device.type == "mps" else device
         self.networks = load(self.device)
 
     @torch.no_grad()
-    def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Detect faces.
+    def detect(self, image: Tensor, max_side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (N, 4) boxes, (N,) scores and (N, 5, 2) points of faces.
 
-        Args:
-            image: (3, h, w) uint8 RGB.
-            max_side: longer side to which a larger image is reduced first, pixels.
-
-        Returns:
-            (N, 4) boxes, (N,) scores and (N, 5, 2) points, left eye first, best face first, float32
-            in the image's continuous pixels; None where there is no face.
+        The (3, h, w) uint8 image is reduced to a longer side of ``max_side`` first. All are float32
+        in its continuous pixels, the best face first, the subject's left eye first.
         """
         height, width = image.shape[-2:]
         scale = min(1.0, max_side / max(height, width))
         small = (round(height * scale), round(width * scale))
         if min(small) <= self.min_face:
-            return None
+            return _NO_FACES
         reduced = image
         if scale < 1:
             reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
@@ -99,7 +84,7 @@ class Cascade:
         # The cascade also finds faces of half the size that it was told to begin with.
         large = (boxes[:, 2:] - boxes[:, :2]).amax(1) >= self.min_face
         if not large.any():
-            return None
+            return _NO_FACES
         back = torch.tensor([width / small[1], height / small[0]])
         corners = boxes[large].reshape(-1, 2, 2) * back
         rough = points[large][:, _SUBJECTS_LEFT_FIRST] * back
@@ -123,15 +108,11 @@ class Cascade:
         crops: tuple[tuple[float, float, float], ...],
     ) -> Tensor:
         """Return (N, 5, 2) landmarks from squares that are turned as the eyes of `points`."""
+        squares = torch.cat([centres, sides[:, None], points[:, 0] - points[:, 1]], 1)
         patch_from_image = torch.stack(
             [
                 _upright(x, y, side, math.atan2(down, across))
-                for (x, y), side, (across, down) in zip(
-                    centres.tolist(),
-                    sides.tolist(),
-                    (points[:, 0] - points[:, 1]).tolist(),
-                    strict=True,
-                )
+                for x, y, side, across, down in squares.tolist()
             ]
         )
         crop_from_patch = torch.stack(

@@ -23,11 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BATCH = 16
-"""Crops at once: what a network makes of so many stays in the cache of a core; on a GPU all."""
-
-_STRIP = 24576
-"""Windows across and down, times 2, that P-Net looks through at once, likewise."""
+# At once on a CPU, where what a network makes of so many stays in the cache of a core: crops, and
+# of P-Net's windows twice as many as these across and down.
+_BATCH, _STRIP = 16, 24576
 
 _POOLS = {
     "pnet": ((2, 2),),
@@ -82,13 +80,7 @@ class _Layer:
 
 
 class Network:
-    """One of the three networks; it does not change once it is made.
-
-    Args:
-        state: tensors by name in the order of the layers, as in facenet-pytorch's files.
-        pools: side and stride of the pooling after each of the first layers.
-        device: where to compute.
-    """
+    """One of the three networks, from a state dict in the order of the layers."""
 
     def __init__(
         self, state: Mapping[str, Tensor], pools: tuple[tuple[int, int], ...], device: torch.device
@@ -102,27 +94,17 @@ class Network:
                 if self._layers[-1].weight.ndim == 4:
                     self._layers[-1].pad()
             else:
-                self._append(tensors[::2], tensors[1::2])
+                channels = len(self._layers[-1].bias) if self._layers else 3
+                weight = torch.cat([_reshaped(part, channels) for part in tensors[::2]])
+                self._layers.append(_Layer(weight, torch.cat(tensors[1::2])))
         for layer, pool in zip(self._layers, pools, strict=False):
             layer.pool = pool
         first = self._layers[0]  # which takes pixels as they are, and not from -1 to 1
         first.bias = first.bias - first.weight.sum((1, 2, 3)) * (127.5 / 128)
         first.weight = first.weight / 128
 
-    def _append(self, weights: list[Tensor], biases: list[Tensor]) -> None:
-        """Append one layer with the outputs of all the heads."""
-        channels = len(self._layers[-1].bias) if self._layers else 3
-        weight = torch.cat([_reshaped(part, channels) for part in weights])
-        if weight.ndim == 4:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        self._layers.append(_Layer(weight, torch.cat(biases)))
-
     def everywhere(self, image: Tensor) -> Outputs:
-        """Run over an image in windows of 12 x 12 with a stride of 2, as P-Net does.
-
-        Args:
-            image: (1, 3, h, w) float32 in [0, 255], of 12 x 12 or more.
-        """
+        """Run over (1, 3, h, w) in [0, 255] in windows of 12 x 12 at a stride of 2, for P-Net."""
         width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
         rows = max(1, _STRIP // width) if image.device.type == "cpu" else windows
         strips = [
@@ -132,11 +114,7 @@ class Network:
         return _outputs(torch.cat(strips, 2))
 
     def __call__(self, crops: Tensor) -> Outputs:
-        """Run on crops, as R-Net (24 x 24) and O-Net (48 x 48) do.
-
-        Args:
-            crops: (N, 3, side, side) float32 in [0, 255].
-        """
+        """Run on (N, 3, side, side) crops in [0, 255]: 24 for R-Net, 48 for O-Net."""
         seen = []
         at_once = _BATCH if crops.device.type == "cpu" else max(1, len(crops))
         for batch in torch.split(crops, at_once):
@@ -152,12 +130,8 @@ class Network:
         return maps
 
 
-def load(device: torch.device) -> tuple[Network, Network, Network]:
-    """Return P-, R- and O-Net.
-
-    Raises:
-        ImportError: facenet-pytorch is not installed.
-    """
+def load(device: torch.device) -> tuple[Network, ...]:
+    """Return P-, R- and O-Net."""
     found = importlib.util.find_spec("facenet_pytorch")
     if found is None or found.origin is None:
         raise ImportError(
@@ -166,11 +140,10 @@ def load(device: torch.device) -> tuple[Network, Network, Network]:
             name="facenet_pytorch",
         )
     folder = Path(found.origin).with_name("data")
-    p_net, r_net, o_net = (
+    return tuple(
         Network(torch.load(folder / f"{name}.pt", weights_only=True), pools, device)
         for name, pools in _POOLS.items()
     )
-    return p_net, r_net, o_net
 
 
 def _outputs(maps: Tensor) -> Outputs:
@@ -179,16 +152,12 @@ def _outputs(maps: Tensor) -> Outputs:
 
 def _halved(maps: Tensor, side: int) -> Tensor:
     """Max pooling by two along one side; the last value stays if it is single."""
-    whole = [slice(None)] * maps.ndim
-    first, second = (maps[(*whole[:side], slice(start, None, 2))] for start in (0, 1))
-    if first.shape == second.shape:
-        return torch.maximum(first, second)
-    paired = (*whole[:side], slice(second.shape[side]))
+    along = maps.transpose(0, side)
+    first, second = along[::2], along[1::2]
     halved = torch.empty_like(first)
-    torch.maximum(first[paired], second, out=halved[paired])
-    last = (*whole[:side], slice(-1, None))
-    halved[last] = first[last]
-    return halved
+    torch.maximum(first[: len(second)], second, out=halved[: len(second)])
+    halved[len(second) :] = first[len(second) :]
+    return halved.transpose(0, side)
 
 
 def _reshaped(weight: Tensor, channels: int) -> Tensor:

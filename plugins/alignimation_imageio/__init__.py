@@ -7,12 +7,14 @@ its encoder keeps for looking ahead, and writes the same bytes for the same fram
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path, PurePosixPath
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from alignimation_core import Canvas, Renderer, Writer, hookimpl
+from alignimation_imageio._encoder import Encoder
 
 
 def _colour(colour: str) -> str:
@@ -43,6 +45,9 @@ Loop = Annotated[
 
 class _FileRenderer(Renderer):
     suffixes: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:  # each class has them at their own place among its options
+        fps: float
+        width: int | None
 
     @field_validator("path")
     @classmethod
@@ -52,6 +57,16 @@ class _FileRenderer(Renderer):
             wanted = f"{', '.join(others)} or {last}" if others else last
             raise ValueError(f"{path!r} does not end in {wanted}")
         return path
+
+    @abstractmethod
+    def _encoder(self, canvas: Canvas) -> Encoder: ...
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+        """Begin the file; see ``Renderer.open``."""
+        from alignimation_imageio._video import VideoWriter
+
+        encoder = self._encoder(canvas)
+        return VideoWriter(folder / self.path, canvas, encoder, self.fps, self.width)
 
 
 class Video(_FileRenderer):
@@ -76,14 +91,23 @@ class Video(_FileRenderer):
     width: Width = None
     matte: Matte = "black"
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
-        """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _video
-
-        encoder = _encoders.video(Path(self.path).suffix.lower(), self.crf, alpha=canvas.alpha)
-        return _video.VideoWriter(
-            folder / self.path, canvas, encoder, fps=self.fps, width=self.width, matte=self.matte
-        )
+    def _encoder(self, canvas: Canvas) -> Encoder:
+        suffix = PurePosixPath(self.path).suffix.lower()
+        # x264 writes other bytes with another number of threads
+        options = {"crf": str(self.crf), "threads": "4"}
+        if suffix == ".webm":
+            # without b=0, crf would be an upper bound; alternative references exclude transparency
+            options |= {"b": "0", "cpu-used": "4", "row-mt": "1"}
+            options |= {"auto-alt-ref": "0"} if canvas.alpha else {}
+            pixel_format = "yuva420p" if canvas.alpha else "yuv420p"
+            return Encoder("webm", "libvpx-vp9", pixel_format, options, step=2)
+        # Every frame is another photo: nothing can be predicted from two sides, and little by parts
+        # of a block. Measured on photos of 12 megapixels at 1080x810: 7 % larger and 0.3 dB less
+        # than x264's defaults, in a quarter of the time.
+        options |= {"preset": "veryfast", "bf": "0", "x264-params": "partitions=i4x4,i8x8"}
+        container = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}[suffix]
+        index_first = {} if suffix == ".mkv" else {"movflags": "+faststart"}
+        return Encoder(container, "libx264", "yuv420p", options, index_first, 2, self.matte)
 
 
 class GIF(_FileRenderer):
@@ -103,14 +127,10 @@ class GIF(_FileRenderer):
     width: Width = None
     loop: Loop = 0
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
-        """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _video
-
-        encoder = _encoders.gif(self.loop)
-        return _video.VideoWriter(
-            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
-        )
+    def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
+        # the file counts repetitions after the first time; -1 leaves the count out
+        repeat = {0: 0, 1: -1}.get(self.loop, self.loop - 1)
+        return Encoder("gif", "gif", "pal8", container_options={"loop": str(repeat)})
 
 
 class WebP(_FileRenderer):
@@ -130,14 +150,10 @@ class WebP(_FileRenderer):
     width: Width = None
     loop: Loop = 0
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
-        """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _video
-
-        encoder = _encoders.webp(self.loop, self.quality, lossless=self.lossless)
-        return _video.VideoWriter(
-            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
-        )
+    def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
+        # fed with RGB: WebP has a YUV of its own, which is not BT.709
+        options = {"quality": str(self.quality), "lossless": str(int(self.lossless))}
+        return Encoder("webp", "libwebp_anim", "bgra", options, {"loop": str(self.loop)})
 
 
 class APNG(_FileRenderer):
@@ -150,14 +166,8 @@ class APNG(_FileRenderer):
     width: Width = None
     loop: Loop = 0
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
-        """Begin the file; see ``Renderer.open``."""
-        from alignimation_imageio import _encoders, _video
-
-        encoder = _encoders.apng(self.loop)
-        return _video.VideoWriter(
-            folder / self.path, canvas, encoder, fps=self.fps, width=self.width
-        )
+    def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
+        return Encoder("apng", "apng", "rgba", {"pred": "mixed"}, {"plays": str(self.loop)})
 
 
 class Frames(Renderer):
@@ -177,11 +187,11 @@ class Frames(Renderer):
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the folder; see ``Renderer.open``."""
-        from alignimation_imageio import _frames
+        from alignimation_imageio._frames import FramesWriter
+        from alignimation_imageio._scaling import Layout
 
-        return _frames.FramesWriter(
-            folder / self.path, canvas, count, self.format, width=self.width, matte=self.matte
-        )
+        layout = Layout(canvas, self.width, self.matte if self.format == "jpeg" else None)
+        return FramesWriter(folder / self.path, layout, count, self.format)
 
 
 @hookimpl

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import av
 
-from alignimation_core import OutputError, Writer
+from alignimation_core import Frame, OutputError, Writer
 from alignimation_core.api import atomic
+from alignimation_imageio._scaling import Layout, Pixels
 
 
 @contextmanager
-def output_errors(path: Path) -> Iterator[None]:
+def _output_errors(path: Path) -> Iterator[None]:
     """Turn errors of the operating system, and of PyAV, into ``OutputError``."""
     try:
         yield
@@ -23,18 +25,12 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 class AtomicWriter(Writer):
-    """Writes to ``self.output.part``, a hidden sibling that takes the final name when closed.
+    """Writes to ``self.output.part``, a hidden sibling that takes the final name when closed."""
 
-    Args:
-        path: where the output will stand; folders on the way are made.
-
-    Raises:
-        OutputError: it cannot be written there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with output_errors(path):
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path, self.layout, self.written = path, layout, 0
+        with _output_errors(path):
+            self._check_replaceable()
             target = path.resolve()  # a link stays a link: what it points to is replaced
             for parent in reversed(target.parents):
                 if parent.exists() and not parent.is_dir():
@@ -42,15 +38,43 @@ class AtomicWriter(Writer):
             target.parent.mkdir(parents=True, exist_ok=True)
             self.output = atomic.AtomicWrite(target)
 
+    @abstractmethod
+    def _check_replaceable(self) -> None:
+        """Raise ``OutputError`` where something stands that is not to be replaced."""
+
+    @abstractmethod
+    def _add(self, pixels: Pixels) -> None:
+        """Write the next picture."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Complete ``self.output.part``."""
+
+    def write(self, frame: Frame) -> None:
+        """Write the next frame; raises ``ValueError`` where it is not of the canvas."""
+        pixels = self.layout.pixels(frame)
+        with self.guarded():
+            self._add(pixels)
+        self.written += 1
+
+    def close(self) -> Path:
+        """Put the output under its final name."""
+        with self.guarded():
+            if not self.written:
+                raise OutputError(f"{self.path}: no frame was written")
+            self._finish()
+            self.output.publish()
+        return self.path
+
     def abort(self) -> None:
         """Remove what was written so far."""
         self.output.discard()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Abort at any exception, with errors as of ``output_errors``."""
+        """Abort at any exception; errors of the system, and of PyAV, are ``OutputError``."""
         try:
-            with output_errors(self.path):
+            with _output_errors(self.path):
                 yield
         except BaseException:
             self.abort()

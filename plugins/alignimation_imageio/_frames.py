@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import imageio.v3 as iio
 
-from alignimation_core import Canvas, Frame, OutputError
-from alignimation_imageio._atomic import AtomicWriter, output_errors
+from alignimation_core import OutputError
+from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._scaling import Layout, Pixels
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,8 +20,6 @@ _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": (".jpg", {"quality": 92, "subsampling": 0}),
 }
 _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
-
-
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -33,29 +31,18 @@ class FramesWriter(AtomicWriter):
     """
 
     def __init__(
-        self,
-        path: Path,
-        canvas: Canvas,
-        count: int,
-        picture_format: Literal["png", "jpeg"],
-        *,
-        width: int | None,
-        matte: str,
+        self, path: Path, layout: Layout, count: int, picture_format: Literal["png", "jpeg"]
     ) -> None:
-        self._layout = Layout.of(canvas, width, matte=matte if picture_format == "jpeg" else None)
+        super().__init__(path, layout)
         self._suffix, self._options = _FORMATS[picture_format]
         self._digits = max(4, len(str(count)))
-        self._written = 0
-        with output_errors(path):
-            self._check_replaceable(path)
-        super().__init__(path)
         self._pool = ThreadPoolExecutor(_THREADS, "pictures")
         self._waiting: deque[Future[None]] = deque()
         with self.guarded():
             self.output.part.mkdir()
 
-    @staticmethod
-    def _check_replaceable(path: Path) -> None:
+    def _check_replaceable(self) -> None:
+        path = self.path
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file, not a folder of frames; choose another path")
         for found in sorted(path.iterdir()) if path.exists() else ():
@@ -64,19 +51,10 @@ class FramesWriter(AtomicWriter):
                     f"{path} holds {found.name}, which is no frame; choose another path"
                 )
 
-    def write(self, frame: Frame) -> None:
-        """Write the next picture.
-
-        Raises:
-            ValueError: the frame is not of the canvas's size, channels and type.
-            OutputError: it, or one before it, cannot be written.
-        """
-        pixels = self._layout.pixels(frame)
-        self._written += 1
-        name = f"{self._written:0{self._digits}d}{self._suffix}"
-        with self.guarded():
-            self._waiting.append(self._pool.submit(self._save, name, pixels))
-            self._wait(_THREADS)
+    def _add(self, pixels: Pixels) -> None:
+        name = f"{self.written + 1:0{self._digits}d}{self._suffix}"
+        self._waiting.append(self._pool.submit(self._save, name, pixels))
+        self._wait(_THREADS)
 
     def _save(self, name: str, pixels: Pixels) -> None:
         data = iio.imwrite(
@@ -89,20 +67,10 @@ class FramesWriter(AtomicWriter):
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
-    def close(self) -> Path:
-        """Put the folder under its final name.
-
-        Raises:
-            OutputError: no frame was written, or the folder cannot be put there.
-        """
-        with self.guarded():
-            if not self._written:
-                raise OutputError(f"{self.path}: no frame was written")
-            self._wait(0)
-            self._pool.shutdown()
-            self._check_replaceable(self.path)
-            self.output.publish()
-        return self.path
+    def _finish(self) -> None:
+        self._wait(0)
+        self._pool.shutdown()
+        self._check_replaceable()
 
     def abort(self) -> None:
         """Remove what was written so far."""

@@ -7,42 +7,33 @@ builds its filters for 640x480 whatever the frames' size, so PyAV is used direct
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.codec.context import Flags
+from av.filter import Graph
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from alignimation_core import Canvas, Frame, OutputError
-from alignimation_imageio._atomic import AtomicWriter, output_errors
-from alignimation_imageio._encoders import Encoder, feed
-from alignimation_imageio._scaling import Layout
+from alignimation_core import Canvas, OutputError
+from alignimation_imageio._atomic import AtomicWriter
+from alignimation_imageio._encoder import Encoder
+from alignimation_imageio._scaling import Layout, Pixels
+
+Feed = Callable[[av.VideoFrame | None], Iterator[av.VideoFrame]]
+"""Takes a picture, gives what is to be encoded; ``None`` says that no more will come."""
 
 
 class VideoWriter(AtomicWriter):
     """Encodes frame by frame into a hidden file, which takes the final name when closed."""
 
     def __init__(
-        self,
-        path: Path,
-        canvas: Canvas,
-        encoder: Encoder,
-        *,
-        fps: float,
-        width: int | None,
-        matte: str | None = None,
+        self, path: Path, canvas: Canvas, encoder: Encoder, fps: float, width: int | None
     ) -> None:
-        self._layout = Layout.of(
-            canvas, width, step=encoder.step, matte=None if encoder.alpha else matte
-        )
+        super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
-        self._written = 0
-        with output_errors(path):
-            if path.is_dir():
-                raise OutputError(f"{path} is a folder; choose another path")
-        super().__init__(path)
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -53,20 +44,18 @@ class VideoWriter(AtomicWriter):
                 container_options={"fflags": "+bitexact", **encoder.container_options},
             )
             self._stream = self._add_stream(encoder)
-            self._feed = feed(
-                encoder,
-                self._layout.width,
-                self._layout.height,
-                self._time_base,
-                alpha=self._layout.alpha,
-            )
+            self._feed = _feed(encoder, self.layout, self._time_base)
+
+    def _check_replaceable(self) -> None:
+        if self.path.is_dir():
+            raise OutputError(f"{self.path} is a folder; choose another path")
 
     def _add_stream(self, encoder: Encoder) -> VideoStream:
         stream = self._container.add_stream(
             encoder.codec, rate=1 / self._time_base, options=encoder.options
         )
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height = self._layout.width, self._layout.height
+        stream.width, stream.height = self.layout.width, self.layout.height
         stream.pix_fmt = encoder.pixel_format
         stream.time_base = self._time_base
         context = stream.codec_context
@@ -78,42 +67,73 @@ class VideoWriter(AtomicWriter):
             context.color_trc = ColorTrc.BT709
         return stream
 
-    def write(self, frame: Frame) -> None:
-        """Encode the next frame.
-
-        Raises:
-            ValueError: the frame is not of the canvas's size, channels and type.
-            OutputError: it cannot be encoded or written.
-        """
-        pixels = self._layout.pixels(frame)
-        with self.guarded():
-            kind = "rgba" if self._layout.alpha else "rgb24"
-            picture = av.VideoFrame.from_numpy_buffer(pixels, kind)
-            picture.pts, picture.time_base = self._written, self._time_base
-            self._encode(picture)
-        self._written += 1
+    def _add(self, pixels: Pixels) -> None:
+        picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
+        picture.pts, picture.time_base = self.written, self._time_base
+        self._encode(picture)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for ready in self._feed(picture):
             self._container.mux(self._stream.encode(ready))
 
-    def close(self) -> Path:
-        """Finish the file and put it under its final name.
-
-        Raises:
-            OutputError: no frame was written, or the file cannot be finished.
-        """
-        with self.guarded():
-            if not self._written:
-                raise OutputError(f"{self.path}: no frame was written")
-            self._encode(None)
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self.output.publish()
-        return self.path
+    def _finish(self) -> None:
+        self._encode(None)
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
     def abort(self) -> None:
         """Remove what was written so far."""
         with contextlib.suppress(OSError, av.FFmpegError, AttributeError):
             self._container.close()
         super().abort()
+
+
+def _feed(encoder: Encoder, layout: Layout, time_base: Fraction) -> Feed:
+    """Return the conversion of pictures to the encoder's pixels: colour space, palettes."""
+    if encoder.pixel_format == "pal8":
+        return _palettes(layout, time_base)
+
+    def converted(picture: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        if picture is not None:
+            yield picture.reformat(
+                format=encoder.pixel_format,
+                dst_colorspace=Colorspace.ITU709 if encoder.is_yuv else None,
+                dst_color_range=ColorRange.MPEG if encoder.is_yuv else None,
+            )
+
+    return converted
+
+
+def _palettes(layout: Layout, time_base: Fraction) -> Feed:
+    """Quantise every picture to a palette of its own, with Bayer's ordered dither.
+
+    Measured on a portrait: 6 % smaller than with one palette for the whole and no worse (36.0 dB
+    against 35.9), without having to know all frames before the first is written. Ordered dither
+    shows neither the bands of no dither nor the coloured specks of error diffusion (35.0 dB).
+    """
+    graph = Graph()
+    pixels = av.VideoFormat(layout.pixel_format, layout.width, layout.height)
+    source = graph.add_buffer(
+        width=layout.width, height=layout.height, format=pixels, time_base=time_base
+    )
+    split = graph.add("split")
+    transparent = int(layout.pixel_format == "rgba")
+    generate = graph.add("palettegen", f"stats_mode=single:reserve_transparent={transparent}")
+    use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=4:alpha_threshold=128")
+    sink = graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(generate, 1, 0)
+    generate.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+
+    def dithered(picture: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        graph.vpush(picture)
+        while True:
+            try:
+                yield graph.vpull()
+            except (av.BlockingIOError, av.EOFError):  # it waits for more, or is done
+                return
+
+    return dithered

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -72,27 +73,43 @@ class _RegionDetector(Detector):
     def _input_size(self) -> tuple[int, int]:
         return self.short_side, round(self.short_side * 1333 / 800)
 
-    def _loaded(
-        self,
-        build: Callable[[tuple[int, int], float], GeneralizedRCNN],
-        published: Weights,
-        own: Path | None,
-        needed: str,
-    ) -> GeneralizedRCNN:
+
+class _NetworkDetector(_RegionDetector):
+    @cached_property
+    def network(self) -> GeneralizedRCNN:
+        """The network with its weights, on the device, made when first used.
+
+        Raises:
+            WeightsError: the weights are missing, damaged, or those of another network.
+        """
         from alignimation_torchvision import _networks
 
+        [(published, own)] = self.weights_needed()
         state = load(published, own)
-        network = build(self._input_size(), self.score_threshold)
+        network, needed = self._built()
         _networks.load_state(network, state, own or published.filename, needed)
         return _networks.optimised(network, self.torch_device())
 
-    def _predict(self, network: GeneralizedRCNN, images: Sequence[Tensor]) -> list[Prediction]:
-        from alignimation_torchvision import _networks
+    @abstractmethod
+    def _built(self) -> tuple[GeneralizedRCNN, str]:
+        """Return the network without weights, and the torchvision constructor that it is of."""
 
-        return _networks.predict(network, images, self._input_size())
+    @abstractmethod
+    def _detections(self, found: Prediction) -> Detections: ...
+
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Detect what the network knows; see ``Detector.detect``.
+
+        Raises:
+            WeightsError: see `network`.
+        """
+        from alignimation_torchvision._networks import predict
+
+        found = predict(self.network, images, self._input_size())
+        return [self._detections(prediction) for prediction in found]
 
 
-class MaskRCNN(_RegionDetector):
+class MaskRCNN(_NetworkDetector):
     """Finds persons, cats, bicycles or any other of COCO's 80 categories, each with its mask.
 
     Mask R-CNN (He et al., ICCV 2017, https://arxiv.org/abs/1703.06870) with a ResNet-50 and a
@@ -126,31 +143,13 @@ class MaskRCNN(_RegionDetector):
         """Return the file of the version."""
         return ((MASK_RCNN[self.version], self.weights),)
 
-    @cached_property
-    def network(self) -> GeneralizedRCNN:
-        """The network with its weights, on the device, made when first used.
+    def _built(self) -> tuple[GeneralizedRCNN, str]:
+        from alignimation_torchvision._networks import mask_rcnn
 
-        Raises:
-            WeightsError: the weights are missing, damaged, or those of another network.
-        """
-        from alignimation_torchvision import _networks
+        needed = "maskrcnn_resnet50_fpn" + ("_v2" if self.version == "v2" else "")
+        return mask_rcnn(self.version, self._input_size(), self.score_threshold), needed
 
-        return self._loaded(
-            lambda size, threshold: _networks.mask_rcnn(self.version, size, threshold),
-            MASK_RCNN[self.version],
-            self.weights,
-            "maskrcnn_resnet50_fpn" + ("_v2" if self.version == "v2" else ""),
-        )
-
-    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Detect what is of the category: boxes, scores and masks; see ``Detector.detect``.
-
-        Raises:
-            WeightsError: see `network`.
-        """
-        return [self._masked(found) for found in self._predict(self.network, images)]
-
-    def _masked(self, found: Prediction) -> Detections:
+    def _detections(self, found: Prediction) -> Detections:
         assert found.masks is not None
         ours = found.labels == LABELS[self.category]
         boxes = found.boxes[ours]
@@ -161,7 +160,7 @@ class MaskRCNN(_RegionDetector):
         return Detections(boxes=boxes, scores=found.scores[ours], masks=masks)
 
 
-class KeypointRCNN(_RegionDetector):
+class KeypointRCNN(_NetworkDetector):
     """Finds persons with COCO's 17 keypoints: nose, eyes, ears, shoulders, ..., ankles.
 
     Keypoint R-CNN (He et al., ICCV 2017, https://arxiv.org/abs/1703.06870) with a ResNet-50 and a
@@ -186,37 +185,21 @@ class KeypointRCNN(_RegionDetector):
         """Return the one file."""
         return ((KEYPOINT_RCNN, self.weights),)
 
-    @cached_property
-    def network(self) -> GeneralizedRCNN:
-        """The network with its weights, on the device, made when first used.
+    def _built(self) -> tuple[GeneralizedRCNN, str]:
+        from alignimation_torchvision._networks import keypoint_rcnn
 
-        Raises:
-            WeightsError: the weights are missing, damaged, or those of another network.
-        """
-        from alignimation_torchvision import _networks
+        network = keypoint_rcnn(self._input_size(), self.score_threshold)
+        return network, "keypointrcnn_resnet50_fpn"
 
-        return self._loaded(
-            _networks.keypoint_rcnn, KEYPOINT_RCNN, self.weights, "keypointrcnn_resnet50_fpn"
+    def _detections(self, found: Prediction) -> Detections:
+        assert found.keypoint_logits is not None
+        return Detections(
+            boxes=found.boxes,
+            scores=found.scores,
+            keypoints=found.keypoints,
+            keypoint_scores=(found.keypoint_logits - 2).sigmoid(),
+            keypoint_names=COCO_KEYPOINTS,
         )
-
-    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Detect persons: boxes, scores and keypoints; see ``Detector.detect``.
-
-        Raises:
-            WeightsError: see `network`.
-        """
-        return [_with_keypoints(found) for found in self._predict(self.network, images)]
-
-
-def _with_keypoints(found: Prediction) -> Detections:
-    assert found.keypoint_logits is not None
-    return Detections(
-        boxes=found.boxes,
-        scores=found.scores,
-        keypoints=found.keypoints,
-        keypoint_scores=(found.keypoint_logits - 2).sigmoid(),
-        keypoint_names=COCO_KEYPOINTS,
-    )
 
 
 class Body(_RegionDetector):
@@ -253,23 +236,15 @@ class Body(_RegionDetector):
     @cached_property
     def silhouettes(self) -> MaskRCNN:
         """The detector that gives the masks."""
-        return MaskRCNN(
-            version=self.version,
-            weights=self.mask_weights,
-            score_threshold=self.score_threshold,
-            short_side=self.short_side,
-            device=self.device,
-        )
+        return MaskRCNN(version=self.version, weights=self.mask_weights, **self._shared())
 
     @cached_property
     def skeletons(self) -> KeypointRCNN:
         """The detector that gives the keypoints."""
-        return KeypointRCNN(
-            weights=self.keypoint_weights,
-            score_threshold=self.score_threshold,
-            short_side=self.short_side,
-            device=self.device,
-        )
+        return KeypointRCNN(weights=self.keypoint_weights, **self._shared())
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _RegionDetector.model_fields}
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Detect persons: boxes, scores, masks and keypoints; see ``Detector.detect``.
@@ -279,12 +254,7 @@ class Body(_RegionDetector):
         """
         from alignimation_torchvision._join import join
 
-        return [
-            join(masked, skeletal)
-            for masked, skeletal in zip(
-                self.silhouettes.detect(images), self.skeletons.detect(images), strict=True
-            )
-        ]
+        return list(map(join, self.silhouettes.detect(images), self.skeletons.detect(images)))
 
 
 @hookimpl

@@ -30,17 +30,11 @@ MIN_LEAD = 0.1
 
 
 def join(silhouettes: Detections, skeletons: Detections) -> Detections:
-    """Join the detections of two networks in the same image.
+    """Return every person once, with the mask, its box, and the keypoints.
 
-    Args:
-        silhouettes: M persons with masks.
-        skeletons: K persons with keypoints.
-
-    Returns:
-        Every person once, with a mask and keypoints; the box is the mask's. Who was found by one
-        network alone stays, as a selector that did not see this person would choose another: a
-        mask without keypoints has keypoint scores of 0, keypoints without a mask have None for it.
-        The score is the mean of both networks', 0 for the one that did not find the person.
+    Who was found by one network alone stays, as a selector that did not see this person would
+    choose another: a mask without keypoints has keypoint scores of 0, keypoints without a mask
+    have None for it. The score is the mean of both networks', 0 for the one without the person.
     """
     pairs = pair(agreement(silhouettes, skeletons))
     alone = [k for k in range(len(skeletons)) if k not in pairs.values()]

@@ -27,40 +27,34 @@ Size = tuple[int, int]
 
 
 def mask_rcnn(version: str, size: Size, score_threshold: float) -> GeneralizedRCNN:
-    """Return Mask R-CNN with COCO's 91 labels and random weights.
-
-    Version ``v1`` is built as torchvision does it for its published weights, and only for them:
-    with frozen batch normalisation whose epsilon is 0.
-    """
-    options = {
-        "min_size": size[0],
-        "max_size": size[1],
-        "box_score_thresh": score_threshold,
-    }
+    """Return Mask R-CNN with COCO's 91 labels and random weights."""
     if version == "v2":
-        return maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, **options)
-    return _without_epsilon(
-        MaskRCNN(
-            resnet_fpn_backbone(backbone_name="resnet50", weights=None), num_classes=91, **options
-        )
-    )
-
-
-def keypoint_rcnn(size: Size, score_threshold: float) -> GeneralizedRCNN:
-    """Return Keypoint R-CNN for persons and COCO's 17 keypoints, with random weights."""
-    return _without_epsilon(
-        KeypointRCNN(
-            resnet_fpn_backbone(backbone_name="resnet50", weights=None),
-            num_classes=2,
-            num_keypoints=17,
+        return maskrcnn_resnet50_fpn_v2(
+            weights=None,
+            weights_backbone=None,
             min_size=size[0],
             max_size=size[1],
             box_score_thresh=score_threshold,
         )
+    return _as_published(MaskRCNN, size, score_threshold, num_classes=91)
+
+
+def keypoint_rcnn(size: Size, score_threshold: float) -> GeneralizedRCNN:
+    """Return Keypoint R-CNN for persons and COCO's 17 keypoints, with random weights."""
+    return _as_published(KeypointRCNN, size, score_threshold, num_classes=2, num_keypoints=17)
+
+
+def _as_published(
+    kind: type[GeneralizedRCNN], size: Size, score_threshold: float, **outputs: int
+) -> GeneralizedRCNN:
+    """Build for published weights as torchvision does: frozen normalisation whose epsilon is 0."""
+    network = kind(
+        resnet_fpn_backbone(backbone_name="resnet50", weights=None),
+        min_size=size[0],
+        max_size=size[1],
+        box_score_thresh=score_threshold,
+        **outputs,
     )
-
-
-def _without_epsilon(network: GeneralizedRCNN) -> GeneralizedRCNN:
     for module in network.modules():
         if isinstance(module, FrozenBatchNorm2d):
             module.eps = 0.0
@@ -70,17 +64,7 @@ def _without_epsilon(network: GeneralizedRCNN) -> GeneralizedRCNN:
 def load_state(
     network: GeneralizedRCNN, state: dict[str, Tensor], origin: Path | str, needed: str
 ) -> None:
-    """Load a state dict.
-
-    Args:
-        network: what `mask_rcnn` or `keypoint_rcnn` returned.
-        state: tensors by name.
-        origin: the file that they come from.
-        needed: the torchvision constructor whose state dict fits, for the message.
-
-    Raises:
-        WeightsError: names or shapes differ.
-    """
+    """Load a state dict; ``needed``, for the message, is torchvision's constructor that it fits."""
     expected = network.state_dict()
     # Frozen batch normalisation has no count of batches; files trained without freezing do.
     given = {name for name in state if name in expected or not name.endswith("num_batches_tracked")}
@@ -119,15 +103,11 @@ def optimised(network: GeneralizedRCNN, device: torch.device) -> GeneralizedRCNN
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The prediction of a network for one image, best first.
+    """The prediction of a network for one image, best first, on the CPU.
 
-    Attributes:
-        boxes: (N, 4) float32, in the image's continuous pixels.
-        labels: (N,) int64.
-        scores: (N,) float32 in [0, 1].
-        masks: (N, 28, 28) float32 in [0, 1], each filling its box; None of Keypoint R-CNN.
-        keypoints: (N, 17, 2) float32, in the image's continuous pixels; None of Mask R-CNN.
-        keypoint_logits: (N, 17) float32, the heat map's height at each keypoint.
+    ``boxes`` (N, 4) and ``keypoints`` (N, 17, 2) are in the image's continuous pixels; ``labels``
+    and ``scores`` are (N,); ``masks`` (N, 28, 28) in [0, 1] fill their boxes; ``keypoint_logits``
+    (N, 17) are the heat maps' heights. All are float32 but the labels, int64.
     """
 
     boxes: Tensor
@@ -144,14 +124,7 @@ def predict(network: GeneralizedRCNN, images: Sequence[Tensor], size: Size) -> l
 
     Images of one size go through together, those of different sizes do not: the padding that they
     would need changes what the network finds, and a photo must not depend on its neighbours.
-
-    Args:
-        network: what ``optimised`` gave.
-        images: (3, h, w) uint8.
-        size: what the network was built with.
-
-    Returns:
-        What was found in each, on the CPU.
+    Images are (3, h, w) uint8, and ``size`` is what the network was built with.
     """
     device = next(network.parameters()).device
     inputs = [_reduced(image, size) for image in images]
@@ -171,8 +144,7 @@ def _reduced(image: Tensor, size: Size) -> Tensor:
     if scale >= 1:
         return image
     small = (max(1, round(height * scale)), max(1, round(width * scale)))
-    reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)
-    return reduced[0]
+    return functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
 
 
 def _of_one_size(images: Sequence[Tensor], at_once: int) -> Iterator[list[int]]:
@@ -189,10 +161,8 @@ def _forward(
 ) -> list[tuple[dict[str, Tensor], tuple[int, int]]]:
     """Run ``GeneralizedRCNN.forward``, except for pasting masks into images.
 
-    Features may come from float16; boxes, masks and heat maps are float32 throughout.
-
-    Returns:
-        For each image the output, in the pixels of the network's own input, and that input's size.
+    Features may come from float16; boxes, masks and heat maps are float32 throughout. An output is
+    in the pixels of the network's own input, whose height and width come with it.
     """
     batch, _ = network.transform(images)
     tensors = batch.tensors

@@ -332,7 +332,7 @@ def test_masks_lie_where_those_lay_that_the_network_was_trained_with() -> None:
         )
         drawn = project_masks_on_boxes(target["masks"], target["boxes"], torch.tensor([0]), 28)
         one = torch.ones(1, dtype=torch.int64)
-        [mask] = MaskRCNN()._masked(Prediction(box, one, torch.ones(1), masks=drawn)).masks
+        [mask] = MaskRCNN()._detections(Prediction(box, one, torch.ones(1), masks=drawn)).masks
         again = geometry.warp(
             mask.tensor()[None], geometry.as_tensor(mask.image_from_mask), inside.shape
         )[0]
