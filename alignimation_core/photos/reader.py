@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alignimation_core.api.data import File, Photo
@@ -27,12 +27,7 @@ def read(
 ) -> tuple[list[Photo], list[Failure]]:
     """Return the photos in the order in which they were taken; and those that cannot be read.
 
-    Args:
-        files: the photos.
-        folder: where the recipe lies; the photos' names are relative to it.
-        executor: where files are read.
-        store: knows the facts of files that have not changed, and keeps those of the others.
-        step: called after each photo.
+    Their names are relative to the folder. Files that have not changed are not read again.
     """
     photos: list[Photo] = []
     broken: list[Failure] = []
@@ -54,7 +49,7 @@ def _facts_of(
     stamps = {text: stamp for text, path in named if (stamp := metadata.stamp(path))}
     known = store.recall_facts(stamps)
     unknown = [path for text, path in named if text not in known]
-    read = _read(unknown, Read(folder), executor, stamps, stamped, store)
+    read = _read(unknown, folder, executor, stamps, stamped, store)
     for text, path in named:
         facts = known.get(text)
         if facts is None:
@@ -65,14 +60,14 @@ def _facts_of(
 
 def _read(
     files: Sequence[File],
-    work: Read,
+    folder: Path,
     executor: Executor,
     stamps: Mapping[str, str],
     stamped: float,
     store: Store,
 ) -> Iterator[Photo | PhotoError | Lost]:
     batches = (files[at : at + FILES_A_BATCH] for at in range(0, len(files), FILES_A_BATCH))
-    for answers in executor.map(work, batches):
+    for answers in executor.map(partial(_facts, folder), batches):
         fresh = {
             name: (stamps[name], Facts.of(photo))
             for photo in answers
@@ -82,22 +77,12 @@ def _read(
         yield from answers
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Reads the facts of photos, of which one that cannot be read costs no other.
-
-    Attributes:
-        folder: where the recipe lies; the photos' names are relative to it.
-    """
-
-    folder: Path
-
-    def __call__(self, paths: list[File]) -> list[Photo | PhotoError]:
-        """Return the facts of each photo, or why it cannot be read."""
-        return [self._facts(path) for path in paths]
-
-    def _facts(self, path: File) -> Photo | PhotoError:
+def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
+    """Return the facts of each photo, or why it cannot be read."""
+    answers: list[Photo | PhotoError] = []
+    for path in paths:
         try:
-            return metadata.facts(path, self.folder)
+            answers.append(metadata.facts(path, folder))
         except PhotoError as error:
-            return error
+            answers.append(error)
+    return answers
