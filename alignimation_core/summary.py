@@ -85,12 +85,8 @@ def summary(record: Record) -> str:
 def projection(record: Record, whole: int, looked: int, unknown: int) -> str:
     """Return a line on the cost of all photos, as a trial run with some of them lets expect.
 
-    Args:
-        record: of the trial run.
-        whole: how many photos there are.
-        looked: how many photos the trial's networks looked at; the others came from the store.
-        unknown: of how many photos of the whole, the trial's among them, nothing was stored before
-            the trial.
+    Of the ``whole``, nothing was stored before the trial of ``unknown`` photos, the trial's among
+    them; its networks ``looked`` at some, and the others came from the store.
     """
     trial = max(1, sum(photo.sha256 is not None for photo in record.photos))
     often = {"detecting": unknown / looked if looked else 0.0}
