@@ -170,7 +170,9 @@ def _do(given: argparse.Namespace) -> int:
     if given.device:
         recipe = recipe.on(given.device)
     if given.check:
-        print(summary.check(recipe))
+        from alignimation_core import preflight
+
+        print(preflight.check(recipe))
         return 0
     with _interrupts_held():
         from alignimation_core.pipeline import run

@@ -118,3 +118,23 @@ def check_devices(recipe: Recipe) -> None:
                 faults.append(recipe.fault((*place, "device"), str(error)))
     if faults:
         raise RecipeError(faults)
+
+
+def check(recipe: Recipe) -> str:
+    """Return what a run of the recipe would work on.
+
+    Raises:
+        RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
+            that it names is not there.
+    """
+    count = len(find_photos(recipe))
+    check_weights(recipe)
+    check_outputs(recipe)
+    lines = [f"{count} photo{'' if count == 1 else 's'}"]
+    for _, _, stage in recipe.stages():
+        for needed, local in stage.weights_needed():
+            path = weights.find(needed, local)
+            state = f"present: {path}" if path else f"not yet here, will be fetched: {needed.url}"
+            lines.append(f"weights {needed.filename} {state}")
+    lines.append("the recipe is fine")
+    return "\n".join(lines)

@@ -20,23 +20,12 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Step]:  # noqa: ARG002
-        """Follow one stage.
-
-        Args:
-            name: what is being done.
-            total: how many photos it concerns.
-
-        Yields:
-            A function to call after each photo.
-        """
+        """Follow one stage of so many photos; yield a function to call after each."""
         yield lambda: None
 
     @contextmanager
     def download(self, name: str) -> Iterator[Received]:  # noqa: ARG002
-        """Follow one download.
-
-        Args:
-            name: the file.
+        """Follow the download of a file.
 
         Yields:
             A function to call with the bytes received so far and, where known, in all.

@@ -35,14 +35,7 @@ def without_photos(record: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a photo is not used.
-
-    Attributes:
-        photo: name of the photo.
-        stage: what rejected it or failed: ``photos`` or a kind of stage.
-        reason: why, for a person to read.
-        status: ``failed`` or ``rejected``.
-    """
+    """Why a photo, given by its name, is not used; see ``PhotoRecord``."""
 
     photo: str
     stage: str
@@ -51,11 +44,7 @@ class Failure:
 
 
 class PhotosError(AlignimationError):
-    """Photos failed, and without them the run cannot go on.
-
-    Attributes:
-        failures: those photos.
-    """
+    """Photos failed, and without them the run cannot go on."""
 
     def __init__(self, message: str, failures: Sequence[Failure]) -> None:
         self.failures = failures

@@ -1,15 +1,12 @@
-"""What the command prints: the list of stages, the schema, a recipe's check, a run's summary."""
+"""What the command prints: the list of stages, the schema, a run's summary and cost."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from alignimation_core import preflight
-from alignimation_core.api import weights
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.plugin.registry import KINDS, Registered, registry
-from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.schema import json_schema
 from alignimation_core.record import RECORD_NAME, Record
 
@@ -50,26 +47,6 @@ def schema() -> str:
     return json.dumps(json_schema(), indent=1)
 
 
-def check(recipe: Recipe) -> str:
-    """Return what a run of the recipe would work on.
-
-    Raises:
-        RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
-            that it names is not there.
-    """
-    count = len(preflight.find_photos(recipe))
-    preflight.check_weights(recipe)
-    preflight.check_outputs(recipe)
-    lines = [f"{count} photo{'' if count == 1 else 's'}"]
-    for _, _, stage in recipe.stages():
-        for needed, local in stage.weights_needed():
-            path = weights.find(needed, local)
-            state = f"present: {path}" if path else f"not yet here, will be fetched: {needed.url}"
-            lines.append(f"weights {needed.filename} {state}")
-    lines.append("the recipe is fine")
-    return "\n".join(lines)
-
-
 def summary(record: Record) -> str:
     """Return the end of a run in a few lines: counts, reasons, seconds."""
     counts = record.summary
@@ -85,12 +62,8 @@ def summary(record: Record) -> str:
 def projection(record: Record, whole: int, looked: int, unknown: int) -> str:
     """Return a line on the cost of all photos, as a trial run with some of them lets expect.
 
-    Args:
-        record: of the trial run.
-        whole: how many photos there are.
-        looked: how many photos the trial's networks looked at; the others came from the store.
-        unknown: of how many photos of the whole, the trial's among them, nothing was stored before
-            the trial.
+    Of the ``whole``, nothing was stored before the trial of ``unknown`` photos, the trial's among
+    them; its networks ``looked`` at some, and the others came from the store.
     """
     trial = max(1, sum(photo.sha256 is not None for photo in record.photos))
     often = {"detecting": unknown / looked if looked else 0.0}

@@ -88,16 +88,17 @@ def _require(scheme: str) -> None:
         get_filesystem_class(scheme)
     except ImportError as error:
         package = known_implementations.get(scheme, {}).get("class", "").partition(".")[0]
+        what = f"{scheme}:// needs one more package"
         if package and package != "fsspec":
-            what = f"{scheme}:// needs one more package: pip install {package}"
-        else:
-            what = f"{scheme}:// needs one more package"
+            what += f": pip install {package}"
         cause = error.__cause__ or error
         raise AddressError(f"{what} ({in_one_line(cause)})") from error
 
 
 def reason(error: BaseException) -> str:
     """Return what a file system's error means, and what to do."""
+    if isinstance(error, AddressError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
     if isinstance(error, PermissionError):

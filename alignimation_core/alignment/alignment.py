@@ -28,13 +28,9 @@ MEAN_PASSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What became of the photos that were to be aligned.
+    """The photos aligned, in order; what they were aligned on; and why the others failed.
 
-    Attributes:
-        aligned: the photos that were aligned, in order.
-        reference: what they were aligned on: one of them, or for ``mean`` the most typical one
-            with the mean shape for its keypoints.
-        failures: of the others.
+    The reference is one of them, or for ``mean`` the most typical one with the mean shape.
     """
 
     aligned: list[AlignedSubject]
@@ -53,15 +49,8 @@ def align(
     """Bring every photo onto the reference.
 
     A photo whose target or fit fails is left out. Where a model raises an error, it is asked again
-    by the next run; the reasons that it gives itself are answers.
-
-    Args:
-        subjects: photos with their subjects in full-size pixels, in order.
-        builder: builds the targets.
-        model: fits the transforms.
-        reference: ``medoid``, ``mean``, ``first`` or the whole name of a photo.
-        step: called after each photo.
-        kept: knows target summaries and fits of earlier runs, and keeps those of this one.
+    by the next run; the reasons that it gives itself are answers. ``subjects`` are in full-size
+    pixels; ``reference`` is ``medoid``, ``mean``, ``first`` or the whole name of a photo.
 
     Raises:
         PhotosError: no photo is left, or the reference named is not among them or cannot be
@@ -101,10 +90,6 @@ def mean_subject(aligned: Sequence[AlignedSubject], reference: Subject) -> Subje
     """Return the reference with the mean of all photos' aligned keypoints for its own.
 
     A photo whose keypoints lie far from the mean (three times the median distance) has no say.
-
-    Args:
-        aligned: the photos, with their transforms to the reference.
-        reference: the subject aligned on, in the pixels that the transforms lead to.
     """
     names = [name for name in reference.keypoint_names if name in reference.keypoints]
     if not names:

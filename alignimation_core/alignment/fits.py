@@ -33,14 +33,11 @@ def fit(
     kept: Fits,
     step: Callable[[], None],
 ) -> tuple[list[AlignedSubject], list[Failure]]:
-    """Fit every photo to one reference.
+    """Fit every photo to one reference; return those fitted, and why the others failed.
 
     A model's last bits may depend on the batch. So that a run that goes on where another was
     killed gives it the same batches, these are of photos that it has not been asked about yet,
     and a photo on which it raised an error, or that could not be drawn, is tried again by itself.
-
-    Returns:
-        The photos that could be fitted, with their transforms, and the failures of the others.
     """
     keys = [targets.key(item) for item in items]
     copies, of_key = Counter(keys), dict(zip(keys, items, strict=True))
@@ -50,7 +47,8 @@ def fit(
     open_ = [key for key in copies if key not in failed]
     raised = [key for key in open_ if key in known and known[key].reference_from_subject is None]
     new = [key for key in open_ if key not in known]
-    _count(step, len(items) - sum(copies[key] for key in (*raised, *new)))
+    for _ in range(len(items) - sum(copies[key] for key in (*raised, *new))):
+        step()
     batches = [new[start : start + FITS_A_BATCH] for start in range(0, len(new), FITS_A_BATCH)]
     batches += [[key] for key in raised]
     if batches:
@@ -66,7 +64,8 @@ def fit(
             failed |= unbuilt
             kept.keep_fits(fixed_key, fits)
             known |= fits
-            _count(step, sum(copies[key] for key in batch))
+            for _ in range(sum(copies[key] for key in batch)):
+                step()
     for key, found in known.items():
         if found.failure is not None:
             failed.setdefault(key, ("transform_model", f"{model.name}: {found.failure}"))
@@ -81,39 +80,32 @@ def fit(
     return aligned, failures + unusable
 
 
-def _count(step: Callable[[], None], times: int) -> None:
-    for _ in range(times):
-        step()
-
-
 def _fit_each(
     targets: Mapping[str, Target], fixed: Target, model: TransformModel
 ) -> dict[str, Fit]:
     """Fit a batch; when the model raises, each photo alone, to lose only that one."""
     if not targets:
         return {}
-    count = len(targets)
-
     moving = Target.stack(list(targets.values()))
     initial = procrustes.closed_form(moving, fixed)
     try:
         found = contract.fit(model, moving, fixed, initial)
     except StageError as error:
-        if count == 1:
+        if len(targets) == 1:
             return {key: Fit(None, failure=error.reason) for key in targets}
         alone = (_fit_each({key: target}, fixed, model) for key, target in targets.items())
         return {key: each for fits in alone for key, each in fits.items()}
     matrices = found.matrices.detach().cpu().double().numpy().astype("<f8")
-    columns = zip(
+    fits = map(
+        Fit,
         (matrix.tobytes() for matrix in matrices),
         found.residuals_before.tolist(),
         found.residuals.tolist(),
         found.iterations.tolist(),
         found.converged.tolist(),
         found.failures,
-        strict=True,
     )
-    return {key: Fit(*row) for key, row in zip(targets, columns, strict=True)}
+    return dict(zip(targets, fits, strict=True))
 
 
 def _onto_reference(

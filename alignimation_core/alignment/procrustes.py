@@ -17,13 +17,8 @@ def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Te
     Closed form of Umeyama (PAMI 1991) in two dimensions, where the rotation and scale together
     are one complex number; never a reflection.
 
-    Args:
-        moving: (..., P, 2).
-        fixed: (..., P, 2).
-        weights: (..., P) >= 0; at least two points of weight, apart from each other, are needed.
-
-    Returns:
-        (..., 3, 3) float64 ``fixed_from_moving``; NaN where the points do not determine it.
+    Of (..., P, 2) points with (..., P) weights >= 0; returns (..., 3, 3) float64
+    ``fixed_from_moving``, NaN without at least two points of weight that are apart.
     """
     m, f, w = moving.double(), fixed.double(), weights.double()[..., None]
     total = w.sum(-2, keepdim=True)
@@ -42,22 +37,16 @@ def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Te
 
 
 def closed_form(moving: Target, fixed: Target) -> Tensor:
-    """Return where a registration of targets starts.
+    """Return where a registration of a batch of targets starts.
 
-    Args:
-        moving: a batch.
-        fixed: the reference.
-
-    Returns:
-        (B, 3, 3) float64 ``fixed_from_moving``: the similarity on the points that both have; with
-        one common point the shift between the two; without points, the shift and the scale
-        between the first two moments of the images. Where none of these is determined, identity.
+    (B, 3, 3) float64 ``fixed_from_moving``: the similarity on the points that both have; with
+    one common point the shift between the two; without points, the shift and the scale
+    between the first two moments of the images. Where none of these is determined, identity.
     """
-    count = len(moving.image)
     shared = moving.point_weights.double() * fixed.point_weights.double()
     found = (shared > 0).sum(-1)
-    matrices = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
-    for i in range(count):
+    matrices = torch.eye(3, dtype=torch.float64).repeat(len(moving.image), 1, 1)
+    for i in range(len(matrices)):
         if found[i] >= 2:
             fitted = similarity_from_points(moving.points[i], fixed.points, shared[i])
         elif found[i] == 1:

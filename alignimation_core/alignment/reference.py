@@ -9,7 +9,7 @@ from torch import Tensor
 
 from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import FramedSubject
-from alignimation_core.alignment.targets import Targets
+from alignimation_core.alignment.targets import Targets, stacked
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.registration import Target
@@ -25,15 +25,8 @@ def choose_reference(
 ) -> tuple[FramedSubject | None, list[Failure]]:
     """Choose the photo to align on, building no more targets than it takes.
 
-    Args:
-        items: photos with their subjects, in order.
-        targets: builds the targets.
-        kept: knows target summaries of earlier runs, and keeps those of this one.
-        wanted: ``medoid`` or ``mean`` for the most typical one, ``first`` or the whole name of a
-            photo.
-
-    Returns:
-        The reference, None where no target can be built; and the photos that failed on the way.
+    ``medoid`` and ``mean`` want the most typical one. Returns the reference, None where no target
+    can be built; and the photos that failed on the way.
 
     Raises:
         AlignimationError: the photo named is not among them.
@@ -42,10 +35,10 @@ def choose_reference(
         return _named(items, wanted), []
     failures: list[Failure] = []
     for some in [[item] for item in items] if wanted == "first" else _in_two(items):
-        built, summaries, failed = targets.summarise(some, kept)
+        built, sketches, failed = targets.summarise(some, kept)
         failures += failed
         if built:
-            return built[typical(summaries)], failures
+            return built[typical(stacked(sketches))], failures
     return None, failures
 
 
@@ -77,9 +70,6 @@ def typical(summaries: Target) -> int:
 
     Points are compared after generalised Procrustes analysis (Gower, Psychometrika 1975); targets
     without two common points by their images.
-
-    Args:
-        summaries: N stacked targets.
     """
     points, weights = summaries.points.double(), summaries.point_weights.double()
     common = (weights > 0).double().mean(0) >= 0.5

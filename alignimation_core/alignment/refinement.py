@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from alignimation_core.api.data import Detections, Photo, Subject
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector
 from alignimation_core.detection.inference import StageLock
-from alignimation_core.detection.observations import PHOTOS_A_BATCH
+from alignimation_core.detection.observations import in_batches
 from alignimation_core.execution.executor import Executor
 from alignimation_core.photos import decoder
 from alignimation_core.plugin import contract
@@ -27,6 +28,9 @@ FILL = 0.5
 """Share of that side that the subject's box takes."""
 NEAR = 0.25
 """How far a keypoint may have moved to be the same subject's, as a share of the box."""
+
+Region = tuple[Photo, Tensor]
+"""A photo and (3, 3) ``frame_from_photo``: where in it to detect again."""
 
 
 def refine(
@@ -41,36 +45,22 @@ def refine(
     """Find each subject's keypoints again on its aligned frame.
 
     The new keypoints are kept only where they help: where, brought onto the reference's by a
-    similarity, they are nearer to them than the old ones were.
-
-    Args:
-        aligned: the photos, with their transforms to the reference.
-        reference: what they were aligned on.
-        detector: the same that found them.
-        turn: radians by which the reference is turned to be upright.
-        executor: where photos are decoded and looked at.
-        seed: of whatever the detector draws at random.
-        step: called after each photo.
-
-    Returns:
-        Each photo with its subject, corrected or as it was.
+    similarity, they are nearer to them than the old ones were. To be upright, the reference is
+    turned by ``turn`` radians.
     """
     frame_from_reference = _frame(reference.subject, turn)
-    regions = [
-        Region(item.photo, frame_from_reference @ item.reference_from_photo) for item in aligned
-    ]
-    batches = [
-        regions[start : start + PHOTOS_A_BATCH] for start in range(0, len(regions), PHOTOS_A_BATCH)
+    regions: list[Region] = [
+        (item.photo, frame_from_reference @ item.reference_from_photo) for item in aligned
     ]
     work = Redetection(detector, seed, executor.cores)
-    found = (each for batch in executor.map(work, batches) for each in batch)
+    found = chain.from_iterable(executor.map(work, in_batches(regions)))
     refined: list[tuple[Photo, Subject]] = []
-    for item, region, again in zip(aligned, regions, found, strict=True):
-        detections = again if isinstance(again, Detections) else None
-        candidate = _same_subject(item.subject, region.frame_from_photo, detections)
+    for item, (_, frame_from_photo), again in zip(aligned, regions, found, strict=True):
         best = item.subject
-        if candidate is not None and best.keypoints.keys() <= candidate.keypoints.keys():
-            best = min(best, candidate, key=lambda subject: _misfit(subject, reference.subject))
+        if isinstance(again, Detections):
+            candidate = _same_subject(best, frame_from_photo, again)
+            if candidate is not None and best.keypoints.keys() <= candidate.keypoints.keys():
+                best = min(best, candidate, key=lambda subject: _misfit(subject, reference.subject))
         refined.append((item.photo, best))
         step()
     return refined
@@ -87,27 +77,8 @@ def _frame(subject: Subject, turn: float) -> Tensor:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """The part of a photo in which to detect again.
-
-    Attributes:
-        photo: its facts.
-        frame_from_photo: (3, 3), into the upright frame of ``SIDE`` pixels.
-    """
-
-    photo: Photo
-    frame_from_photo: Tensor
-
-
 class Redetection:
-    """Decode photos, turn their subjects upright, and run the detector on them.
-
-    Args:
-        detector: finds candidates.
-        seed: of whatever it draws at random.
-        cores: that it may use while it is called by one thread only.
-    """
+    """Decode photos, turn their subjects upright, and run the detector on them."""
 
     def __init__(self, detector: Detector, seed: int, cores: int) -> None:
         self._detector, self._seed, self._cores = detector, seed, cores
@@ -119,7 +90,7 @@ class Redetection:
 
     def __call__(self, regions: list[Region]) -> list[Detections | None]:
         """Return what is found in each frame, in its pixels; None where that fails."""
-        frames = [_frame_of(region) for region in regions]
+        frames = [_frame_of(*region) for region in regions]
         found = iter(self._detect([frame for frame in frames if frame is not None]))
         return [None if frame is None else next(found) for frame in frames]
 
@@ -135,30 +106,29 @@ class Redetection:
         return [found for frame in frames for found in self._detect([frame])]
 
 
-def _frame_of(region: Region) -> Tensor | None:
+def _frame_of(photo: Photo, frame_from_photo: Tensor) -> Tensor | None:
     """Return the (3, SIDE, SIDE) uint8 frame; None when the photo can no longer be read."""
     try:
-        picture, frame_from_picture = decoder.load_onto(region.photo, region.frame_from_photo)
+        picture, frame_from_picture = decoder.load_onto(photo, frame_from_photo)
     except PhotoError:
         return None
     frame = geometry.warp_photo(picture, frame_from_picture, (SIDE, SIDE))
     return (frame * 255).round().byte()
 
 
-def _same_subject(
-    subject: Subject, frame_from_photo: Tensor, found: Detections | None
-) -> Subject | None:
+def _same_subject(subject: Subject, frame_from_photo: Tensor, found: Detections) -> Subject | None:
     """Return the subject with the keypoints of the detection that lies where it is expected."""
     expected = subject.transformed(geometry.as_rows(frame_from_photo))
     photo_from_frame = geometry.as_rows(geometry.inverse(frame_from_photo))
     best: tuple[float, Subject] | None = None
-    for index in range(0 if found is None else len(found)):
-        assert found is not None
+    for index in range(len(found)):
         candidate = found.subject(index)
         names = candidate.keypoints.keys() & expected.keypoints.keys()
         if len(names) < 2:
             continue
-        moved = _distance(candidate.keypoints, expected.keypoints, names) / (FILL * SIDE)
+        pairs = [(candidate.keypoints[name], expected.keypoints[name]) for name in names]
+        here, there = torch.tensor(pairs).unbind(1)
+        moved = float((here - there).square().sum(1).mean().sqrt()) / (FILL * SIDE)
         if moved <= NEAR and (best is None or moved < best[0]):
             best = moved, candidate.transformed(photo_from_frame)
     if best is None:
@@ -176,12 +146,3 @@ def _misfit(subject: Subject, reference: Subject) -> float:
     fitted = procrustes.similarity_from_points(moving, fixed, torch.ones(len(names)))
     distance = (geometry.apply(fitted, moving.double()) - fixed).square().sum(1).mean().sqrt()
     return float(distance)
-
-
-def _distance(
-    one: Mapping[str, tuple[float, float]],
-    other: Mapping[str, tuple[float, float]],
-    names: set[str],
-) -> float:
-    pairs = torch.tensor([(one[name], other[name]) for name in names])
-    return float((pairs[:, 0] - pairs[:, 1]).square().sum(1).mean().sqrt())

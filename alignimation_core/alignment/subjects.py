@@ -19,13 +19,7 @@ FILL = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramedSubject:
-    """A photo's subject in the square working frame in which its target is built.
-
-    Attributes:
-        photo: the photo's facts.
-        subject: in the photo's full-size upright pixels.
-        working_from_photo: (3, 3) float64.
-    """
+    """A photo's subject, in full-size upright pixels; its square working frame, (3, 3) float64."""
 
     photo: Photo
     subject: Subject
@@ -34,12 +28,9 @@ class FramedSubject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignedSubject:
-    """A photo's subject with the transform that brings it onto the reference.
+    """A photo's subject with the transform that the fit found in so many iterations.
 
-    Attributes:
-        framed: the subject in its working frame.
-        reference_from_photo: (3, 3) float64, into the reference photo's full-size pixels.
-        iterations: steps of the fit.
+    ``reference_from_photo`` is (3, 3) float64, into the reference photo's full-size pixels.
     """
 
     framed: FramedSubject

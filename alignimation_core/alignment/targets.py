@@ -35,11 +35,7 @@ Failure = tuple[str, str]
 
 
 class Targets:
-    """The targets of photos, as one target builder builds them.
-
-    Args:
-        builder: builds the targets.
-        side: of the square working frames, pixels.
+    """The targets of photos, as one target builder builds them in frames of ``side`` pixels.
 
     Attributes:
         failed: why targets could not be built, by key: they are not tried again.
@@ -101,12 +97,11 @@ class Targets:
 
     def summarise(
         self, items: Sequence[FramedSubject], kept: Fits
-    ) -> tuple[list[FramedSubject], Target, list[PhotoFailure]]:
+    ) -> tuple[list[FramedSubject], list[Sketch], list[PhotoFailure]]:
         """Build every target once and keep its summary: its points and a thumbnail.
 
         Returns:
-            The N whose targets could be built; stacked, with (N, 1, 16, 16) images, their
-            summaries; and the failures of the others.
+            Those whose targets could be built; their summaries; and the failures of the others.
         """
         keys = [self.key(item) for item in items]
         known = kept.recall_sketches(keys)
@@ -116,29 +111,24 @@ class Targets:
         failures: list[PhotoFailure] = []
         shape: Shape | None = None
         for item, key in zip(items, keys, strict=True):
-            summary = known.get(key)
-            failure: Failure | None = None
-            if summary is None:
-                target = self.attempt(item, shape)
-                if isinstance(target, Target):
-                    summary = fresh[key] = known[key] = _summary(target)
-                else:
-                    failure = target
-            if summary is not None:
-                got = summary.channels, len(summary.point_weights) // 4
-                failure = self._misshapen(got, shape)
+            found = known.get(key) or self.attempt(item, shape)
+            if isinstance(found, Target):
+                found = fresh[key] = known[key] = _summary(found)
+            if isinstance(found, Sketch):
+                got = found.channels, len(found.point_weights) // 4
                 shape = shape or got
-            if failure is not None:
-                self.failed[key] = failure
-                failures.append(PhotoFailure(item.photo.name, *failure))
-            elif summary is not None:
+                found = self._misshapen(got, shape) or found
+            if isinstance(found, Sketch):
                 built.append(item)
-                summaries.append(summary)
+                summaries.append(found)
+            else:
+                self.failed[key] = found
+                failures.append(PhotoFailure(item.photo.name, *found))
             if len(fresh) == SUMMARIES_A_BATCH:
                 kept.keep_sketches(fresh)
                 fresh = {}
         kept.keep_sketches(fresh)
-        return built, _stacked(summaries), failures
+        return built, summaries, failures
 
     def _misshapen(self, got: Shape, expected: Shape | None) -> Failure | None:
         if expected in (None, got):
@@ -174,23 +164,18 @@ def _summary(target: Target) -> Sketch:
     return Sketch(len(target.image), *parts)
 
 
-def _stacked(summaries: Sequence[Sketch]) -> Target:
+def stacked(summaries: Sequence[Sketch]) -> Target:
+    """Return summaries, one at least, as N stacked targets with (N, 1, 16, 16) images."""
     count = len(summaries)
+    columns = zip(*((s.thumbnail, s.points, s.point_weights) for s in summaries), strict=True)
     thumbnails, points, weights = (
         torch.from_numpy(
             np.frombuffer(bytearray().join(parts), "<f4").astype(np.float32, copy=False)
         ).reshape(count, -1)
-        if count
-        else torch.zeros(0, 0)
-        for parts in (
-            [each.thumbnail for each in summaries],
-            [each.points for each in summaries],
-            [each.point_weights for each in summaries],
-        )
+        for parts in columns
     )
-    side = THUMBNAIL if count else 0
     return Target.of(
-        thumbnails.reshape(count, 1, side, side),
+        thumbnails.reshape(count, 1, THUMBNAIL, THUMBNAIL),
         points=points.reshape(count, weights.shape[1], 2),
         point_weights=weights,
     )

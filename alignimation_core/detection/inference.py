@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -23,11 +24,8 @@ from alignimation_core.plugin import contract
 class StageLock:
     """Serialise calls to a stage, unless it says that it is thread-safe.
 
-    Args:
-        stage: the stage.
-        seed: of whatever it draws at random, set anew for every call but concurrent ones.
-        cores: that it may use while it is called by one thread only.
-        lock: held by the caller; stages that draw from torch's one generator share it.
+    The seed is set anew for every call but concurrent ones; a stage called by one thread only may
+    use all ``cores``. Stages that draw from torch's one generator share ``lock``.
     """
 
     def __init__(
@@ -50,17 +48,8 @@ class StageLock:
             self._called = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Query:
-    """One photo to run the networks on.
-
-    Attributes:
-        photo: its facts.
-        detections: if they are known; then only embeddings are asked for.
-    """
-
-    photo: Photo
-    detections: Detections | None = None
+Query = tuple[Photo, Detections | None]
+"""One photo to run the networks on; if detections are known, the embedder alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,8 +60,7 @@ class Result:
         detections: in full-size pixels; None if the detector failed.
         embeddings: (N, D); None if they failed, or there is no embedder.
         failure: what failed, and why: ``photos`` or a kind of stage.
-        detecting: seconds.
-        embedding: seconds.
+        detecting: seconds, as ``embedding`` is.
     """
 
     detections: Detections | None = None
@@ -94,32 +82,30 @@ class _Item:
 class Inference:
     """Decode photos, and run the detector and the embedder on them.
 
-    One photo that cannot be read, or on which a stage fails, costs no other.
-
-    Args:
-        detector: finds candidates; None where all detections are known.
-        embedder: tells individuals apart, if any.
-        seed: of whatever the stages draw at random.
-        cores: that a stage may use which is called by one thread at a time.
+    One photo that cannot be read, or on which a stage fails, costs no other. Without a detector,
+    all detections are known. Seed and cores are ``StageLock``'s.
     """
 
     def __init__(
         self, detector: Detector | None, embedder: Embedder | None, seed: int, cores: int
     ) -> None:
-        self._detector, self._embedder = detector, embedder
-        self._seed, self._cores = seed, cores
+        self._given = detector, embedder, seed, cores
         lock = threading.Lock()
-        self._detecting = None if detector is None else StageLock(detector, seed, cores, lock)
-        self._embedding = None if embedder is None else StageLock(embedder, seed, cores, lock)
+        self._detecting = (
+            None if detector is None else (detector, StageLock(detector, seed, cores, lock))
+        )
+        self._embedding = (
+            None if embedder is None else (embedder, StageLock(embedder, seed, cores, lock))
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Support pickling."""
-        return Inference, (self._detector, self._embedder, self._seed, self._cores)
+        return Inference, self._given
 
     @property
     def embeds(self) -> bool:
         """Whether embeddings are asked for."""
-        return self._embedder is not None
+        return self._embedding is not None
 
     def __call__(self, queries: list[Query]) -> list[Result]:
         """Run the networks on a batch of photos.
@@ -127,58 +113,50 @@ class Inference:
         Raises:
             AlignimationError: what concerns not one photo but all, such as missing weights.
         """
-        items = [_Item(query.photo, Result(query.detections)) for query in queries]
-        if self._detector is not None:
+        items = [_Item(photo, Result(detections)) for photo, detections in queries]
+        if self._detecting is not None:
+            detector, lock = self._detecting
             begun = time.perf_counter()
             for item in items:
-                item.image = _load(item, self._detector.input_side())
-            self._detect([item for item in items if item.result.detections is None])
+                item.image = _load(item, detector.input_side())
+            _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
-        if self._embedder is not None:
+        if self._embedding is not None:
             begun = time.perf_counter()
-            self._embed([item for item in items if item.result.failure is None])
+            _embed(*self._embedding, [item for item in items if item.result.failure is None])
             for item in items:
                 item.result.embedding = (time.perf_counter() - begun) / len(items)
         return [item.result for item in items]
 
-    def _detect(self, items: list[_Item]) -> None:
-        detector, lock = self._detector, self._detecting
-        assert detector is not None
-        assert lock is not None
-        images = [(item, item.image) for item in items if item.image is not None]
 
-        def verb(batch: Sequence[Tensor]) -> list[Detections]:
-            return contract.detect(detector, batch)
+def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
+    images = [(item, item.image) for item in items if item.image is not None]
+    verb = partial(contract.detect, detector)
+    for item, found in _each("detector", detector, images, verb, lock):
+        assert item.image is not None
+        height, width = item.image.shape[-2:]
+        item.result.detections = found.scaled(item.photo.width / width, item.photo.height / height)
 
-        for item, found in _each("detector", detector, images, verb, lock):
-            assert item.image is not None
-            height, width = item.image.shape[-2:]
-            item.result.detections = found.scaled(
-                item.photo.width / width, item.photo.height / height
-            )
 
-    def _embed(self, items: list[_Item]) -> None:
-        embedder, lock = self._embedder, self._embedding
-        assert embedder is not None
-        assert lock is not None
-        inputs: list[tuple[_Item, tuple[Tensor, Detections]]] = []
-        for item in items:
-            photo, found = item.photo, item.result.detections
-            assert found is not None
-            try:
-                image = _at_resolution(embedder, photo, item.image, found)
-            except PhotoError as error:
-                item.result.failure = "photos", error.reason
-                continue
-            x, y = image.shape[-1] / photo.width, image.shape[-2] / photo.height
-            inputs.append((item, (image, found.scaled(x, y))))
+def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
+    inputs: list[tuple[_Item, tuple[Tensor, Detections]]] = []
+    for item in items:
+        photo, found = item.photo, item.result.detections
+        assert found is not None
+        try:
+            image = _at_resolution(embedder, photo, item.image, found)
+        except PhotoError as error:
+            item.result.failure = "photos", error.reason
+            continue
+        x, y = image.shape[-1] / photo.width, image.shape[-2] / photo.height
+        inputs.append((item, (image, found.scaled(x, y))))
 
-        def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
-            return contract.embed(embedder, *map(list, zip(*batch, strict=True)))
+    def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
+        return contract.embed(embedder, *map(list, zip(*batch, strict=True)))
 
-        for item, rows in _each("embedder", embedder, inputs, verb, lock):
-            item.result.embeddings = rows
+    for item, rows in _each("embedder", embedder, inputs, verb, lock):
+        item.result.embeddings = rows
 
 
 def _load(item: _Item, side: int | None) -> Tensor | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import Tensor
 
 from alignimation_core.api.data import Detections, Observation, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
-from alignimation_core.detection.inference import Inference, Query, Result
+from alignimation_core.detection.inference import Inference, Result
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.plugin import contract
 from alignimation_core.record import Failure
@@ -20,16 +21,12 @@ from alignimation_core.store.store import Known
 PHOTOS_A_BATCH = 4
 """Photos that go through the networks together."""
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Observed:
-    """What detector and embedder found.
-
-    Attributes:
-        observations: of the photos on which nothing failed, in order.
-        failures: of the others.
-        embedding: seconds of wall time spent in the embedder.
-    """
+    """Photos on which nothing failed, in order; the others; wall seconds in the embedder."""
 
     observations: list[Observation] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -38,13 +35,9 @@ class Observed:
 
 @dataclass(slots=True, eq=False)
 class _Content:
-    """Photos of the same content, and what is known of it so far.
+    """Copies of one content that did not fail, and what is known of it, in full-size pixels.
 
-    Attributes:
-        photos: the copies that can still be read; all of them but those that failed.
-        detections: in full-size pixels; None while they are not known.
-        embeddings: None while they are not known.
-        failed: whether none of the copies can be read, or a stage failed on it.
+    ``failed``: none of the copies can be read, or a stage failed on it.
     """
 
     photos: list[Photo]
@@ -86,17 +79,8 @@ def observe(
     """Detect and embed, in batches, holding only a few decoded photos at a time.
 
     The batches do not depend on what is known already, so that a run that goes on where another
-    was killed gives its networks the same batches, and gets the same last bits.
-
-    Args:
-        photos: the photos.
-        detector: finds candidates.
-        embedder: tells individuals apart, if any.
-        executor: where photos are decoded and the networks run.
-        seed: of whatever the stages draw at random.
-        step: called after each photo.
-        known: what the stages found before, by SHA-256 of the photo.
-        keep: called with what they find now, a batch at a time.
+    was killed gives its networks the same batches, and gets the same last bits. What is ``known``
+    goes by the SHA-256 of the photo; ``keep`` is called with what is found now, batch by batch.
 
     Raises:
         AlignimationError: what concerns not one photo but all, such as missing weights.
@@ -106,9 +90,7 @@ def observe(
     of_photo: list[_Content] = []
     for photo in photos:
         key = photo.name if annotated else photo.sha256
-        content = contents.get(key)
-        if content is None:
-            content = contents[key] = _Content([], *known.get(key, ()))
+        content = contents.setdefault(key, _Content([], *known.get(key, ())))
         content.photos.append(photo)
         of_photo.append(content)
     observed = Observed()
@@ -128,7 +110,7 @@ def observe(
 
 
 def _infer(
-    contents: Sequence[_Content],
+    contents: list[_Content],
     inference: Inference,
     executor: Executor,
     step: Callable[[], None],
@@ -139,14 +121,14 @@ def _infer(
     embeds = inference.embeds
     batches = [
         [content for content in batch if content.is_open(embeds=embeds)]
-        for batch in _in_batches(contents)
+        for batch in in_batches(contents)
     ]
-    queried = {id(content) for batch in batches for content in batch}
     for content in contents:
-        if id(content) not in queried:
-            _count(step, len(content.photos))
+        if not content.is_open(embeds=embeds):
+            for _ in content.photos:
+                step()
     while batches := [batch for batch in batches if batch]:
-        queries = ([Query(each.photos[0], each.detections) for each in batch] for batch in batches)
+        queries = ([(each.photos[0], each.detections) for each in batch] for batch in batches)
         begun = time.perf_counter()
         detecting = embedding = 0.0
         for batch, results in zip(batches, executor.map(inference, queries), strict=True):
@@ -166,24 +148,19 @@ def _infer(
                         observed.failures += content.fail(*result.failure)
                 done += 1 if content.is_open(embeds=embeds) else copies
             keep(fresh)
-            _count(step, done)
+            for _ in range(done):
+                step()
         if embedding:
             spent = time.perf_counter() - begun
             observed.embedding += spent * embedding / (detecting + embedding)
         again = [each for batch in batches for each in batch if each.is_open(embeds=embeds)]
-        batches = [list(batch) for batch in _in_batches(again)]
+        batches = in_batches(again)
 
 
-def _count(step: Callable[[], None], times: int) -> None:
-    for _ in range(times):
-        step()
-
-
-def _in_batches(contents: Sequence[_Content]) -> Iterable[Sequence[_Content]]:
-    return (
-        contents[start : start + PHOTOS_A_BATCH]
-        for start in range(0, len(contents), PHOTOS_A_BATCH)
-    )
+def in_batches(items: list[T]) -> list[list[T]]:
+    """Return items in batches that go through the networks together."""
+    starts = range(0, len(items), PHOTOS_A_BATCH)
+    return [items[start : start + PHOTOS_A_BATCH] for start in starts]
 
 
 def count_known(

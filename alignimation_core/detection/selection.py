@@ -13,15 +13,7 @@ from alignimation_core.record import Failure
 def select(
     observations: Sequence[Observation], selector: SubjectSelector, step: Callable[[], None]
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
-    """Run the selector on all photos at once.
-
-    Args:
-        observations: the photos, with what was found in them.
-        selector: picks one detection in each, or rejects the photo.
-        step: called after each photo.
-
-    Returns:
-        The photos that have a subject, and the others, rejected.
+    """Run the selector on all photos at once: those with a subject, and the others, rejected.
 
     Raises:
         StageError: the selector raised, or returned what its hook does not allow.
@@ -43,11 +35,7 @@ def select(
 def with_masks(
     subjects: Sequence[tuple[Photo, Subject]],
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
-    """Keep the photos whose subjects can be cut out.
-
-    Returns:
-        Those with a usable mask, and the others, failed.
-    """
+    """Return the photos whose subjects have a usable mask, and the others, failed."""
     usable: list[tuple[Photo, Subject]] = []
     failures: list[Failure] = []
     for photo, subject in subjects:

@@ -22,28 +22,17 @@ def name(path: str) -> str:
 
 def known(folder: Path) -> list[str]:
     """Return the outputs of earlier runs that stand in a folder, as its run record names them."""
-    try:
-        record = (folder / RECORD_NAME).read_bytes()
-    except OSError:
-        return []
-    return sorted(each for each in listed(record) if (folder / each).exists())
+    return sorted(each for each in listed(_record(folder)) if (folder / each).exists())
 
 
 def finished(folder: Path) -> frozenset[str]:
     """Return what the last run that wrote a record into a folder had finished by then."""
-    try:
-        found = _read(without_photos((folder / RECORD_NAME).read_bytes()))
-    except OSError:
-        return frozenset()
+    found = _read(without_photos(_record(folder)))
     return frozenset() if found is None else found.finished
 
 
 def listed(record: bytes) -> frozenset[str]:
-    """Return the outputs of this and earlier runs that a run record names; none if it is none.
-
-    Args:
-        record: what ``run.json`` holds.
-    """
+    """Return the outputs of this and earlier runs that a run record names; none if it is none."""
     found = _read(without_photos(record))
     return frozenset() if found is None else found.finished | found.kept
 
@@ -51,6 +40,14 @@ def listed(record: bytes) -> frozenset[str]:
 def is_record(text: bytes) -> bool:
     """Return whether this is what a run record holds."""
     return _read(without_photos(text)) is not None
+
+
+def _record(folder: Path) -> bytes:
+    """Return what the run record in a folder holds; nothing where none can be read."""
+    try:
+        return (folder / RECORD_NAME).read_bytes()
+    except OSError:
+        return b""
 
 
 class _Outputs(NamedTuple):
@@ -76,12 +73,11 @@ def _read(record: bytes) -> _Outputs | None:
 def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Location, str]]:
     """Yield what stands in the way of writing outputs, each with its location in the recipe.
 
-    Args:
-        folder: the output folder; it need not exist.
-        paths: the paths of the renderers, relative to it.
+    The folder need not exist; the paths are the renderers', relative to it.
     """
     record = folder / RECORD_NAME
-    if (record.exists() or record.is_symlink()) and not _is_record(record):
+    ours = record.is_file() and not record.is_symlink() and is_record(_record(folder))
+    if (record.exists() or record.is_symlink()) and not ours:
         yield ("output",), f"{record} is no run record; move it away, or choose another folder"
     earlier = known(folder)
     for i, path in enumerate(paths):
@@ -109,16 +105,12 @@ def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Location, str]]:
 class OutputFolder:
     """The output folder of one run on this machine.
 
-    Which outputs in it are of runs: of earlier ones, of this one, of others meanwhile.
-
-    Args:
-        folder: the folder.
-        paths: of the run's renderers, relative to it.
+    Which outputs in it are of runs: of earlier ones, of this one, of others meanwhile. The paths
+    are the renderers', relative to it; ``planned`` are their names.
 
     Attributes:
         folder: the folder in which the run writes.
         address: where the outputs go in the end, if that is not ``folder``.
-        planned: names of the run's outputs.
     """
 
     address: str | None = None
@@ -138,10 +130,7 @@ class OutputFolder:
         return list(obstacles(self.folder, self._paths))
 
     def prepare(self) -> list[str]:
-        """Make the folder.
-
-        Returns:
-            The outputs of earlier runs that stand there.
+        """Make the folder; return the outputs of earlier runs that stand there.
 
         Raises:
             OutputError: it cannot be written.
@@ -203,12 +192,3 @@ class OutputFolder:
             OutputError: it cannot be written.
         """
         self.write(record)
-
-
-def _is_record(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    try:
-        return is_record(path.read_bytes())
-    except OSError:
-        return False

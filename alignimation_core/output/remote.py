@@ -54,16 +54,8 @@ def output_folder(recipe: Recipe) -> OutputFolder:
 class RemoteFolder(OutputFolder):
     """An output folder at an address.
 
-    A run works in ``folder`` as it does in any output folder. What is uploaded in the end is
-    removed from ``folder``; the store stays.
-
-    Args:
-        address: of the output folder.
-        paths: of the run's renderers, relative to it.
-
-    Attributes:
-        address: of the output folder, without a slash at its end.
-        folder: the working folder on this machine; made by ``prepare``.
+    A run works in ``folder``, on this machine, as it does in any output folder. What is uploaded in
+    the end is removed from ``folder``; the store stays. ``address`` has no slash at its end.
     """
 
     address: str
@@ -74,15 +66,10 @@ class RemoteFolder(OutputFolder):
         self.address = address.rstrip("/")
 
     def obstacles(self) -> list[tuple[Location, str]]:
-        """Return what stands in the way of the outputs, each with its location in the recipe.
-
-        That the address cannot be used at all is one, too.
-        """
+        """Return what stands in the way; that the address cannot be used at all is one, too."""
         try:
             self._place.fs.invalidate_cache()
             return list(self._obstacles(self._paths))
-        except urls.AddressError as error:
-            return [(("output",), f"{self.address}: {error}")]
         except Exception as error:  # backends raise their own, such as botocore's
             return [(("output",), f"{self.address}: {urls.reason(error)}")]
 
@@ -117,9 +104,6 @@ class RemoteFolder(OutputFolder):
         The record's ``kept`` becomes what else stands at the address, and ``run.json`` is written
         into the working folder too. Every file is replaced as a whole; a folder of frames is
         rid of what is no part of it.
-
-        Args:
-            record: of the run; its ``outputs`` lie in the working folder.
 
         Raises:
             OutputError: something cannot be uploaded, or meanwhile somebody else wrote to the place
@@ -249,8 +233,7 @@ class RemoteFolder(OutputFolder):
 
     def _each(self, verb: Callable[[T], None], items: Iterable[T]) -> None:
         with ThreadPoolExecutor(THREADS if self._place.fs.async_impl else 1) as pool:
-            for _ in pool.map(verb, items):
-                pass
+            list(pool.map(verb, items))
 
     @contextmanager
     def _told(self, what: str, more: str = "") -> Iterator[None]:
@@ -259,8 +242,6 @@ class RemoteFolder(OutputFolder):
             yield
         except AlignimationError:
             raise
-        except urls.AddressError as error:
-            raise OutputError(f"{self.address}: {what}: {error}{more}") from error
         except Exception as error:  # backends raise their own, such as botocore's
             why = urls.reason(error)
             raise OutputError(f"{self.address}: {what}: {why}{more}") from error

@@ -64,10 +64,8 @@ def _decoded(image: Image.Image) -> np.ndarray:
 def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tuple[Tensor, Tensor]:
     """Decode a photo no larger than a frame needs it.
 
-    Args:
-        photo: its facts.
-        frame_from_photo: (3, 3), from the full-size photo.
-        enough: pixels along a side of the decoded photo for one of the frame.
+    Along a side of the decoded photo, ``enough`` pixels are needed for one of the frame.
+    (3, 3) ``frame_from_photo`` leads from the full-size photo.
 
     Returns:
         The (3, h, w) uint8 picture, as ``load`` gives it; and (3, 3) ``frame_from_picture``.

@@ -21,14 +21,11 @@ SLOWER = 2
 def decode(
     image: Image.Image, stream: BufferedReader | BytesIO, long_side: int
 ) -> np.ndarray | None:
-    """Decode a JPEG in colour or grey, upright.
+    """Decode a JPEG in colour or grey, of which Pillow has opened the image, upright.
 
-    Args:
-        image: what Pillow makes of the file's beginning.
-        stream: the file.
-        long_side: pixels; the photo is decoded at 1/8, 2/8, 3/8, 4/8 or 8/8 of its size, whichever
-            is the least that has as many and is of whole pixels. Else libjpeg fills up the last
-            row and column, and what lies there would seem to lie up to 7 pixels off.
+    At 1/8, 2/8, 3/8, 4/8 or 8/8 of its size, whichever is the least that has ``long_side`` pixels
+    and is of whole pixels. Else libjpeg fills up the last row and column, and what lies there would
+    seem to lie up to 7 pixels off.
 
     Returns:
         (h, w, 3) uint8; None where the file is no such JPEG, or has a fault, of which Pillow knows

@@ -21,9 +21,7 @@ from alignimation_core.photos.order import relative_name
 def facts(path: File, folder: Path) -> Photo:
     """Read the cheap facts of a photo: size, date, hash; not its pixels.
 
-    Args:
-        path: the file.
-        folder: where the recipe lies; the photo's name is relative to it.
+    Its name is relative to the folder, which is the recipe's.
 
     Raises:
         PhotoError: the file cannot be read, or is no picture.
@@ -91,11 +89,7 @@ def _version(stream: BufferedReader | BytesIO) -> str:
 
 
 def check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:
-    """Refuse a file that has changed since its facts were read; one merely touched is the same.
-
-    Args:
-        photo: its facts.
-        stream: the file, open.
+    """Refuse an open file that has changed since its facts were read; but not one merely touched.
 
     Raises:
         PhotoError: its content is another.
@@ -148,9 +142,7 @@ def in_name(name: str) -> datetime | None:
     """Return the date in a file name, such as ``IMG_20180704_101530.jpg`` or ``2018-07-04.png``."""
     for match in _NAME_DATE.finditer(name):
         year, _, month, day, hour, _, minute, second = match.groups()
-        date = _date(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)
-        )
+        date = _date(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
         if date is not None:
             return date
     return None

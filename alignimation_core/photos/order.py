@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from alignimation_core.api.data import File, Photo
@@ -17,14 +17,11 @@ NUMBERS = re.compile(r"(\d+)")
 def order(photos: Sequence[Photo]) -> list[Photo]:
     """Return photos in the order in which they were taken, then by name."""
     ordered: list[Photo] = []
-    for _, group in groupby(sorted(photos, key=_taken), key=_taken):
+    taken = attrgetter("taken")
+    for _, group in groupby(sorted(photos, key=taken), key=taken):
         same = list(group)
         ordered += sorted(same, key=lambda photo: natural(photo.name)) if len(same) > 1 else same
     return ordered
-
-
-def _taken(photo: Photo) -> datetime:
-    return photo.taken
 
 
 def natural(text: str) -> list[str | int]:

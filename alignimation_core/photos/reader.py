@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import PIL
@@ -30,12 +30,7 @@ def read(
 ) -> tuple[list[Photo], list[Failure]]:
     """Return the photos in the order in which they were taken; and those that cannot be read.
 
-    Args:
-        files: the photos.
-        folder: where the recipe lies; the photos' names are relative to it.
-        executor: where files are read.
-        store: knows the facts of files that have not changed, and keeps those of the others.
-        step: called after each photo.
+    Their names are relative to the folder. Files that have not changed are not read again.
     """
     photos: list[Photo] = []
     broken: list[Failure] = []
@@ -58,7 +53,7 @@ def _facts_of(
     reader = _fingerprint()
     known = store.recall_facts(reader, stamps)
     unknown = [path for text, path in named if text not in known]
-    read = _read(unknown, Read(folder), executor, reader, stamps, stamped, store)
+    read = _read(unknown, folder, executor, reader, stamps, stamped, store)
     for text, path in named:
         facts = known.get(text)
         if facts is None:
@@ -69,7 +64,7 @@ def _facts_of(
 
 def _read(
     files: Sequence[File],
-    work: Read,
+    folder: Path,
     executor: Executor,
     reader: str,
     stamps: Mapping[str, str],
@@ -77,7 +72,7 @@ def _read(
     store: Store,
 ) -> Iterator[Photo | PhotoError | Lost]:
     batches = (files[at : at + FILES_A_BATCH] for at in range(0, len(files), FILES_A_BATCH))
-    for answers in executor.map(work, batches):
+    for answers in executor.map(partial(_facts, folder), batches):
         fresh = {
             name: (stamps[name], Facts.of(photo))
             for photo in answers
@@ -87,25 +82,15 @@ def _read(
         yield from answers
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Reads the facts of photos, of which one that cannot be read costs no other.
-
-    Attributes:
-        folder: where the recipe lies; the photos' names are relative to it.
-    """
-
-    folder: Path
-
-    def __call__(self, paths: list[File]) -> list[Photo | PhotoError]:
-        """Return the facts of each photo, or why it cannot be read."""
-        return [self._facts(path) for path in paths]
-
-    def _facts(self, path: File) -> Photo | PhotoError:
+def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
+    """Return the facts of each photo, or why it cannot be read."""
+    answers: list[Photo | PhotoError] = []
+    for path in paths:
         try:
-            return metadata.facts(path, self.folder)
+            answers.append(metadata.facts(path, folder))
         except PhotoError as error:
-            return error
+            answers.append(error)
+    return answers
 
 
 def _fingerprint() -> str:

@@ -34,13 +34,10 @@ INSIDE = "it lies inside the output folder {}, where nothing is a photo"
 
 
 def find(pattern: str, folder: Path, output: Path | str) -> tuple[list[File], str | None]:
-    """Find the photos that one line of a recipe names.
+    """Find the photos that one line of a recipe names; nothing inside the output is one.
 
-    Args:
-        pattern: a folder (searched with all its sub-folders), a glob or a file, relative to
-            ``folder`` or at an address.
-        folder: where the recipe lies.
-        output: the output folder, or its address; nothing inside it is a photo.
+    The line is a folder (searched with all its sub-folders), a glob or a file, relative to
+    ``folder`` or at an address.
 
     Returns:
         The files, sorted by path; and, if there are none, why.
@@ -102,10 +99,7 @@ def _is_file(path: Path) -> bool:
 def _inside(folder: Path, seen: set[str], unread: list[Path]) -> Iterator[Path]:
     """Yield the photos in a folder and its sub-folders, also those that links lead to.
 
-    Args:
-        folder: where to look.
-        seen: real paths of folders in which not to look (again); grows.
-        unread: takes the folders that cannot be read.
+    Folders whose real paths are ``seen`` are left out; ``unread`` takes those that cannot be read.
     """
     try:
         with os.scandir(folder) as listed:
@@ -155,16 +149,8 @@ def _visible(path: Path, place: Path) -> bool:
 def _list(address: str) -> tuple[list[UPath], str | None]:
     """List the photos in a folder with its sub-folders, the matches of a glob, or one file.
 
-    Hidden files, and files in hidden folders that the glob does not name, are left out.
-
-    Args:
-        address: of the folder or file, or a glob.
-
-    Returns:
-        The files; and, if there are none, why, which is left to say for a folder without photos.
-
-    Raises:
-        AddressError: it cannot be used, or not be listed.
+    Hidden files, and files in hidden folders that the glob does not name, are left out. Without
+    files, return why, too; but not of a folder without photos.
     """
     place, why = urls.at(address), None
     try:
@@ -188,10 +174,12 @@ def _list(address: str) -> tuple[list[UPath], str | None]:
             why = urls.missing_bucket(place) or why
     except Exception as error:  # backends raise their own, such as botocore's
         raise urls.AddressError(urls.reason(error)) from error
-    paths = {name: _sibling(place, name) for name in names}
-    for name, path in paths.items():
+    paths = []
+    for name in names:
+        path = type(place)(name, protocol=place.protocol, **place.storage_options)
         urls.remember(path, found[name])
-    return list(paths.values()), None if paths else why
+        paths.append(path)
+    return paths, None if paths else why
 
 
 def _unhidden(names: Iterable[str], root: str) -> list[str]:
@@ -209,8 +197,3 @@ def _unhidden(names: Iterable[str], root: str) -> list[str]:
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
-
-
-def _sibling(place: UPath, path: str) -> UPath:
-    """Return another path of the same file system."""
-    return type(place)(path, protocol=place.protocol, **place.storage_options)

@@ -6,23 +6,24 @@ import importlib.util
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alignimation_core.api.errors import shown
 
 
-def _word_or_colour(value: str, words: tuple[str, ...]) -> str:
-    if value not in words:
-        from PIL import ImageColor
+def _colour_or(*words: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in words:
+            from PIL import ImageColor
 
-        try:
-            ImageColor.getrgb(value)
-        except ValueError:
-            known = ", ".join(words)
-            raise ValueError(
-                f"{value!r} is neither {known} nor a colour such as '#102030'"
-            ) from None
-    return value
+            try:
+                ImageColor.getrgb(value)
+            except ValueError:
+                what = f"neither {', '.join(words)} nor a colour such as '#102030'"
+                raise ValueError(f"{value!r} is {what}") from None
+        return value
+
+    return AfterValidator(check)
 
 
 class CanvasOptions(BaseModel):
@@ -56,6 +57,7 @@ class CanvasOptions(BaseModel):
     ] = 0.05
     border: Annotated[
         str,
+        _colour_or("blur", "mirror", "edge"),
         Field(
             description="what fills the canvas beyond a photo: blur, mirror, edge, or a colour "
             "such as black or '#102030'"
@@ -63,6 +65,7 @@ class CanvasOptions(BaseModel):
     ] = "blur"
     background: Annotated[
         str,
+        _colour_or("keep", "remove", "blur"),
         Field(
             description="what becomes of what is behind the subject: keep, remove (transparent), "
             "blur, or a colour such as white or '#102030'; all but keep need a detector of masks"
@@ -79,16 +82,6 @@ class CanvasOptions(BaseModel):
         if not all(16 <= int(side) <= 16384 for side in size.split("x")):
             raise ValueError(f"{size}: each side must be 16 to 16384 pixels")
         return size
-
-    @field_validator("border")
-    @classmethod
-    def _known_border(cls, border: str) -> str:
-        return _word_or_colour(border, ("blur", "mirror", "edge"))
-
-    @field_validator("background")
-    @classmethod
-    def _known_background(cls, background: str) -> str:
-        return _word_or_colour(background, ("keep", "remove", "blur"))
 
     def allowed_border(self) -> float:
         """Return the share of all frames' pixels that may lie beyond their photos."""

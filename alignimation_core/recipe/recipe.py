@@ -29,9 +29,7 @@ IN_PYTHON = Source("recipe", Path(), {})
 class Recipe(Settings):
     """Everything that a run needs, checked: what the keys of a recipe say, as stages and values.
 
-    Attributes:
-        folder: what relative paths are relative to: the recipe's folder.
-        source: where the settings came from, to name the line in later errors.
+    Relative paths are relative to ``folder``; ``source`` names the lines in later errors.
 
     Raises:
         RecipeError: with every fault by field.
@@ -44,11 +42,7 @@ class Recipe(Settings):
 
     @classmethod
     def load(cls, path: str | Path, *, settings: Sequence[str] = ()) -> Recipe:
-        """Read and check a YAML recipe.
-
-        Args:
-            path: the file.
-            settings: ``key=value`` overrides, such as ``renderers[0].fps=24``.
+        """Read and check a YAML recipe, overridden by ``key=value`` settings.
 
         Raises:
             RecipeError: with every fault by file, line and field.
@@ -61,10 +55,6 @@ class Recipe(Settings):
     @classmethod
     def of(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Recipe:
         """Check a recipe given as plain values, as YAML would give them.
-
-        Args:
-            data: what a recipe file would hold.
-            folder: what relative paths are relative to.
 
         Raises:
             RecipeError: with every fault by field.

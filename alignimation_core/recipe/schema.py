@@ -56,8 +56,7 @@ class StageChoice(BaseModel):
 def _stage(kind: str) -> GetPydanticSchema:
     """Make a stage of its name or of ``{use: name, option: value}``, and write it as the latter.
 
-    The context of the validation is ``{"folder": ...}``, the recipe's; in Python, where there is
-    none, a stage is given as such.
+    In Python, where the validation has no context, the recipe's folder, a stage is given as such.
     """
     base = KINDS[kind]
 
@@ -98,11 +97,7 @@ def _default(name: str) -> Any:
 
 
 def _usable(text: str) -> str:
-    """Return a path, or an address that can be used, in its plain form.
-
-    Raises:
-        AddressError: the address cannot be used.
-    """
+    """Return a path, or an address that can be used, in its plain form."""
     text = urls.plain(text)
     if urls.is_address(text):
         urls.at(text)
@@ -110,12 +105,7 @@ def _usable(text: str) -> str:
 
 
 def _output(text: str) -> Path | str:
-    """Return an output folder, with the home that its ``~`` stands for, or an address.
-
-    Raises:
-        ValueError: nobody is called so, no file system takes such a name, or the address cannot
-            be used.
-    """
+    """Return an output folder, with the home that its ``~`` stands for, or an address."""
     if "\0" in text:
         raise ValueError(f"{text!r} is no name of a folder")
     text = _usable(text)

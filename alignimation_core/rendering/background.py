@@ -31,14 +31,9 @@ def replaced(
     canvas_from_photo: Tensor,
     background: str,
 ) -> Tensor:
-    """Replace what is behind the subject.
+    """Replace what is behind the subject: with a colour, or as ``remove`` and ``blur`` say.
 
-    Args:
-        image: (3, h, w) float32 in [0, 1]: the canvas, filled to its borders.
-        mask: the subject's, in full-size photo pixels.
-        photo_size: (height, width) of the full-size photo.
-        canvas_from_photo: (3, 3).
-        background: ``remove``, ``blur`` or a colour.
+    The image is the canvas, filled to its borders; the other arguments are ``matte_of``'s.
 
     Returns:
         (4, h, w) float32 RGBA, not premultiplied, for ``remove``; (3, h, w) RGB otherwise. What
@@ -96,8 +91,7 @@ def matte_of(
 def _extended(mask: Mask, photo_size: tuple[int, int], more: int) -> Tensor:
     """Return the mask's grid with some cells more on each side.
 
-    Repeated where the photo ends there, so that a subject who is cut off by the photo's border is
-    not eroded at it; empty elsewhere.
+    Repeated where the photo ends there, lest a subject cut off by it is eroded; empty elsewhere.
     """
     photo_from_mask = geometry.as_tensor(mask.image_from_mask)
     height, width = mask.height, mask.width

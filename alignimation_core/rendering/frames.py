@@ -21,8 +21,7 @@ from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure
-from alignimation_core.rendering import background
-from alignimation_core.rendering.coverage import Edges
+from alignimation_core.rendering import background, coverage
 from alignimation_core.rendering.placement import PlacedSubject
 
 ENOUGH = 0.9
@@ -32,6 +31,8 @@ COARSE = 16
 """Pixels of the canvas for one of the reduced picture that fills the border when enlarged."""
 
 Pixels = npt.NDArray[np.uint8]
+WarpItem = tuple[Photo, Tensor, Mask | None]
+"""A photo, ``canvas_from_photo``, and its subject's mask where the background is replaced."""
 
 
 def frames(
@@ -39,22 +40,12 @@ def frames(
 ) -> Iterator[Frame | Failure]:
     """Yield the aligned photos one by one; a failure for one that cannot be read any more.
 
-    Args:
-        placed: photos with their subjects, in order.
-        canvas: the rectangle to show.
-        options: what fills it beyond a photo and behind the subject.
-        executor: where photos are decoded and warped, a bounded number ahead.
+    The executor decodes and warps a bounded number ahead.
     """
-    kept = options.background == "keep"
+    masks = [None if options.background == "keep" else item.subject.mask for item in placed]
     items = (
-        [
-            WarpItem(
-                item.photo,
-                geometry.as_tensor(item.canvas_from_photo),
-                None if kept else item.subject.mask,
-            )
-        ]
-        for item in placed
+        [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
+        for item, mask in zip(placed, masks, strict=True)
     )
     work = Warp((canvas.height, canvas.width), options.border, options.background)
     index = 0
@@ -67,29 +58,11 @@ def frames(
             yield Failure(item.photo.name, stage, image.reason)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WarpItem:
-    """One photo to be warped.
-
-    Attributes:
-        photo: its facts.
-        canvas_from_photo: (3, 3).
-        mask: of its subject in full-size pixels, where the background is replaced.
-    """
-
-    photo: Photo
-    canvas_from_photo: Tensor
-    mask: Mask | None
-
-
 @dataclass(frozen=True, slots=True)
 class Warp:
     """Decodes photos, each no larger than the canvas needs, and warps them onto it.
 
-    Attributes:
-        size: (height, width) of the canvas.
-        border: ``blur``, ``mirror``, ``edge`` or a colour.
-        background: ``keep``, ``remove``, ``blur`` or a colour.
+    The canvas has size (height, width); border and background are as in ``CanvasOptions``.
     """
 
     size: tuple[int, int]
@@ -102,55 +75,46 @@ class Warp:
         Returns:
             (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
         """
-        answers = (self._frame(item) for item in items)
-        return [
-            answer if isinstance(answer, PhotoError) else answer.permute(1, 2, 0).numpy()
-            for answer in answers
-        ]
+        return [self._frame(*item) for item in items]
 
-    def _frame(self, item: WarpItem) -> Tensor | PhotoError:
-        photo, canvas_from_photo = item.photo, item.canvas_from_photo
+    def _frame(
+        self, photo: Photo, canvas_from_photo: Tensor, mask: Mask | None
+    ) -> Pixels | PhotoError:
         try:
             picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
         frame = fill(picture, canvas_from_picture, self.size, self.border)
-        if item.mask is None:
-            return frame
-        shown = background.replaced(
-            frame.contiguous().float().div_(255),
-            item.mask,
-            (photo.height, photo.width),
-            canvas_from_photo,
-            self.background,
-        )
-        return _bytes_of(shown.mul_(255).round_())
+        if mask is not None:
+            shown = background.replaced(
+                frame.contiguous().float().div_(255),
+                mask,
+                (photo.height, photo.width),
+                canvas_from_photo,
+                self.background,
+            )
+            frame = _bytes_of(shown.mul_(255).round_())
+        return frame.permute(1, 2, 0).numpy()
 
 
 def fill(
     picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int], border: str
 ) -> Tensor:
-    """Warp a picture onto the canvas and fill what it does not cover.
-
-    Args:
-        picture: (3, h, w) uint8.
-        canvas_from_picture: (3, 3).
-        size: (height, width) of the canvas.
-        border: ``blur``, ``mirror``, ``edge`` or a colour.
+    """Warp a picture, (3, h, w) uint8, onto the canvas and fill what it does not cover.
 
     Returns:
         (3, height, width) uint8, the channels of a pixel side by side in memory.
     """
     height, width = size
     frame = torch.empty(height, width, 3, dtype=torch.uint8)
-    edges = Edges.of((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
+    edges = coverage.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
     beyond: Tensor | None = None
     top = 0
     padding: Literal["border", "reflection"] = "reflection" if border == "mirror" else "border"
     for strip in geometry.strips(picture, canvas_from_picture, size, padding=padding):
         rows = range(top, top + strip.shape[1])
         top = rows.stop
-        cover = None if border in ("edge", "mirror") else edges.coverage(rows, width)
+        cover = None if border in ("edge", "mirror") else coverage.of_rows(rows, width, edges)
         if cover is not None:
             if beyond is None:
                 beyond = _beyond(picture, canvas_from_picture, size, border)

@@ -34,13 +34,7 @@ MAP = 256
 def frame(
     aligned: Sequence[AlignedSubject], options: CanvasOptions, *, level: bool
 ) -> tuple[Canvas, Tensor]:
-    """Choose the canvas.
-
-    Args:
-        aligned: the photos, with their transforms to the reference.
-        options: size and framing asked for.
-        level: turn the canvas so that the photos are upright on average; otherwise it is upright
-            as the reference is.
+    """Choose the canvas, level as the photos are on average, or else as the reference is.
 
     Returns:
         The canvas and ``canvas_from_reference``, (3, 3) float64.
@@ -49,7 +43,7 @@ def frame(
     photos = [item.photo for item in aligned]
     sizes = geometry.table([(photo.width, photo.height) for photo in photos], 2).float()
     height, width = options.shape() or _usual_shape(sizes)
-    level_from_reference = geometry.rotation(_upright(to_reference) if level else 0.0)
+    level_from_reference = geometry.rotation(upright(aligned) if level else 0.0)
     to_level = level_from_reference @ to_reference
 
     boxes = geometry.table([item.subject.box for item in aligned], 4).float()
@@ -82,13 +76,8 @@ def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
     On a side where a photo's border cuts the subject, that photo does not tell how far the subject
     goes. Where most photos are cut, half of them are to reach the canvas's border.
 
-    Args:
-        to_level: (N, 3, 3) ``level_from_photo``.
-        sizes: (N, 2) width and height of the photos.
-        boxes: (N, 4) the subjects.
-
-    Returns:
-        (2,) upper left and (2,) lower right corner, float64.
+    Of (N, 3, 3) ``level_from_photo``, (N, 2) width and height, and (N, 4) boxes of the subjects;
+    returns (2,) upper left and (2,) lower right corner, float64.
     """
     edges = torch.cat([torch.zeros_like(sizes), sizes], dim=1)
     cut = (boxes - edges).abs() < CUT * sizes.repeat(1, 2)
@@ -107,11 +96,7 @@ def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
 
 def upright(aligned: Sequence[AlignedSubject]) -> float:
     """Return by how many radians to turn the reference so that photos are upright on average."""
-    return _upright(torch.stack([item.reference_from_photo for item in aligned]))
-
-
-def _upright(to_reference: Tensor) -> float:
-    angles = geometry.angle_of(to_reference)
+    angles = geometry.angle_of(torch.stack([item.reference_from_photo for item in aligned]))
     return -math.atan2(float(angles.sin().mean()), float(angles.cos().mean()))
 
 
@@ -153,11 +138,8 @@ def _ellipse_bounds(matrices: Tensor, boxes: Tensor) -> Tensor:
 class CropCoverage:
     """Coverage of crops by the photos, and the largest crop that they cover.
 
-    Args:
-        to_level: (N, 3, 3) ``level_from_photo``.
-        sizes: (N, 2) width and height of the photos.
-        aspect: width by height of the crop.
-        allowed: share of the crop, on average, that may lie beyond the photos.
+    Of (N, 3, 3) ``level_from_photo`` and (N, 2) width and height of the photos. ``aspect`` is the
+    crop's width by height, ``allowed`` the share of it, on average, that may lie beyond the photos.
     """
 
     def __init__(self, to_level: Tensor, sizes: Tensor, aspect: float, allowed: float) -> None:
@@ -191,11 +173,9 @@ class CropCoverage:
         return seen.mean(0).double()
 
     def widest(self, centre: Tensor, least: float) -> float:
-        """Return half the height of the largest crop about a centre that is within what is allowed.
+        """Return half the height of the largest crop about a (2,) centre that is allowed.
 
-        Args:
-            centre: (2,) in the levelled frame.
-            least: half the height that shows the subject: no smaller one is given.
+        No less than ``least``, half the height that shows the subject.
         """
         ticks = self._ticks
         grid = torch.cartesian_prod(ticks * self._aspect, ticks)
@@ -221,11 +201,8 @@ class CropCoverage:
         """Return the centre about which the largest crop fits, found by gradient.
 
         The share that is covered is the mean of a differentiable crop out of a map of the coverage,
-        so its gradient with respect to the crop's place and size says where to move.
-
-        Args:
-            low: (2,) upper left corner of what must stay inside.
-            high: (2,) lower right corner.
+        so its gradient with respect to the crop's place and size says where to move. What must stay
+        inside lies between the corners (2,) ``low`` and (2,) ``high``.
         """
         start = (low + high) / 2
         least = _half_height(low, high, start, self._aspect)

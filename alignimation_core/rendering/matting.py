@@ -47,14 +47,9 @@ GUIDED_NOISE = 1e-4
 def refine(image: Tensor, silhouette: Tensor, cell: float, real: Tensor) -> Tensor:
     """Move the edge of a silhouette to where the picture has it.
 
-    Args:
-        image: (3, h, w) float32 in [0, 1].
-        silhouette: (h, w) float32 in [0, 1], interpolated to the picture's size.
-        cell: side of the silhouette's own cells, pixels of the picture; some ten are best.
-        real: (h, w) float32 in [0, 1]: how much of a pixel is picture and not an invented border.
-
-    Returns:
-        (h, w) float32 in [0, 1], steeper than the silhouette.
+    Silhouette and result, which is steeper, are (h, w) float32 in [0, 1], and so is ``real``: how
+    much of a pixel is picture and not an invented border. Of a silhouette's own ``cell`` the side
+    is some ten pixels at best.
     """
     sure = 2 * silhouette - 1
     inside = _colour_model(image, real * sure.clamp(min=0).square(), cell)
@@ -170,16 +165,8 @@ def _links(difference: Tensor) -> Tensor:
 def guided(image: Tensor, reduced: Tensor, matte: Tensor, reach: int) -> Tensor:
     """Bring a matte of the reduced picture to the full one, along the picture's own edges.
 
-    The fast guided filter (He and Sun, 2015) with a colour guide.
-
-    Args:
-        image: (3, h, w) float32 in [0, 1].
-        reduced: (3, h', w') float32: the same picture, reduced.
-        matte: (h', w') float32 in [0, 1].
-        reach: half the side of the filter's window, pixels of the reduced picture.
-
-    Returns:
-        (h, w) float32 in [0, 1].
+    The fast guided filter (He and Sun, 2015) with a colour guide: from (h', w') to (h, w) float32
+    in [0, 1]. ``reach`` is half the side of its window, pixels of the reduced picture.
     """
     sums = box(torch.cat([reduced, matte[None], matte * reduced, _products(reduced)]), reach)
     mean, level = sums[:3], sums[3]
@@ -205,12 +192,7 @@ def foreground(image: Tensor, matte: Tensor, reach: int) -> Tensor:
 
     Blur fusion (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021,
     https://arxiv.org/abs/2006.14970), its two means taken from the reduced picture, and from pure
-    pixels rather than from mixed ones.
-
-    Args:
-        image: (3, h, w) float32 in [0, 1].
-        matte: (h, w) float32 in [0, 1].
-        reach: half the side of the window in which colours are sought, pixels.
+    pixels rather than from mixed ones, in windows of twice ``reach`` pixels. The matte is (h, w).
 
     Returns:
         (3, h, w) float32 in [0, 1]: the picture where the matte is 1; the subject's colours
@@ -236,16 +218,10 @@ def foreground(image: Tensor, matte: Tensor, reach: int) -> Tensor:
 def _interpolated(
     maps: Tensor, place: Tensor, size: tuple[int, int], spanned: tuple[int, int]
 ) -> Tensor:
-    """Return reduced maps at some pixels, bilinearly: far less work than at all of them.
+    """Return (C, n) of reduced maps at n pixels, bilinearly: far less work than at all of them.
 
-    Args:
-        maps: (C, h', w').
-        place: (n,) int64, ``row * width + column``.
-        size: (height, width) that ``place`` counts in.
-        spanned: (height, width) that the maps cover, in the same pixels.
-
-    Returns:
-        (C, n).
+    ``place`` is ``row * width + column`` in an image of ``size`` (height, width), of whose pixels
+    the (C, h', w') maps cover ``spanned`` (height, width).
     """
     x = (place % size[1] + 0.5) * (2 / spanned[1]) - 1
     y = (torch.div(place, size[1], rounding_mode="floor") + 0.5) * (2 / spanned[0]) - 1

@@ -26,7 +26,7 @@ class PlacedSubject:
     """A photo's subject with the transform that brings the photo onto the canvas.
 
     Attributes:
-        aligned: the subject, aligned on the reference.
+        aligned: on the reference.
         canvas_from_photo: 3x3, as the run record holds it.
         residual: RMS distance of the keypoints from the reference's, percent of the canvas height;
             None without keypoints.
@@ -51,14 +51,7 @@ class PlacedSubject:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What became of the photos that were to be placed on the canvas.
-
-    Attributes:
-        canvas: the canvas.
-        placed: the photos on it, in order.
-        misfits: photos that are left out, where they would be on the canvas without that.
-        failures: of those.
-    """
+    """The photos on the canvas, in order; and those left out, where they would be without that."""
 
     canvas: Canvas
     placed: list[PlacedSubject]
@@ -74,43 +67,36 @@ def place(
     level: bool,
     max_residual: float | None,
 ) -> Placement:
-    """Choose the canvas and place the photos on it; leave out those that fit badly.
+    """Choose the canvas and place the photos, one at least; leave out those that fit badly.
 
-    The canvas is chosen anew without the photos that are left out.
-
-    Args:
-        aligned: the photos, with their transforms to the reference; one at least.
-        reference: what they were aligned on.
-        options: size and framing asked for.
-        level: turn the canvas so that the photos are upright on average.
-        max_residual: the largest residual allowed, percent of the canvas height; None for any.
+    The canvas is chosen anew without the photos that are left out, whose residual is more than
+    ``max_residual``, percent of the canvas height. It is level as in ``frame``.
 
     Raises:
         PhotosError: none fits well enough.
     """
+    limit = torch.inf if max_residual is None else max_residual
     misfits: list[PlacedSubject] = []
     failures: list[Failure] = []
     while True:
         canvas, canvas_from_reference = frame(aligned, options, level=level)
         placed = on_canvas(aligned, reference, canvas, canvas_from_reference)
-        if max_residual is None:
+        beyond = [item for item in placed if (item.residual or 0) > limit]
+        if not beyond:
             return Placement(canvas, placed, misfits, failures)
-        beyond = [item for item in placed if (item.residual or 0) > max_residual]
         misfits += beyond
         failures += [
             Failure(
                 item.photo.name,
                 "transform_model",
                 f"it fits badly: residual {item.residual:.2f} % of the canvas height, "
-                f"max_residual is {max_residual:g}",
+                f"max_residual is {limit:g}",
             )
             for item in beyond
         ]
-        if not beyond:
-            return Placement(canvas, placed, misfits, failures)
         if len(beyond) == len(placed):
             best = min(item.residual or 0 for item in placed)
-            what = f"no photo fits within max_residual: {max_residual:g}; the best has {best:.2f}"
+            what = f"no photo fits within max_residual: {limit:g}; the best has {best:.2f}"
             raise PhotosError(what, failures)
         out = {item.aligned for item in beyond}
         aligned = [item for item in aligned if item not in out]
@@ -122,14 +108,7 @@ def on_canvas(
     canvas: Canvas,
     canvas_from_reference: Tensor,
 ) -> list[PlacedSubject]:
-    """Bring photos onto a canvas, and measure how well they fit.
-
-    Args:
-        aligned: the photos, with their transforms to the reference; one at least.
-        reference: what they were aligned on.
-        canvas: the canvas.
-        canvas_from_reference: (3, 3) float64.
-    """
+    """Bring photos, one at least, onto a canvas, and measure how well they fit."""
     width = reference.photo.width
     ratio = geometry.table([width / item.photo.width for item in aligned], 1)[:, 0]
     resized = torch.diag_embed(torch.stack([ratio, ratio, torch.ones_like(ratio)], 1))
@@ -152,13 +131,7 @@ def on_canvas(
 
 
 class Residuals:
-    """RMS distances of subjects' keypoints from a reference's, in percent of the canvas height.
-
-    Args:
-        reference: the subject that the others are compared with.
-        canvas_from_reference: (3, 3) float64, of its photo.
-        height: of the canvas, pixels.
-    """
+    """RMS distances of subjects' keypoints from a reference's, in percent of the canvas height."""
 
     def __init__(self, reference: Subject, canvas_from_reference: Tensor, height: int) -> None:
         self._names, self._height = list(reference.keypoints), height
@@ -170,12 +143,7 @@ class Residuals:
         return keypoints_of(subjects, self._names)
 
     def of(self, points: Tensor, canvas_from_photo: Tensor) -> list[float | None]:
-        """Return N residuals; None without a common keypoint.
-
-        Args:
-            points: (N, P, 2), what ``common`` gave.
-            canvas_from_photo: (N, 3, 3) float64.
-        """
+        """Return N residuals of (N, P, 2) points; None without a common keypoint."""
         squares = (geometry.apply(canvas_from_photo, points) - self._goal).square().sum(2)
         found = ~points.isnan().all(2)
         mean = squares.where(found, 0.0).sum(1) / found.sum(1)

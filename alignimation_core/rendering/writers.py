@@ -27,13 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What became of the outputs.
-
-    Attributes:
-        outputs: the finished files and folders.
-        errors: of the renderers that failed.
-        failures: of photos that could not be read again.
-    """
+    """Finished outputs; errors of renderers; and failures of photos that cannot be read again."""
 
     outputs: list[Path]
     errors: list[AlignimationError]
@@ -54,19 +48,9 @@ def render(
     """Write every output in one pass over the photos.
 
     A photo that can no longer be read is left out; a renderer that fails is left out, and its
-    error returned, while the others go on. Whatever ends the pass early
-    removes what was half written.
-
-    Args:
-        placed: photos with their subjects, in order.
-        canvas: the rectangle to show.
-        options: what fills it beyond a photo and behind the subject.
-        renderers: what to write.
-        folder: the output folder; it exists.
-        executor: where photos are decoded and warped.
-        step: called after each photo.
-        ready: called before the first output takes its name.
-        refuse: says of a renderer's path why no output may take it now; None where it may.
+    error returned, while the others go on. Whatever ends the pass early removes what was half
+    written. ``ready`` is called before the first output takes its name; ``refuse`` says of a
+    renderer's path why no output may take it now.
 
     Raises:
         PhotosError: no photo could be read again.

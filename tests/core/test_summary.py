@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from alignimation_core import Recipe, summary
+from alignimation_core import Recipe, preflight, summary
 from alignimation_core.api.weights import cache_folder
 from alignimation_core.plugin.registry import KINDS
 from alignimation_core.record import PhotoRecord, Record
@@ -41,14 +41,14 @@ def test_check_tells_where_weights_are(tmp_path, monkeypatch):
     (tmp_path / "photos" / "a.jpg").touch()
     recipe = Recipe.of(DATA, folder=tmp_path)
     name = "20180402-114759-vggface2.pt"
-    before = summary.check(recipe).splitlines()
+    before = preflight.check(recipe).splitlines()
     assert before[0] == "1 photo"
     assert before[1].startswith(f"weights {name} not yet here, will be fetched: https://")
     assert before[2] == "the recipe is fine"
     assert cache_folder().is_relative_to(tmp_path)
     cache_folder().mkdir(parents=True)
     (cache_folder() / name).touch()
-    assert summary.check(recipe).splitlines()[1] == (
+    assert preflight.check(recipe).splitlines()[1] == (
         f"weights {name} present: {cache_folder() / name}"
     )
 

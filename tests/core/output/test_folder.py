@@ -106,7 +106,7 @@ def test_a_run_that_was_killed_between_its_outputs_and_its_record_goes_on(recipe
 
 
 def test_the_check_says_so_too(recipe, out):
-    from alignimation_core.summary import check
+    from alignimation_core.preflight import check
 
     (out / "frames").mkdir()
     with pytest.raises(RecipeError, match="frames is no output of an earlier run"):
