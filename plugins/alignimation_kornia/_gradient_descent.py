@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -11,17 +11,30 @@ from torch import Tensor
 from alignimation_core.api import geometry
 from alignimation_kornia._transforms import Chart, Transform
 
-if TYPE_CHECKING:
-    from alignimation_kornia import FamilyModel
-
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(warped (B, C, h, w), fixed (C, h, w), weights (B, C, h, w)) -> (B,)``, differentiable."""
+
+
+class Options(Protocol):
+    """What a fit reads of its transform model."""
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def loss(self) -> Literal["l2", "l1", "huber", "tukey", "ncc"]: ...
+    @property
+    def optimizer(self) -> Literal["gauss-newton", "adam", "lbfgs"]: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def criterion(self) -> Criterion: ...
+
 
 LEARNING_RATE = 2.0  # pixels of the level that Adam's first step moves the target's points
 
 
 def descend(
-    model: FamilyModel,
+    model: Options,
     reference: Tensor,
     images: Tensor,
     weights: Tensor,

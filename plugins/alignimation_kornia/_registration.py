@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Registration, Target
 from alignimation_kornia._gauss_newton import minimise
-from alignimation_kornia._gradient_descent import Objective, descend
+from alignimation_kornia._gradient_descent import Objective, Options, descend
 from alignimation_kornia._initialization import best_turn, centres
 from alignimation_kornia._losses import Loss
 from alignimation_kornia._pyramid_level import Level, Pixels
 from alignimation_kornia._transforms import FAMILIES, Chart
 from alignimation_kornia._validation import NO_MEETING, faults_of_input
-
-if TYPE_CHECKING:
-    from alignimation_kornia import FamilyModel
 
 COARSEST_SIDE = 32  # pixels: the pyramid stops before its long side gets shorter
 KNOWN_START_SIDE = 64  # pixels: photos with a start from keypoints join on this level
@@ -30,7 +25,7 @@ SINGULAR = 1e-4  # ratio of eigenvalues: below it, the images leave a parameter 
 
 
 def register(
-    model: FamilyModel, moving: Target, fixed: Target, initial: Tensor, device: torch.device
+    model: Options, moving: Target, fixed: Target, initial: Tensor, device: torch.device
 ) -> Registration:
     """Fit a batch; see ``alignimation_core.TransformModel.fit``."""
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
@@ -143,7 +138,7 @@ def _failed(failures: list[str | None]) -> Tensor:
 
 
 def _result(
-    model: FamilyModel,
+    model: Options,
     images: Tensor,
     reference: Tensor,
     weights: Tensor,
