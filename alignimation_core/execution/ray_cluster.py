@@ -113,11 +113,7 @@ def _first(waiting: deque[Future[list[Any]]], pool: Pool) -> list[Any]:
 
 
 def _order(work: Work[Any, Any]) -> Order:
-    """Pickle a work, and note what the nodes must have to do it as it is done here.
-
-    Raises:
-        AlignimationError: it cannot be pickled.
-    """
+    """Pickle a work, and note what the nodes must have to do it as it is done here."""
     versions = {"alignimation": metadata.version("alignimation")}
     stages = []
     for kind, stage in _stages(work):
@@ -147,11 +143,7 @@ def _stages(work: Work[Any, Any]) -> list[tuple[str, Stage]]:
 
 
 def _packed(thing: object, name: str) -> bytes:
-    """Pickle something.
-
-    Raises:
-        AlignimationError: it cannot be; the error names it.
-    """
+    """Pickle something; the error names what cannot be."""
     try:
         return pickle.dumps(thing)
     except Exception as error:  # a plugin's options may raise anything

@@ -36,13 +36,7 @@ ray.cloudpickle.register_pickle_by_value(ray_worker)
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A running actor.
-
-    Attributes:
-        actor: its handle.
-        home: where it runs.
-        order: the work that it has.
-    """
+    """A running actor, and the work that it has."""
 
     actor: Any
     home: Home
@@ -54,10 +48,7 @@ class Pool:
 
     ``tend`` is called by one thread, ``do`` by one thread a batch. A batch waits for an actor that
     runs, never for one that Ray has yet to find a place for.
-
-    Args:
-        options: how many actors there may be, and what each takes.
-        patience: seconds to wait for a node, as long as there is none.
+    As long as there is no node, it waits for one for ``patience`` seconds.
     """
 
     def __init__(self, options: ExecutorOptions, patience: float) -> None:
@@ -83,10 +74,7 @@ class Pool:
         return max(1, self._options.workers or self._slots)
 
     def tend(self, batches: int) -> None:
-        """Start actors, and let in those that have started.
-
-        Args:
-            batches: how many are to be done.
+        """Start actors for so many batches, and let in those that have started.
 
         Raises:
             AlignimationError: no node is left, the head or the node here is gone, or no worker
@@ -112,14 +100,7 @@ class Pool:
     def do(self, order: Order, items: list[Any], stopped: Event, died: int = 0) -> list[Any]:
         """Do a batch; item by item if its worker dies, and again until its lives are used up.
 
-        Args:
-            order: the work.
-            items: the batch.
-            stopped: ends it.
-            died: workers that have died at it.
-
-        Returns:
-            The answers, one an item: ``Lost`` for one at which ``LIVES`` workers have died.
+        An item at which ``LIVES`` workers have died is answered by ``Lost``.
 
         Raises:
             AlignimationError: a node lacks what the work needs, or no worker survives.

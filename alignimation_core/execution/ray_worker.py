@@ -22,33 +22,20 @@ Reply = tuple[Literal["answers", "raised", "unfit"], Any]
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a worker lives.
-
-    Attributes:
-        node: Ray's id of its node, hex.
-        address: the node's IP address.
-        log: the file on that node in which the process says why it crashes, if known.
-    """
+    """Where a worker lives: Ray's id of its node, hex, and that node's IP address."""
 
     node: str
     address: str
-    log: str | None
+    log: str | None  # the file there in which the process says why it crashes, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A work as it travels.
+    """A work, pickled, and what a node must have to do it."""
 
-    Attributes:
-        versions: version by distribution of all that the work needs.
-        code: digest of this package's code.
-        stages: the pickled list of the work's stages, each as (kind, stage, fingerprint).
-        work: the pickled work.
-    """
-
-    versions: dict[str, str]
-    code: str
-    stages: bytes
+    versions: dict[str, str]  # by distribution
+    code: str  # digest of this package's code
+    stages: bytes  # of the work, pickled, each as (kind, stage, fingerprint)
     work: bytes
 
 
@@ -70,15 +57,7 @@ class Worker:
         return Home(ray.get_runtime_context().get_node_id(), address, log)
 
     def do(self, order: Order | None, items: bytes) -> bytes:
-        """Do the work on a batch.
-
-        Args:
-            order: the work, if it is a new one.
-            items: the pickled list of items.
-
-        Returns:
-            The pickled ``Reply``.
-        """
+        """Do the work, a new one if it is given, on a pickled batch; return a pickled ``Reply``."""
         try:
             if order is not None:
                 self._work = None  # its networks leave before others are loaded

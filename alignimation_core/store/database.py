@@ -6,7 +6,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,12 +56,6 @@ class Anchor:
     """Remembers on which disk a folder lies, so that nothing is written to another in its place.
 
     Where a disk is unmounted, the empty folder below it takes all that is written from then on.
-
-    Args:
-        folder: it exists.
-
-    Raises:
-        OSError: it cannot be looked at.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,11 +67,9 @@ class Anchor:
         Raises:
             OutputError: it is gone, or lies on another disk now.
         """
-        try:
+        with suppress(OSError):
             if self._folder.stat().st_dev == self._device:
                 return
-        except OSError:
-            pass
         raise OutputError(
             f"{self._folder}: the folder went away while the run was going on; bring it back, "
             "or choose another output folder, and run again"

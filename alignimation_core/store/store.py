@@ -25,15 +25,7 @@ SETTLED = 2.0
 
 
 class Facts(NamedTuple):
-    """What ``Photo`` says of a file beside its names.
-
-    Attributes:
-        sha256: hex digest of the file's bytes.
-        height: pixels, upright.
-        width: pixels, upright.
-        taken: local time at which it was taken.
-        taken_from: ``exif``, ``name`` or ``file``.
-    """
+    """What ``Photo`` says of a file beside its names."""
 
     sha256: str
     height: int
@@ -168,24 +160,13 @@ class Store:
         self._file.keep(rows, replace=True)
 
     def recall(self, photos: Iterable[str]) -> dict[str, Known]:
-        """Return what detector and embedder said.
-
-        Args:
-            photos: SHA-256 of each photo's file, hex.
-
-        Returns:
-            By photo; those of which nothing is known are left out.
-        """
+        """Return what detector and embedder found, by SHA-256 of the photos' files, if known."""
         if self._detector is None:
             return {}
         return detections.recall(self._file, photos, self._detector, self._embedder)
 
     def keep(self, known: Mapping[str, Known]) -> None:
-        """Store what was found, all of it or, where that fails, nothing; known answers stay.
-
-        Args:
-            known: by SHA-256 of the photo's file.
-        """
+        """Store what was found, all of it or, where that fails, nothing; what is known stays."""
         if self._detector is not None:
             detections.keep(self._file, known, self._detector, self._embedder)
 
