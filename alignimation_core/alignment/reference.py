@@ -35,10 +35,10 @@ def choose_reference(
         return _named(items, wanted), []
     failures: list[Failure] = []
     for some in [[item] for item in items] if wanted == "first" else _in_two(items):
-        built, sketches, failed = targets.summarise(some, kept)
+        built, summaries, failed = targets.summarise(some, kept)
         failures += failed
         if built:
-            return built[typical(stacked(sketches))], failures
+            return built[typical(stacked(summaries))], failures
     return None, failures
 
 

@@ -21,7 +21,7 @@ from alignimation_core.api.stages import TargetBuilder
 from alignimation_core.photos import decoder
 from alignimation_core.plugin import contract
 from alignimation_core.record import Failure as PhotoFailure
-from alignimation_core.store.fits import Fits, Sketch
+from alignimation_core.store.fits import Fits, TargetSummary
 
 SUMMARIES_A_BATCH = 32
 """Target summaries that are kept at once."""
@@ -97,37 +97,37 @@ class Targets:
 
     def summarise(
         self, items: Sequence[FramedSubject], kept: Fits
-    ) -> tuple[list[FramedSubject], list[Sketch], list[PhotoFailure]]:
+    ) -> tuple[list[FramedSubject], list[TargetSummary], list[PhotoFailure]]:
         """Build every target once and keep its summary: its points and a thumbnail.
 
         Returns:
             Those whose targets could be built; their summaries; and the failures of the others.
         """
         keys = [self.key(item) for item in items]
-        known = kept.recall_sketches(keys)
-        fresh: dict[str, Sketch] = {}
+        known = kept.recall_summaries(keys)
+        fresh: dict[str, TargetSummary] = {}
         built: list[FramedSubject] = []
-        summaries: list[Sketch] = []
+        summaries: list[TargetSummary] = []
         failures: list[PhotoFailure] = []
         shape: Shape | None = None
         for item, key in zip(items, keys, strict=True):
             found = known.get(key) or self.attempt(item, shape)
             if isinstance(found, Target):
                 found = fresh[key] = known[key] = _summary(found)
-            if isinstance(found, Sketch):
+            if isinstance(found, TargetSummary):
                 got = found.channels, len(found.point_weights) // 4
                 shape = shape or got
                 found = self._misshapen(got, shape) or found
-            if isinstance(found, Sketch):
+            if isinstance(found, TargetSummary):
                 built.append(item)
                 summaries.append(found)
             else:
                 self.failed[key] = found
                 failures.append(PhotoFailure(item.photo.name, *found))
             if len(fresh) == SUMMARIES_A_BATCH:
-                kept.keep_sketches(fresh)
+                kept.keep_summaries(fresh)
                 fresh = {}
-        kept.keep_sketches(fresh)
+        kept.keep_summaries(fresh)
         return built, summaries, failures
 
     def _misshapen(self, got: Shape, expected: Shape | None) -> Failure | None:
@@ -155,16 +155,16 @@ def shape_of(target: Target) -> Shape:
     return len(target.image), len(target.points)
 
 
-def _summary(target: Target) -> Sketch:
+def _summary(target: Target) -> TargetSummary:
     small = functional.adaptive_avg_pool2d(target.image.mean(0, keepdim=True), THUMBNAIL)
     parts = (
         part.detach().cpu().numpy().astype("<f4").tobytes()
         for part in (small, target.points, target.point_weights)
     )
-    return Sketch(len(target.image), *parts)
+    return TargetSummary(len(target.image), *parts)
 
 
-def stacked(summaries: Sequence[Sketch]) -> Target:
+def stacked(summaries: Sequence[TargetSummary]) -> Target:
     """Return summaries, one at least, as N stacked targets with (N, 1, 16, 16) images."""
     count = len(summaries)
     columns = zip(*((s.thumbnail, s.points, s.point_weights) for s in summaries), strict=True)

@@ -1,4 +1,4 @@
-"""Cache of sketches of targets and of fitted transforms, by subject."""
+"""Cache of summaries of targets and of fitted transforms, by subject."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alignimation_core.store.codec import encode, split
 from alignimation_core.store.database import Database
 
 
-class Sketch(NamedTuple):
+class TargetSummary(NamedTuple):
     """What is kept of a target that was drawn; numbers are little-endian float32.
 
     Attributes:
@@ -49,13 +49,13 @@ class Fit(NamedTuple):
 
 
 class Fits:
-    """The sketches of one target builder, and the fits of one transform model on its targets.
+    """The summaries of one target builder, and the fits of one transform model on its targets.
 
     Subjects are digests of the subjects as their stages see them. ``Fits()`` keeps nothing.
 
     Args:
         file: the store's file; None where nothing is kept.
-        builder: kind of the sketches.
+        builder: kind of the summaries.
         model: kind of the fits; None where these are not kept.
     """
 
@@ -64,17 +64,17 @@ class Fits:
     ) -> None:
         self._file, self._builder, self._model = file, builder, model
 
-    def recall_sketches(self, subjects: Iterable[str]) -> dict[str, Sketch]:
-        """Return the sketches that are known."""
+    def recall_summaries(self, subjects: Iterable[str]) -> dict[str, TargetSummary]:
+        """Return the summaries that are known."""
         if self._file is None:
             return {}
-        return self._file.recall(self._builder, subjects, _sketches)
+        return self._file.recall(self._builder, subjects, _summaries)
 
-    def keep_sketches(self, sketches: Mapping[str, Sketch]) -> None:
-        """Store sketches, all or none."""
+    def keep_summaries(self, summaries: Mapping[str, TargetSummary]) -> None:
+        """Store summaries, all or none."""
         if self._file is not None:
             kind = self._builder
-            self._file.keep((kind, key, encode(*sketch)) for key, sketch in sketches.items())
+            self._file.keep((kind, key, encode(*summary)) for key, summary in summaries.items())
 
     def recall_fits(self, reference: str, subjects: Iterable[str]) -> dict[str, Fit]:
         """Return the fits to one reference that are known."""
@@ -93,9 +93,9 @@ class Fits:
         return f"{self._model} {reference[:16]}"
 
 
-def _sketches(rows: Iterable[tuple[str, bytes]]) -> dict[str, Sketch]:
+def _summaries(rows: Iterable[tuple[str, bytes]]) -> dict[str, TargetSummary]:
     each = ((key, split(value)) for key, value in rows)
-    return {key: Sketch(int(channels), *arrays) for key, (channels, *arrays) in each}
+    return {key: TargetSummary(int(channels), *arrays) for key, (channels, *arrays) in each}
 
 
 def _fits(rows: Iterable[tuple[str, bytes]]) -> dict[str, Fit]:

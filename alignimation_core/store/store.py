@@ -76,12 +76,12 @@ class Store:
         detector: the detector's fingerprint; None when its answers are not kept.
         embedder: the embedder's; None without one, or when its answers are not kept.
         note: takes one line for the user.
-        builder: the target builder's fingerprint; None when its sketches are not kept.
+        builder: the target builder's fingerprint; None when its summaries are not kept.
         model: the transform model's; None when its fits are not kept.
         fresh: forget everything first.
 
     Attributes:
-        fits: sketches of targets and fitted transforms, for ``alignment.align``.
+        fits: summaries of targets and fitted transforms, for ``alignment.align``.
 
     Raises:
         OutputError: from here and from every method: the store cannot be read or written, or was
@@ -108,7 +108,7 @@ class Store:
         self.fits = Fits()
         if builder is not None:
             of_model = model and _kind("fits", model)
-            self.fits = Fits(self._file, _kind("sketches", builder), of_model)
+            self.fits = Fits(self._file, _kind("summaries", builder), of_model)
         if fresh:
             self._file.empty()
 

@@ -24,7 +24,7 @@ from alignimation_core.alignment.alignment import align
 from alignimation_core.alignment.subjects import in_working_frames
 from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
-from alignimation_core.store.fits import Fits, Sketch
+from alignimation_core.store.fits import Fits, TargetSummary
 from alignimation_core.store.store import Store
 
 COUNT = 100
@@ -117,20 +117,20 @@ class Killed(BaseException):
 class Until:
     """What keeps fits until it is killed."""
 
-    def __init__(self, fits, sketches=math.inf, batches=math.inf):
-        self.fits, self.sketches, self.batches = fits, sketches, batches
+    def __init__(self, fits, summaries=math.inf, batches=math.inf):
+        self.fits, self.summaries, self.batches = fits, summaries, batches
 
-    def recall_sketches(self, subjects):
-        return self.fits.recall_sketches(subjects)
+    def recall_summaries(self, subjects):
+        return self.fits.recall_summaries(subjects)
 
     def recall_fits(self, reference, subjects):
         return self.fits.recall_fits(reference, subjects)
 
-    def keep_sketches(self, sketches):
-        if self.sketches == 0:
+    def keep_summaries(self, summaries):
+        if self.summaries == 0:
             raise Killed
-        self.sketches -= 1
-        self.fits.keep_sketches(sketches)
+        self.summaries -= 1
+        self.fits.keep_summaries(summaries)
 
     def keep_fits(self, reference, fits):
         if self.batches == 0:
@@ -189,12 +189,14 @@ def test_a_run_killed_while_it_draws_draws_the_rest(store):
     undisturbed = run(range(COUNT))
     Counted.calls.clear()
     with store() as opened, pytest.raises(Killed):
-        run(range(COUNT), Until(opened.fits, sketches=2))
+        run(range(COUNT), Until(opened.fits, summaries=2))
     assert len(Counted.calls) == 96
     Counted.calls.clear()
     with store() as opened:
         assert run(range(COUNT), opened.fits) == undisturbed
-    assert len(Counted.calls) == (COUNT - 64) + 1 + COUNT  # to sketch; then the reference, to fit
+    assert (
+        len(Counted.calls) == (COUNT - 64) + 1 + COUNT
+    )  # to summarise; then the reference, to fit
 
 
 def test_photos_that_come_and_go_cost_only_themselves(store):
@@ -447,13 +449,13 @@ def test_a_reference_that_can_no_longer_be_drawn_is_told(store):
 
 
 def test_a_reference_whose_file_has_vanished_is_told(monkeypatch):
-    class Sketched(Fits):
-        def recall_sketches(self, subjects):
-            return dict.fromkeys(subjects, Sketch(2, bytes(1024), bytes(24), bytes(12)))
+    class Summarised(Fits):
+        def recall_summaries(self, subjects):
+            return dict.fromkeys(subjects, TargetSummary(2, bytes(1024), bytes(24), bytes(12)))
 
     monkeypatch.setattr(Counted, "requires", lambda _: frozenset({"pixels"}))
     with pytest.raises(AlignimationError) as caught:
-        run(range(5), Sketched(), "first")
+        run(range(5), Summarised(), "first")
     text = str(caught.value)
     assert text.startswith("0.jpg: the reference could not be aligned with itself: ")
     assert text.endswith("; set `reference` to another photo")

@@ -9,7 +9,7 @@ import torch
 
 from alignimation_core import Detections, Mask, OutputError
 from alignimation_core.store.database import Anchor
-from alignimation_core.store.fits import Fit, Sketch
+from alignimation_core.store.fits import Fit, TargetSummary
 from alignimation_core.store.store import Facts, Known, Store
 
 VERSION = range(60, 64)
@@ -51,8 +51,8 @@ class Sample:
             f"/{number}.jpg": Facts(f"{number:064}", 3, 4, datetime(2020, 1, 2), "name")
             for number in range(12)
         }
-        self.sketches = {
-            f"{number}": Sketch(1, bytes(1024), b"p" * 8, b"w" * 4) for number in range(12)
+        self.summaries = {
+            f"{number}": TargetSummary(1, bytes(1024), b"p" * 8, b"w" * 4) for number in range(12)
         }
         self.fits = {f"{number}": Fit(b"m" * 72, number / 7, 0.1, 3, True) for number in range(12)}
 
@@ -62,14 +62,14 @@ class Sample:
     def keep(self, store):
         store.keep(self.known)
         store.keep_facts("r", {path: ("s", each) for path, each in self.facts.items()}, time.time())
-        store.fits.keep_sketches(self.sketches)
+        store.fits.keep_summaries(self.summaries)
         store.fits.keep_fits("a", self.fits)
 
     def recall(self, store):
         """Return how many values are known; each is what was kept."""
         known = store.recall(self.known)
         facts = store.recall_facts("r", dict.fromkeys(self.facts, "s"))
-        sketches = store.fits.recall_sketches(self.sketches)
+        summaries = store.fits.recall_summaries(self.summaries)
         fits = store.fits.recall_fits("a", self.fits)
         for photo, (seen, vectors) in known.items():
             for name in ("boxes", "scores", "keypoints", "keypoint_scores"):
@@ -77,13 +77,13 @@ class Sample:
                 assert torch.equal(getattr(seen, name), kept)
             assert seen.masks == self.known[photo].detections.masks
             assert vectors is None or torch.equal(vectors, self.known[photo].embeddings)
-        for found, kept in ((facts, self.facts), (sketches, self.sketches), (fits, self.fits)):
+        for found, kept in ((facts, self.facts), (summaries, self.summaries), (fits, self.fits)):
             assert found.items() <= kept.items()
         parts = (
             known,
             [each for each in known.values() if each[1] is not None],
             facts,
-            sketches,
+            summaries,
             fits,
         )
         return sum(len(part) for part in parts)

@@ -23,7 +23,7 @@ from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
 from alignimation_core.store import database
 from alignimation_core.store.database import Database
-from alignimation_core.store.fits import Fit, Sketch
+from alignimation_core.store.fits import Fit, TargetSummary
 from alignimation_core.store.store import KEPT_RUNS, Facts, Known, Store
 from alignimation_core.summary import projection
 
@@ -859,21 +859,24 @@ def test_facts_that_another_reader_has_read_are_not_known(opened, photo):
         assert store.recall_facts("a reader", {photo: "one"}) == {photo: facts()}
 
 
-def test_facts_sketches_and_fits_that_ten_runs_have_not_used_go(opened, photo, tmp_path):
+def test_facts_summaries_and_fits_that_ten_runs_have_not_used_go(opened, photo, tmp_path):
     path = tmp_path / ".alignimation" / "store.sqlite3"
-    sketch, fit = Sketch(1, b"t" * 1024, b"p" * 8, b"w" * 4), Fit(b"m" * 72, 0.5, 0.25, 3, True)
+    summary, fit = (
+        TargetSummary(1, b"t" * 1024, b"p" * 8, b"w" * 4),
+        Fit(b"m" * 72, 0.5, 0.25, 3, True),
+    )
     with opened(builder="a builder", model="a model") as store:
         store.keep_facts(
             "a reader", {f"/{word}.jpg": ("one", facts()) for word in "ab"}, time.time()
         )
-        store.fits.keep_sketches({"a": sketch, "b": sketch})
+        store.fits.keep_summaries({"a": summary, "b": summary})
         store.fits.keep_fits("a", {"a": fit, "b": fit})
         for run in range(KEPT_RUNS + 1):
             store.finish()
             with opened(builder="a builder", model="a model") as other:
                 if run == 5:
                     other.recall_facts("a reader", {"/a.jpg": "one"})
-                    assert other.fits.recall_sketches(["a", "c"]) == {"a": sketch}
+                    assert other.fits.recall_summaries(["a", "c"]) == {"a": summary}
                     assert other.fits.recall_fits("a", ["a", "c"]) == {"a": fit}
                     assert other.fits.recall_fits("b", ["a"]) == {}
                     other.finish()
@@ -881,7 +884,7 @@ def test_facts_sketches_and_fits_that_ten_runs_have_not_used_go(opened, photo, t
     assert sorted((kind.split()[0], key) for kind, key in left if kind not in ("run", "stage")) == [
         ("facts", "/a.jpg"),
         ("fits", "a"),
-        ("sketches", "a"),
+        ("summaries", "a"),
     ]
 
 
@@ -889,7 +892,7 @@ def test_facts_sketches_and_fits_that_ten_runs_have_not_used_go(opened, photo, t
     ("kind", "ask"),
     [
         ("facts", lambda store: store.recall_facts("a reader", {"/a.jpg": "one"})),
-        ("sketches", lambda store: store.fits.recall_sketches("a")),
+        ("summaries", lambda store: store.fits.recall_summaries("a")),
         ("fits", lambda store: store.fits.recall_fits("a", "a")),
         ("detections", lambda store: store.recall("a")),
     ],
@@ -910,7 +913,7 @@ def test_any_row_that_was_changed_is_damage(tmp_path, kind, ask, change):
         store.keep({"another": Known(Detections.empty())})
         store.keep({"a": Known(rich_detections(), torch.ones(3, 2))})
         store.keep_facts("a reader", {"/a.jpg": ("one", facts())}, time.time())
-        store.fits.keep_sketches({"a": Sketch(1, b"t" * 1024, b"", b"")})
+        store.fits.keep_summaries({"a": TargetSummary(1, b"t" * 1024, b"", b"")})
         store.fits.keep_fits("a", {"a": Fit(b"m" * 72)})
         assert len(ask(store)) == 1
     query(path, f"UPDATE entries SET value = {change} WHERE kind LIKE '{kind} %'")
