@@ -196,7 +196,7 @@ def test_a_run_killed_while_it_draws_draws_the_rest(store):
         assert run(range(COUNT), opened.fits) == undisturbed
     assert (
         len(Counted.calls) == (COUNT - 64) + 1 + COUNT
-    )  # to summarise; then the reference, to fit
+    )  # summaries; then the reference, to fit
 
 
 def test_photos_that_come_and_go_cost_only_themselves(store):
