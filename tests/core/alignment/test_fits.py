@@ -194,9 +194,7 @@ def test_a_run_killed_while_it_draws_draws_the_rest(store):
     Counted.calls.clear()
     with store() as opened:
         assert run(range(COUNT), opened.fits) == undisturbed
-    assert (
-        len(Counted.calls) == (COUNT - 64) + 1 + COUNT
-    )  # summaries; then the reference, to fit
+    assert len(Counted.calls) == (COUNT - 64) + 1 + COUNT  # summaries; then the reference, to fit
 
 
 def test_photos_that_come_and_go_cost_only_themselves(store):
