@@ -9,7 +9,9 @@ from __future__ import annotations
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import ExifTags, Image
+from PIL import Image
+
+from alignimation_core.photos import orientation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,20 +53,4 @@ def decode(
         )
     except ValueError:
         return None
-    return _upright(pixels, image.getexif().get(ExifTags.Base.Orientation, 1))
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn (h, w, 3) pixels as EXIF's orientation, 1 to 8, says."""
-    import numpy as np
-
-    if orientation not in range(2, 9):
-        return pixels
-    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    across = -1 if orientation in (2, 3, 6, 7) else 1
-    turned = turned[::down, ::across]
-    upright = np.empty(turned.shape, np.uint8)
-    for colour in range(3):  # numpy copies all three at once half as fast
-        upright[..., colour] = turned[..., colour]
-    return upright
+    return orientation.upright(pixels, image)

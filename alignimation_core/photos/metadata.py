@@ -14,6 +14,7 @@ from PIL import Image
 from alignimation_core import urls
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.photos import orientation
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.order import relative_name
 
@@ -28,10 +29,8 @@ def facts(path: File, folder: Path) -> Photo:
     """
     with opened(path) as (image, stream):
         version = _version(stream)
-        width, height = image.size
+        width, height = orientation.upright_size(image)
         exif = image.getexif()
-        if exif.get(0x0112) in (5, 6, 7, 8):
-            width, height = height, width
         taken, source = in_exif(exif), "exif"
         if taken is None:
             taken, source = in_name(path.name), "name"

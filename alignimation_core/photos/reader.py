@@ -13,7 +13,7 @@ import PIL
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.photos import decoder, image_file, metadata, order
+from alignimation_core.photos import decoder, image_file, metadata, order, orientation
 from alignimation_core.record import Failure
 from alignimation_core.store.store import Facts, Store
 
@@ -95,6 +95,6 @@ def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
 
 def _fingerprint() -> str:
     """Return what facts depend on beside the file: code that reads them, and the time zone."""
-    modules = (str(module.__file__) for module in (decoder, image_file, metadata))
+    modules = (str(module.__file__) for module in (decoder, image_file, metadata, orientation))
     code = [hashlib.sha256(Path(module).read_bytes()).hexdigest() for module in modules]
     return f"{code}, Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"

@@ -19,8 +19,8 @@ from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import known_device
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Location, Source
-from alignimation_core.recipe.loader import bind, faults
 from alignimation_core.recipe.schema import CONFIG, SETTINGS, Settings
+from alignimation_core.recipe.validation import bind, faults
 
 IN_PYTHON = Source("recipe", Path(), {})
 

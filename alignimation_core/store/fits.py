@@ -12,32 +12,19 @@ from alignimation_core.store.database import Database
 
 
 class TargetSummary(NamedTuple):
-    """What is kept of a target that was drawn; numbers are little-endian float32.
-
-    Attributes:
-        channels: how many the target has.
-        thumbnail: the mean of its channels, reduced, row by row.
-        points: P points, (x, y) each, in the target's continuous pixels.
-        point_weights: P weights.
-    """
+    """What is kept of a target; numbers are little-endian float32."""
 
     channels: int
-    thumbnail: bytes
-    points: bytes
-    point_weights: bytes
+    thumbnail: bytes  # the mean of its channels, reduced, row by row
+    points: bytes  # P points, (x, y) each, in the target's continuous pixels
+    point_weights: bytes  # P
 
 
 class Fit(NamedTuple):
-    """What a transform model found for one subject.
+    """What a transform model found for one subject; see ``Registration``.
 
-    Attributes:
-        reference_from_subject: 3x3 little-endian float64, in the targets' continuous pixels; None
-            where the model raised an error.
-        residual_before: root mean square difference of the targets at the start.
-        residual: the same at the end.
-        iterations: steps of the fit.
-        converged: whether it came to an end by itself.
-        failure: why the transform is not to be used; None where it is.
+    The matrix is 3x3 little-endian float64, in the targets' continuous pixels; None where the model
+    raised an error.
     """
 
     reference_from_subject: bytes | None
@@ -51,12 +38,8 @@ class Fit(NamedTuple):
 class Fits:
     """The summaries of one target builder, and the fits of one transform model on its targets.
 
-    Subjects are digests of the subjects as their stages see them. ``Fits()`` keeps nothing.
-
-    Args:
-        file: the store's file; None where nothing is kept.
-        builder: kind of the summaries.
-        model: kind of the fits; None where these are not kept.
+    Subjects are digests of the subjects as their stages see them. ``builder`` and ``model`` are
+    the kinds of what is kept; ``Fits()`` keeps nothing.
     """
 
     def __init__(

@@ -67,21 +67,11 @@ def open_store(
 
 
 class Store:
-    """The store of one output folder, opened for the stages of one recipe.
+    """The store of one output folder, which exists, opened for the stages of one recipe.
 
-    Several runs may use it at once. A damaged store is set aside, and made anew.
-
-    Args:
-        folder: the output folder; it exists.
-        detector: the detector's fingerprint; None when its answers are not kept.
-        embedder: the embedder's; None without one, or when its answers are not kept.
-        note: takes one line for the user.
-        builder: the target builder's fingerprint; None when its summaries are not kept.
-        model: the transform model's; None when its fits are not kept.
-        fresh: forget everything first.
-
-    Attributes:
-        fits: summaries of targets and fitted transforms, for ``alignment.align``.
+    Several runs may use it at once. A damaged store is set aside, and made anew; ``note`` takes a
+    line on it. Stages are given as fingerprints; what a stage computes is not kept without one.
+    ``fits`` keeps summaries of targets and fitted transforms. ``fresh`` forgets everything first.
 
     Raises:
         OutputError: from here and from every method: the store cannot be read or written, or was
@@ -121,11 +111,9 @@ class Store:
         self._file.close()
 
     def recall_facts(self, reader: str, stamps: Mapping[str, str]) -> dict[str, Facts]:
-        """Return the facts of files that are as they were when their facts were kept.
+        """Return the facts of files whose ``stamps``, by path, are as they were when kept.
 
-        Args:
-            reader: what facts depend on beside the file.
-            stamps: what tells whether a file has changed, by its absolute path or address.
+        ``reader`` is what facts depend on beside the file.
         """
 
         def decode(rows: Iterable[tuple[str, bytes]]) -> dict[str, Facts]:
@@ -144,12 +132,8 @@ class Store:
         """Store the facts of files, in place of earlier ones of the same files.
 
         A file that was changed less than two seconds before its stamp was taken, or after, is left
-        out: it may change again without a change of its stamp.
-
-        Args:
-            reader: what facts depend on beside the file.
-            facts: the stamp, taken before the facts were read, and the facts, by path.
-            stamped: ``time.time()`` when the first of the stamps was taken.
+        out: it may change again without a change of its stamp. Stamps were taken from
+        ``stamped`` on, by ``time.time()``, before the facts were read.
         """
         kind = _kind("facts", reader)
         rows = (

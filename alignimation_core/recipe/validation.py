@@ -1,4 +1,4 @@
-"""Settings as plain data -> settings and stages; what pydantic refuses -> faults, all at once."""
+"""Validation of a recipe: every fault at once, with its line, near matches of misspelt keys."""
 
 from __future__ import annotations
 
