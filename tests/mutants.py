@@ -56,6 +56,11 @@ MODULES = {
     ],
     f"{CORE}/output/folder": ["core/output/test_folder.py", "core/output/test_ownership.py"],
     f"{CORE}/api/weights": ["core/api/test_weights.py"],
+    f"{CORE}/store/codec": ["core/store/test_database.py", "core/store/test_store.py"],
+    f"{CORE}/store/database": ["core/store/test_database.py", "core/store/test_store.py"],
+    f"{CORE}/store/detections": ["core/store/test_database.py", "core/store/test_store.py"],
+    f"{CORE}/store/fits": ["core/alignment/test_fits.py", "core/store/test_database.py"],
+    f"{CORE}/store/store": ["core/photos/test_reader.py", "core/store/test_store.py"],
 }
 
 
