@@ -499,7 +499,7 @@ def test_two_runs_at_once_share_one_store(go, start, calls, file, tmp_path):
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(start, go, calls, file):
     process = start(
-        prelude="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000));"
+        prelude="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (110_000, 110_000));"
     )
     _, err = process.communicate(timeout=100)
     assert process.returncode == 1, err
