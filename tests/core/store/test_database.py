@@ -181,3 +181,16 @@ def test_a_file_that_is_deleted_meanwhile_is_made_anew(tmp_path):
         path.unlink()
     with sample.opened() as store:
         assert sample.recall(store) == 0
+
+
+def test_every_damaged_file_is_kept_under_a_name_of_its_own(tmp_path):
+    sample = Sample(tmp_path)
+    damages = [bytes([number]) * 4096 for number in (1, 2, 3)]
+    for damage in damages:
+        sample.path.parent.mkdir(exist_ok=True)
+        sample.path.write_bytes(damage)
+        with sample.opened():
+            pass
+    aside = [sample.path.with_name(f"store.sqlite3.damaged-{number}") for number in (1, 2, 3)]
+    assert [path.read_bytes() for path in aside] == damages
+    assert len(sample.notes) == 3
