@@ -15,7 +15,6 @@ Every message is one line that names what is wrong and ends with what to do abou
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -50,8 +49,7 @@ class AlignimationError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Support pickling, whatever the constructor takes."""
-        new = copyreg.__newobj__  # type: ignore[attr-defined]
-        return new, (type(self), *self.args), self.__dict__
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 @dataclass(frozen=True, slots=True)
