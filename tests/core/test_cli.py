@@ -10,8 +10,7 @@ from importlib.metadata import version
 import pytest
 import yaml
 
-from alignimation_core import cli
-from alignimation_core.cli import main
+from alignimation_core.cli import main, process, verbs
 
 DATA = {
     "photos": "photos/",
@@ -428,12 +427,31 @@ def test_on_a_terminal_there_are_bars(monkeypatch):
     assert "[2 of 2] done" in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("verb", "flag", "needed"),
+    [("check", "--check", True), ("list", "--list", False), ("schema", "--schema", False)],
+)
+def test_a_verb_prints_what_the_flag_does(recipe, capsys, verb, flag, needed):
+    path = [recipe()] if needed else []
+    assert main([*path, flag]) == 0
+    of_flag = capsys.readouterr()
+    assert verbs.main([verb, *path]) == 0
+    assert capsys.readouterr() == of_flag
+
+
+def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path, capsys):
+    assert verbs.main(["run", recipe()]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "out" / "frames.npy")
+    assert verbs.main(["check", str(tmp_path / "absent.yaml")]) == 2
+    assert capsys.readouterr().err.startswith("alignimation check: ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
     went_on = []
 
     def imports():
-        with cli._interrupts_held():
+        with process.interrupts_held():
             os.kill(os.getpid(), number)
             time.sleep(0.01)
             went_on.append(True)
@@ -447,9 +465,8 @@ def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
 
 @pytest.mark.parametrize(("change", "told"), [("", "\\xfcber\n"), (" >&-", "")])
 def test_any_name_can_be_told_to_any_output(change, told):
-    script = (
-        "from alignimation_core import cli; cli.main = lambda: print('\xfcber') or 0; cli.command()"
-    )
+    ending = "end_with(lambda: print('\xfcber') or 0)"
+    script = f"from alignimation_core.cli.process import end_with; {ending}"
     done = subprocess.run(
         ["/bin/sh", "-c", f'"$0" -c "{script}"{change}', sys.executable],
         capture_output=True,

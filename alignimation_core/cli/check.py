@@ -1,0 +1,21 @@
+"""``alignimation check``: check a recipe, run nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from alignimation_core.cli.arguments import add_recipe, add_trace, load_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alignimation check``."""
+    add_recipe(parser)
+    add_trace(parser)
+
+
+def work(given: argparse.Namespace) -> int:
+    """Print what a run of the recipe would work on."""
+    from alignimation_core import preflight
+
+    print(preflight.check(load_recipe(given)))
+    return 0

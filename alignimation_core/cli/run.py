@@ -1,0 +1,88 @@
+"""``alignimation-run``, and ``alignimation run``: make the animation."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from alignimation_core.cli import check, schema, stages
+from alignimation_core.cli.arguments import add_settings, add_trace, load_recipe
+from alignimation_core.cli.process import EPILOG, end_with, guarded, interrupts_held
+
+
+def command() -> NoReturn:
+    """Run ``alignimation-run``, and end the process."""
+    end_with(main)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``alignimation-run``.
+
+    Returns:
+        The exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130
+        interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="alignimation-run",
+        description="Turns photos of one subject into an animation in which only time moves.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("recipe", nargs="?", help="the YAML recipe")
+    parser.add_argument("--version", action="version", version=version("alignimation"))
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="check the recipe, run nothing")
+    what.add_argument("--list", action="store_true", help="list every stage of every plugin")
+    what.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of recipes, for editors"
+    )
+    _add_options(parser)
+    given = parser.parse_args(arguments)
+    if not (given.recipe or given.list or given.schema):
+        parser.error("give a recipe, such as recipe.yaml, or --list")
+    asked = {stages.work: given.list, schema.work: given.schema, check.work: given.check}
+    chosen = next((each for each, wanted in asked.items() if wanted), work)
+    return guarded(parser.prog, lambda: chosen(given), trace=given.traceback)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alignimation run``."""
+    parser.add_argument("recipe", help="the YAML recipe")
+    _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+    parser.add_argument(
+        "--limit", metavar="N", type=_positive, help="a trial run with the first N photos"
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have stored")
+    add_trace(parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos")
+    return int(text)
+
+
+def work(given: argparse.Namespace) -> int:
+    """Run the recipe; print the paths of its outputs."""
+    recipe = load_recipe(given)
+    with interrupts_held():
+        from alignimation_core.pipeline import run
+        from alignimation_core.progress import progress_for_terminal
+        from alignimation_core.summary import summary
+
+    progress = progress_for_terminal()
+    gc.freeze()  # what the imports have made stays: it need not be looked through again
+    try:
+        record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+    finally:
+        gc.unfreeze()
+    progress.note(summary(record))
+    for output in record.outputs:
+        print(record.where(output))
+    return 0
