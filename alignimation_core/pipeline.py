@@ -56,11 +56,12 @@ def run(
     Raises:
         AlignimationError: the run failed; the record says what is known.
     """
+    progress = progress or Progress()
     preflight.check_devices(recipe)
-    files = preflight.find_photos(recipe)
+    files = preflight.find_photos(recipe, progress)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    return Run(recipe, progress or Progress()).go(files, limit, fresh=fresh)
+    return Run(recipe, progress).go(files, limit, fresh=fresh)
 
 
 LABELS = {
@@ -109,9 +110,13 @@ class Run:
                 self.record.fail(error.failures)
             self._tell(self.output.finish, after=error)
             raise
-        if self.output.address is not None:
-            self.progress.note(f"uploading to {self.output.address}")
-        self.output.finish(self.record)
+        if self.output.address is None:
+            self.output.finish(self.record)
+        else:
+            uploading = f"uploading to {self.output.address}"
+            self.progress.note(uploading)
+            with self.progress.waiting(uploading):
+                self.output.finish(self.record)
         return self.record
 
     def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:

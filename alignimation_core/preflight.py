@@ -12,12 +12,15 @@ from alignimation_core.api.stages import ComputeStage
 from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
+from alignimation_core.progress import Progress
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import RECORD_NAME
 
 
-def find_photos(recipe: Recipe) -> list[File]:
+def find_photos(recipe: Recipe, progress: Progress | None = None) -> list[File]:
     """Return the files that the recipe names, each once.
+
+    What takes long is told to ``progress``.
 
     Raises:
         RecipeError: a folder, glob or file of the recipe gives no photo, or the reference
@@ -26,10 +29,12 @@ def find_photos(recipe: Recipe) -> list[File]:
     output = output_folder(recipe).folder.resolve()
     files: dict[str, File] = {}
     faults: list[Fault] = []
+    progress = progress or Progress()
     for i, pattern in enumerate(recipe.photos):
         found: Sequence[File] = ()
         try:
-            found, reason = search.find(pattern, recipe.folder, recipe.output)
+            with progress.waiting(f"looking for photos at {pattern}"):
+                found, reason = search.find(pattern, recipe.folder, recipe.output)
             if reason and not urls.is_address(pattern):
                 place = (recipe.folder / pattern).resolve()
                 if output in (place, *place.parents):
@@ -120,14 +125,16 @@ def check_devices(recipe: Recipe) -> None:
         raise RecipeError(faults)
 
 
-def check(recipe: Recipe) -> str:
+def check(recipe: Recipe, progress: Progress | None = None) -> str:
     """Return what a run of the recipe would work on.
+
+    What takes long is told to ``progress``.
 
     Raises:
         RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
             that it names is not there.
     """
-    count = len(find_photos(recipe))
+    count = len(find_photos(recipe, progress))
     check_weights(recipe)
     check_outputs(recipe)
     lines = [f"{count} photo{'' if count == 1 else 's'}"]

@@ -56,10 +56,10 @@ MODULES = {
     ],
     f"{CORE}/output/folder": ["core/output/test_folder.py", "core/output/test_ownership.py"],
     f"{CORE}/api/weights": ["core/api/test_weights.py"],
-    f"{CORE}/store/codec": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/database": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/detections": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/fits": ["core/alignment/test_fits.py", "core/store/test_database.py"],
+    f"{CORE}/store/codec": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/database": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/detections": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/fits": ["core/alignment/test_fits.py", "promises/test_store.py"],
     f"{CORE}/store/store": ["core/photos/test_reader.py", "core/store/test_store.py"],
 }
 

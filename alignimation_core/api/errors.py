@@ -128,5 +128,8 @@ class OutputError(AlignimationError):
 
 def shown(value: object) -> str:
     """Return a value for a message, cut short."""
-    text = str(value) if isinstance(value, date) else repr(value)
+    try:
+        text = str(value) if isinstance(value, date) else repr(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return "a number that is too long to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -7,6 +7,7 @@ in plain Python as it does in a recipe.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -76,11 +77,18 @@ class Stage(BaseModel, ABC):
 
 
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
-    return Path(info.context["folder"], path) if info.context else path
+    path = Path(info.context["folder"], path) if info.context else path
+    kinds = (os.path.isfile, os.path.isdir)  # which never raise
+    if os.path.exists(path) and not any(kind(path) for kind in kinds):  # noqa: PTH110
+        raise ValueError(f"{path}: this is a pipe or a device; give a file")
+    return path
 
 
 RecipePath = Annotated[Path, AfterValidator(_in_recipes_folder)]
-"""A file named in an option: relative to the recipe, in plain Python to the working directory."""
+"""A file named in an option: relative to the recipe, in plain Python to the working directory.
+
+What is neither a file nor a folder is refused: a pipe or a device may never end.
+"""
 
 
 def known_device(device: str) -> str:

@@ -107,9 +107,9 @@ class RemoteFolder(OutputFolder):
 
         Raises:
             OutputError: something cannot be uploaded, or meanwhile somebody else wrote to the place
-                of an output; the outputs are still in the working folder, as the text says.
+                of an output; outputs are still in the working folder, as the text says.
         """
-        kept = f"; the outputs are kept in {self.folder}"
+        kept = f"; the outputs are kept in {self.folder}" if record.outputs else ""
         record.write()  # beside the outputs, should they have to stay there
         with self._told("cannot be uploaded to", kept):
             self._place.fs.invalidate_cache()

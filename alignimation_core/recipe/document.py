@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,14 +12,40 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from alignimation_core.api.errors import Fault, RecipeError
+from alignimation_core.api.errors import Fault, RecipeError, shown
 
 Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
 MAX_BYTES = 1_000_000
+MAX_SHOWN = 200
+"""Characters of a ``--set`` that a message repeats."""
 MAX_NODES = 20_000
-_KEY = re.compile(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*")
+MAX_DIGITS = 100
+"""Characters of a number: no setting takes a longer one, and Python cannot show every integer."""
+_KEY = re.compile(r"[^.\[\]]+(\[\d{1,9}\])*(\.[^.\[\]]+(\[\d{1,9}\])*)*")
+
+
+class _NumberError(yaml.MarkedYAMLError):
+    """A number is longer than any setting takes."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but that it refuses numbers longer than any setting takes."""
+
+    def construct_number(self, node: ScalarNode) -> int | float:
+        if len(node.value) > MAX_DIGITS:
+            what = f"a number of {len(node.value)} characters; no setting takes so long a one"
+            raise _NumberError(problem=what, problem_mark=node.start_mark)
+        integer = node.tag == "tag:yaml.org,2002:int"
+        number: int | float = (
+            self.construct_yaml_int(node) if integer else self.construct_yaml_float(node)
+        )
+        return number
+
+
+for _name in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", _Loader.construct_number)
 
 
 def field_name(location: Iterable[str | int]) -> str:
@@ -72,9 +99,12 @@ class Source:
             return RecipeError([Fault(name, line, "", message)])
 
         try:
-            if path.is_dir():
+            found = path.stat()
+            if stat.S_ISDIR(found.st_mode):
                 raise refuse("this is a folder; give the recipe's file")
-            if path.stat().st_size > MAX_BYTES:
+            if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
+                raise refuse("this is no file of text; give the recipe's file")
+            if found.st_size > MAX_BYTES:
                 raise refuse("the file is larger than a recipe can be (1 MB)")
             text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
@@ -84,7 +114,7 @@ class Source:
         except OSError as error:
             raise refuse(f"cannot be read: {error.strerror}") from None
         try:
-            loader = yaml.SafeLoader(text)
+            loader = _Loader(text)
             root = loader.get_single_node()
             if not isinstance(root, MappingNode):
                 line = root.start_mark.line + 1 if root else None
@@ -135,16 +165,16 @@ class Source:
         """
         self.data = deepcopy(self.data)
         for setting in settings:
-            origin = f"--set {setting}"
+            origin = f"--set {setting[:MAX_SHOWN]}" + "..." * (len(setting) > MAX_SHOWN)
             key, equals, text = setting.partition("=")
             location = _location(key)
             if not equals or not location:
                 what = "expected key=value, such as canvas.size=1080x1080"
                 raise RecipeError([Fault(origin, None, "", what)])
             try:
-                _put(self.data, location, yaml.safe_load(text))
+                _put(self.data, location, yaml.load(text, _Loader))  # noqa: S506 - a safe one
             except (yaml.YAMLError, ValueError):
-                what = f"the value {text!r} is no valid YAML; quote it"
+                what = f"the value {shown(text)} is no valid YAML; quote it"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
             except LookupError:
                 what = "the recipe has no such place to set"
@@ -162,6 +192,8 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
         return f"this is no valid YAML: {' '.join(str(error).split())}", None
     problem = error.problem or error.context or "it cannot be read"
     mark = error.problem_mark or error.context_mark
+    if isinstance(error, _NumberError):
+        return problem, mark.line + 1 if mark else None
     if "quoted scalar" in (error.context or "") and "end of stream" in problem:
         problem, mark = "the quote that opens here is never closed", error.context_mark
     elif "'\\t'" in problem:

@@ -58,7 +58,7 @@ def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
             kind == "string_type"
             or (kind in ("list_type", "tuple_type") and known and known.annotation in STRINGS)
         ):
-            sample = "" if isinstance(given, bool) else f": '{given}'"
+            sample = "" if isinstance(given, bool) else f": '{shown(given)}'"
             text = f"should be text, got {shown(given)}; put it in quotes{sample}{hint}"
         elif kind == "model_type":
             what = _form(item["ctx"]["class_name"], known.annotation if known else None, item)
@@ -82,7 +82,7 @@ def _form(name: str, annotation: object, item: ErrorDetails) -> str:
     options = _keys_of(_model_in(annotation))
     if isinstance(item["input"], int) and [known.annotation for known in options.values()] == [int]:
         (only,) = options
-        example = f"{item['loc'][-1]}: {{{only}: {int(item['input'])}}}"
+        example = f"{item['loc'][-1]}: {{{only}: {shown(int(item['input']))}}}"
         return f"`option: value` lines, such as `{example}`"
     return "`option: value` lines"
 

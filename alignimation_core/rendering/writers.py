@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,7 +73,9 @@ def render(
             step()
         else:
             if not shown:
-                raise PhotosError("no photo could be read again to render it", failures)
+                ((why, _),) = Counter(failure.reason for failure in failures).most_common(1)
+                what = f"no photo could be read again to render it: {why}"
+                raise PhotosError(what, failures)
         for output in outputs:
             output.wait()
         ready()

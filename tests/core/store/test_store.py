@@ -595,6 +595,7 @@ def test_a_damaged_store_is_set_aside_and_made_anew(go, calls, file, damage):
 def test_a_store_of_a_newer_version_is_left_alone(go, file):
     go()
     query(file, "PRAGMA user_version = 4")
+    query(file, f"PRAGMA application_id = {0x416C0000 + 4}")
     with pytest.raises(OutputError) as caught:
         go()
     assert str(caught.value) == (
@@ -606,40 +607,10 @@ def test_a_store_of_a_newer_version_is_left_alone(go, file):
 def test_a_store_that_cannot_be_written_is_said_at_the_start(go, calls, tmp_path, file):
     (tmp_path / "out").mkdir()
     file.parent.write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be written: File exists; set `output` to ano"):
-        go()
-    file.parent.unlink()
-    file.mkdir(parents=True)
-    text = f"{file} is a folder; remove it, or set `output` to another folder"
+    text = f"{file.parent} is a file; remove it, or set `output` to another folder"
     with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
         go()
     assert calls() == (0, 0)
-
-
-@pytest.mark.parametrize("name", ["", "store.sqlite3", "store.lock"])
-@pytest.mark.parametrize("there", [False, True])
-def test_nothing_is_written_through_a_link(go, calls, tmp_path, file, name, there):
-    target = tmp_path / "target"
-    if there and name:
-        target.write_text("mine")
-    elif there:
-        target.mkdir()
-    link = file.parent / name
-    link.parent.mkdir(parents=True)
-    link.symlink_to(target)
-    text = (
-        f"{link} is a link; the store is not written through links; remove it, or set `output` to "
-        "another folder"
-    )
-    with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
-        go()
-    assert calls() == (0, 0)
-    if not there:
-        assert not target.exists()
-    elif name:
-        assert target.read_text() == "mine"
-    else:
-        assert not [*target.iterdir()]
 
 
 def test_an_empty_file_is_told_and_filled(go, calls, file):
