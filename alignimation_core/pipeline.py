@@ -57,10 +57,12 @@ def run(
         AlignimationError: the run failed; the record says what is known.
     """
     preflight.check_devices(recipe)
-    files = preflight.find_photos(recipe)
+    found = preflight.find_photos(recipe)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    return Run(recipe, progress or Progress()).go(files, limit, fresh=fresh)
+    run = Run(recipe, progress or Progress())
+    run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
+    return run.go(found.photos, limit, fresh=fresh)
 
 
 LABELS = {
