@@ -65,7 +65,7 @@ def _check(photo: File) -> None:
         return
     if isinstance(photo, Path) and not photo.is_absolute():
         raise ValueError(f"find: expected absolute paths, got {str(photo)!r}")
-    if not hasattr(photo, "parts"):
+    if not hasattr(photo, "as_posix"):
         raise TypeError(f"find: expected paths or SourcePhoto, got {type(photo).__name__}")
 
 

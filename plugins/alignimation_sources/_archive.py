@@ -18,7 +18,7 @@ from alignimation_sources._walk import is_litter, is_photo
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-LARGEST = 2 << 30
+LARGEST = 1 << 30
 """Bytes of the largest photo that is read."""
 
 DENSEST = 200
@@ -99,7 +99,7 @@ def opened(path: Path) -> Archive:
         raise ArchiveError(f"{path} cannot be read as an archive ({what})") from error
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def _opened(path: Path, size: int, written: int) -> Archive:
     """Open an archive once for all its members, as long as it stays what it is."""
     if path.name.lower().endswith(".zip"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -97,14 +98,16 @@ def is_takeout(path: Path) -> bool:
 def _some_json(folder: Path, deep: int) -> Iterator[Path]:
     """Yield a few JSON files of each folder, as deep as a takeout keeps them."""
     try:
-        entries = list(folder.iterdir())
+        with os.scandir(folder) as listed:
+            entries = list(listed)
     except OSError:
         return
-    yield from [path for path in entries if path.suffix == ".json"][:3]
+    names = [entry.name for entry in entries if entry.name.endswith(".json")]
+    yield from (folder / name for name in names[:3])
     if deep:
-        for path in entries:
-            if "." not in path.name and path.is_dir():
-                yield from _some_json(path, deep - 1)
+        for entry in entries:
+            if "." not in entry.name and entry.is_dir(follow_symlinks=False):
+                yield from _some_json(folder / entry.name, deep - 1)
 
 
 def _is_sidecar(path: Path) -> bool:
