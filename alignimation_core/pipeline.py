@@ -58,10 +58,12 @@ def run(
     """
     progress = progress or Progress()
     preflight.check_devices(recipe)
-    files = preflight.find_photos(recipe, progress)
+    found = preflight.find_photos(recipe, progress)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    return Run(recipe, progress).go(files, limit, fresh=fresh)
+    run = Run(recipe, progress)
+    run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
+    return run.go(found.photos, limit, fresh=fresh)
 
 
 LABELS = {

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from alignimation_core import urls
-from alignimation_core.api import weights
+from alignimation_core.api import urls, weights
 from alignimation_core.api.data import File, named
-from alignimation_core.api.errors import Fault, RecipeError, in_one_line
+from alignimation_core.api.errors import Fault, RecipeError, StageError, in_one_line
+from alignimation_core.api.files import Listing
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME
+from alignimation_core.record import RECORD_NAME, passed_over
 
 
-def find_photos(recipe: Recipe, progress: Progress | None = None) -> list[File]:
-    """Return the files that the recipe names, each once.
+def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
+    """Return the photos that the recipe names, each once; and what was passed over.
 
     What takes long is told to ``progress``.
 
@@ -30,19 +30,27 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> list[File]:
     files: dict[str, File] = {}
     faults: list[Fault] = []
     progress = progress or Progress()
-    for i, pattern in enumerate(recipe.photos):
+    skipped: list[str] = []
+    for i, entry in enumerate(recipe.photos):
         found: Sequence[File] = ()
         try:
-            with progress.waiting(f"looking for photos at {pattern}"):
-                found, reason = search.find(pattern, recipe.folder, recipe.output)
-            if reason and not urls.is_address(pattern):
-                place = (recipe.folder / pattern).resolve()
+            with progress.waiting(f"looking for photos at {entry}"):
+                found, others, reason = search.find(entry, recipe.folder, recipe.output)
+            skipped += others
+            if reason and isinstance(entry, str) and not urls.is_address(entry):
+                place = (recipe.folder / entry).resolve()
                 if output in (place, *place.parents):
                     reason = search.INSIDE.format(output)
         except urls.AddressError as error:
-            reason = f"{pattern}: {error}"
+            reason = f"{entry}: {error}"
+        except StageError as error:
+            reason = (
+                f"{entry!r} cannot be looked for: {error.reason}"
+                if isinstance(entry, str)
+                else str(error)
+            )
         except (OSError, ValueError, RuntimeError) as error:
-            reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
+            reason = f"{entry!r} cannot be looked for: {in_one_line(error)}"
         files.update((str(path), path) for path in found)
         if reason:
             faults.append(recipe.fault(("photos", i), reason))
@@ -51,7 +59,9 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> list[File]:
         faults += _unknown_photos(recipe, names)
     if faults:
         raise RecipeError(faults)
-    return list(files.values())
+    return Listing(
+        list(files.values()), [place for place in dict.fromkeys(skipped) if place not in files]
+    )
 
 
 def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
@@ -134,10 +144,11 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
         RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
             that it names is not there.
     """
-    count = len(find_photos(recipe, progress))
+    found = find_photos(recipe, progress)
+    count = len(found.photos)
     check_weights(recipe)
     check_outputs(recipe)
-    lines = [f"{count} photo{'' if count == 1 else 's'}"]
+    lines = [f"{count} photo{'' if count == 1 else 's'}", *passed_over(found.passed_over)]
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():
             path = weights.find(needed, local)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from alignimation_core.api import atomic
@@ -31,6 +31,13 @@ def without_photos(record: bytes) -> bytes:
     if -1 in (begin, end):
         return record
     return record[: begin + len(OPENING)] + record[end:]
+
+
+def passed_over(names: Sequence[str]) -> list[str]:
+    """Return a line that counts files by their endings, ``passed over: 2 .mov, 1 .jxl``, if any."""
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
+    told = ", ".join(f"{count} {printable(ending)}" for ending, count in counts.most_common())
+    return [f"passed over: {told}"] if told else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ class Record:
         photos: every photo found, in the order in which they were taken; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
         kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
+        passed_over: files that lie among the photos and are none, named as photos are.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -150,6 +158,7 @@ class Record:
     photos: list[PhotoRecord] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -223,6 +232,7 @@ class Record:
             "photos": [photo.as_json() for photo in self.photos],
             "outputs": self.outputs,
             "kept": self.kept,
+            "passed_over": self.passed_over,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

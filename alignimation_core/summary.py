@@ -8,7 +8,7 @@ from pathlib import Path
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import json_schema
-from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.record import RECORD_NAME, Record, passed_over
 
 STEPS = {
     "detecting": ("detector", "embedder"),
@@ -54,6 +54,7 @@ def summary(record: Record) -> str:
     lines = [f"{counts['used']} of {total} photos used"]
     lines += [f"  {count} {text} (such as {photo})" for text, count, photo in record.reasons()]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
+    lines += passed_over(record.passed_over)
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
     return "\n".join(lines)

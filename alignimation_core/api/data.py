@@ -16,17 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from alignimation_core.api import files
 from alignimation_core.api.mask import Mask, Matrix, scaling
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from upath import UPath
 
-File: TypeAlias = "Path | UPath"
-"""A local file, or one at an address."""
+File: TypeAlias = files.File
+"""A local file, one at an address, or a photo that its source opens."""
 
 _PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")))
@@ -57,13 +56,14 @@ class Photo:
     """Metadata of one photo; its pixels are loaded when needed and let go at once.
 
     Attributes:
-        path: the file: an absolute path, or universal_pathlib's ``UPath`` of an address.
+        path: the file: an absolute path, universal_pathlib's ``UPath`` of an address, or what a
+            source knows of a photo that is no file.
         name: the file as the run record names it: relative to the recipe, with ``/``.
         sha256: hex digest of the file's bytes.
         height: pixels, after turning upright by EXIF.
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
-        taken_from: where that time comes from: ``exif``, ``name`` or ``file``.
+        taken_from: where that time comes from: ``exif``, a source's word, ``name`` or ``file``.
         stamp: which version of a local file these are the facts of; empty where that is not known.
     """
 

@@ -1,4 +1,4 @@
-"""The base classes of the six kinds of stage.
+"""The base classes of the stages, but of photo sources (``sources``).
 
 A stage *is* its options: a frozen pydantic model whose fields are what a recipe may set. It *has*
 a network, as a ``cached_property``; it never is one. ``MTCNN(min_face=60).detect(images)`` works

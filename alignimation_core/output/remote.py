@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.output import folder as outputs
 from alignimation_core.output.folder import OutputFolder

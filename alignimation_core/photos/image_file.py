@@ -12,15 +12,11 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.data import File
 from alignimation_core.api.errors import PhotoError
-
-RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
-    " .srw .x3f".split()
-)
-"""Camera raw formats: found, so that none is lost in silence, and reported as not read."""
+from alignimation_core.api.files import RAW_SUFFIXES, SourcePhoto
+from alignimation_core.plugin import sources
 
 HEIF = frozenset({".heic", ".heif", ".hif"})
 
@@ -61,7 +57,7 @@ def opened(path: File) -> Iterator[tuple[Image.Image, BufferedReader | BytesIO]]
             file, here or while the picture is used, becomes one.
     """
     suffix = path.suffix.lower()
-    if suffix in RAW:
+    if suffix in RAW_SUFFIXES:
         raise PhotoError(path, "camera raw files are not read; export it as JPEG or TIFF")
     if suffix in HEIF:
         try:
@@ -94,7 +90,13 @@ def opened(path: File) -> Iterator[tuple[Image.Image, BufferedReader | BytesIO]]
 
 @contextmanager
 def _bytes(path: File) -> Iterator[BufferedReader | BytesIO]:
-    """Open a local file, or get a remote one, whole and in one request."""
+    """Open a local file, or get a remote one or a source's, whole and in one request."""
+    if isinstance(path, SourcePhoto):
+        content = sources.open_photo(path)
+        if isinstance(content, bytes):
+            yield BytesIO(content)
+            return
+        path = content
     if not isinstance(path, Path):
         try:
             data = path.fs.cat_file(path.path)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.files import SourcePhoto
 from alignimation_core.photos import orientation
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.order import relative_name
@@ -32,6 +33,8 @@ def facts(path: File, folder: Path) -> Photo:
         width, height = orientation.upright_size(image)
         exif = image.getexif()
         taken, source = in_exif(exif), "exif"
+        if taken is None and isinstance(path, SourcePhoto):
+            taken, source = _local(path.taken), path.taken_from
         if taken is None:
             taken, source = in_name(path.name), "name"
         stream.seek(0)
@@ -49,14 +52,17 @@ def _written(path: File) -> datetime:
     try:
         if isinstance(path, Path):
             return datetime.fromtimestamp(int(path.stat().st_mtime))
-        time = urls.modified(path)
+        time = path.modified if isinstance(path, SourcePhoto) else urls.modified(path)
     except FileNotFoundError:
         raise PhotoError(path, "the file is gone") from None
     except Exception as error:
         raise PhotoError(path, urls.reason(error)) from error
-    if time is None:
-        return datetime.fromtimestamp(0)
-    return time.astimezone().replace(tzinfo=None, microsecond=0)
+    return (_local(time) or datetime.fromtimestamp(0)).replace(microsecond=0)
+
+
+def _local(time: datetime | None) -> datetime | None:
+    """Return a time as this machine's clocks showed it; one without a time zone is so already."""
+    return time and time.astimezone().replace(tzinfo=None)
 
 
 def stamp(path: File) -> str | None:
@@ -66,16 +72,18 @@ def stamp(path: File) -> str | None:
 
     Returns:
         A text that changes when the file does: size, times and inode of a local file; ETag,
-        checksum or time of a remote one, for which no request is needed after ``find``. None where
-        nothing can be known.
+        checksum or time of a remote one, for which no request is needed after ``find``; what a
+        source says. None where nothing can be known.
     """
+    if isinstance(path, SourcePhoto):
+        known = f"{path.version} {path.taken} {path.taken_from} {path.modified}"
+        return known if path.version else None
     if not isinstance(path, Path):
         return urls.stamp(path)
     try:
-        known = path.stat()
+        return _stamp(path.stat())
     except OSError:
         return None
-    return _stamp(known)
 
 
 def _stamp(known: os.stat_result) -> str:

@@ -31,14 +31,14 @@ def natural(text: str) -> list[str | int]:
     return parts
 
 
-def relative_name(path: File, folder: Path) -> str:
+def relative_name(path: File | str, folder: Path) -> str:
     """Return a file's name as the run record gives it: relative to the recipe, or its address."""
-    if not isinstance(path, Path):
-        return str(path)
     text, start = str(path), str(folder)
+    if not isinstance(path, Path) and not Path(text).is_absolute():
+        return text
     inside = text[len(start) :]
     if text.startswith(start) and inside.startswith(os.sep):
         inside = inside[1:]
     else:
-        inside = os.path.relpath(path, folder)
+        inside = os.path.relpath(text, start)
     return inside if os.sep == "/" else Path(inside).as_posix()

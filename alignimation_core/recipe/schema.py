@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,12 +18,15 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.errors import in_one_line
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -92,6 +95,21 @@ def _stage(kind: str) -> GetPydanticSchema:
     return _validated_as(form)
 
 
+def _place_or_source(
+    given: object, place: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Any:
+    """Make a source of ``{use: name, option: value}``; text stays, for whichever recognises it."""
+    if isinstance(given, PhotoSource):
+        return given
+    if isinstance(given, Mapping):
+        return SOURCE.validate_python(given, context=info.context)
+    return place(given)
+
+
+def _written(entry: str | PhotoSource) -> object:
+    return entry if isinstance(entry, str) else SOURCE.dump_python(entry)
+
+
 def _default(name: str) -> Any:
     return StageChoice(use=name)
 
@@ -121,7 +139,9 @@ def _text(given: object) -> object:
 
 
 def _listed(given: object) -> object:
-    return [given] if isinstance(_text(given), str) else given
+    """Return a list of what stands alone; an empty mapping is no source."""
+    alone = isinstance(_text(given), str | PhotoSource) or (isinstance(given, Mapping) and given)
+    return [given] if alone else given
 
 
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
@@ -140,9 +160,19 @@ class Settings:
     """The settings of a recipe."""
 
     photos: Annotated[
-        Sequence[str],
-        _validated_as(tuple[Annotated[Text, AfterValidator(_usable)], ...]),
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        Sequence[str | PhotoSource],
+        _validated_as(
+            tuple[
+                Annotated[
+                    Text,
+                    AfterValidator(_usable),
+                    WrapValidator(_place_or_source),
+                    PlainSerializer(_written),
+                ],
+                ...,
+            ]
+        ),
+        BeforeValidator(_listed, json_schema_input_type=str | dict[str, Any] | list[Any]),
         AfterValidator(_not_empty),
         Field(
             description="folder, glob, address (s3://...) or list of them, relative to the recipe",
@@ -214,13 +244,18 @@ class Settings:
     def stages(self) -> Iterator[tuple[str, Location, Stage]]:
         """Yield kind, location in the recipe and stage, in the order of the pipeline."""
         for kind in KINDS:
-            if kind == "renderer":
+            if kind == "photo_source":
+                for i, entry in enumerate(self.photos):
+                    if not isinstance(entry, str):
+                        yield kind, ("photos", i), entry
+            elif kind == "renderer":
                 yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
             elif (stage := getattr(self, kind)) is not None:
                 yield kind, (kind,), stage
 
 
 SETTINGS = TypeAdapter(Settings)
+SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
 
 
 def json_schema() -> dict[str, Any]:
@@ -241,8 +276,11 @@ def json_schema() -> dict[str, Any]:
             form["required"] = ["use", *form.get("required", ())]
             forms.append(form)
         definitions[kind] = {"anyOf": forms}
+    source = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/photo_source"}]}
+    listed = {"type": "array", "items": source, "minItems": 1}
+    properties["photos"] = {**properties["photos"], "anyOf": [*source["anyOf"], listed]}
     properties["renderers"]["items"] = {"$ref": "#/$defs/renderer"}
     properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
-    for kind in KINDS.keys() - {"renderer", "embedder"}:
+    for kind in KINDS.keys() - {"photo_source", "renderer", "embedder"}:
         properties[kind]["$ref"] = f"#/$defs/{kind}"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

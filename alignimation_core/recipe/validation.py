@@ -12,13 +12,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alignimation_core.api.errors import Fault, RecipeError, shown
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location, Source
 from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice
 
 COLOURS = (("canvas", "border"), ("canvas", "background"))
 """Where a recipe takes colours."""
-STRINGS = (list[str], Sequence[str])
+STRINGS = (list[str], Sequence[str], Sequence[str | PhotoSource])
 
 
 def bind(source: Source) -> Settings:
@@ -91,6 +92,10 @@ def _keys_beside(location: Location, data: Mapping[str, Any]) -> Mapping[str, Fi
     """Return what may stand where a location ends: keys of the recipe, a group or a stage."""
     owner: type | None = Settings
     match location:
+        case ("photos", int(i), _, *_):
+            given = data["photos"]
+            entry = given if isinstance(given, Mapping) else [*given][i]
+            owner, location = _stage_at("photo_source", entry), location[2:]
         case ("renderers", int(i), _, *_):
             owner, location = _stage_at("renderer", [*data["renderers"]][i]), location[2:]
         case (str(kind), _, *_) if kind in KINDS:

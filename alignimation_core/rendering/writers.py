@@ -14,6 +14,7 @@ from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.execution.executor import Executor
 from alignimation_core.plugin import contract
+from alignimation_core.plugin.guard import call
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure, PhotosError
 from alignimation_core.rendering.frames import frames
@@ -151,7 +152,7 @@ class _Output:
 
     def _attempt(self, verb: Callable[[], T]) -> T | None:
         try:
-            return contract.call("renderer", self._renderer, verb)
+            return call("renderer", self._renderer, verb)
         except AlignimationError as error:
             self.errors.append(error)
             self._abort()

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from alignimation_core import PhotoError, urls
+from alignimation_core import PhotoError
+from alignimation_core.api import urls
 from alignimation_core.photos import decoder, metadata
 
 pytestmark = pytest.mark.slow

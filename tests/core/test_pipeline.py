@@ -58,6 +58,7 @@ KEYS = [
     "photos",
     "outputs",
     "kept",
+    "passed_over",
     "seconds",
     "summary",
     "error",

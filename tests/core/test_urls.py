@@ -19,7 +19,8 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import PhotoError, Recipe, RecipeError, preflight, run, urls
+from alignimation_core import PhotoError, Recipe, RecipeError, preflight, run
+from alignimation_core.api import urls
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import decoder, metadata, order, search
 
@@ -38,13 +39,13 @@ def fill(fs, root, names):
 
 
 def found(pattern, output="out/"):
-    files, why = search.find(pattern, Path("/nowhere"), output)
+    files, _, why = search.find(pattern, Path("/nowhere"), output)
     assert why is None
     return [str(path) for path in files]
 
 
 def why_none(pattern, output="out/"):
-    files, why = search.find(pattern, Path("/nowhere"), output)
+    files, _, why = search.find(pattern, Path("/nowhere"), output)
     assert files == []
     return why
 
@@ -167,12 +168,12 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
 
 def test_a_stamp_changes_with_the_file_and_only_then(place):
     fs, root, address = place
-    (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    (path,), *_ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
     asked = metadata.stamp(path)
-    files, _ = search.find(address, Path("/nowhere"), "out")
+    files, *_ = search.find(address, Path("/nowhere"), "out")
     assert metadata.stamp(files[-1]) == metadata.stamp(pickle.loads(pickle.dumps(path))) == asked
     fs.pipe_file(f"{root}/img9.jpg", picture(colour="navy"))
-    (path,), _ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
+    (path,), *_ = search.find(f"{address}/img9.jpg", Path("/nowhere"), "out")
     assert metadata.stamp(path) not in (asked, None)
     assert metadata.stamp(urls.at(f"{address}/gone.jpg")) is None
 
@@ -180,7 +181,7 @@ def test_a_stamp_changes_with_the_file_and_only_then(place):
 def test_stamps_after_a_listing_ask_the_server_nothing(bucket, s3, monkeypatch):
     fs = s3()
     fill(fs, f"{bucket}/photos", ["a.jpg", "b.jpg"])
-    files, _ = search.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
+    files, *_ = search.find(f"s3://{bucket}/photos", Path("/nowhere"), "out")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     asked = []
     call = type(fs)._call_s3
@@ -208,7 +209,7 @@ def test_a_local_stamp_changes_with_the_file(tmp_path):
 
 def test_remote_photos_are_read_in_other_processes(bucket, s3):
     fill(s3(), bucket, ["2018-07-04.jpg"])
-    (path,), _ = search.find(f"s3://{bucket}/", Path("/nowhere"), "out")
+    (path,), *_ = search.find(f"s3://{bucket}/", Path("/nowhere"), "out")
     expected = metadata.facts(path, Path("/nowhere"))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(metadata.facts, path, Path("/nowhere")).result() == expected
@@ -328,7 +329,7 @@ def test_a_file_address_is_another_spelling_of_a_path(tmp_path, spelling):
         },
         folder=tmp_path,
     )
-    assert preflight.find_photos(recipe) == [tmp_path / "photos" / "a.jpg"]
+    assert preflight.find_photos(recipe).photos == [tmp_path / "photos" / "a.jpg"]
     assert (recipe.output, output_folder(recipe).folder) == (tmp_path / "out", tmp_path / "out")
     assert output_folder(recipe).address is None
     assert urls.plain("file:///C:/photos") == "C:/photos"
@@ -340,7 +341,7 @@ def test_local_and_remote_photos_mix_each_once(memory, tmp_path):
     recipe = Recipe.of(
         SMALLEST | {"photos": ["memory://box/", "c.jpg", "memory://box/b.jpg"]}, folder=tmp_path
     )
-    files = preflight.find_photos(recipe)
+    files = preflight.find_photos(recipe).photos
     assert [order.relative_name(path, tmp_path) for path in files] == [
         "memory://box/a.jpg",
         "memory://box/b.jpg",
@@ -486,7 +487,7 @@ def test_a_local_recipe_imports_nothing_of_it(tmp_path):
         "from alignimation_core.photos import metadata\n"
         f"recipe = Recipe.of({SMALLEST | {'photos': 'a.jpg'}!r}, folder={str(tmp_path)!r})\n"
         "preflight.check_outputs(recipe)\n"
-        "(path,) = preflight.find_photos(recipe)\n"
+        "(path,) = preflight.find_photos(recipe).photos\n"
         "metadata.facts(path, recipe.folder), metadata.stamp(path)\n"
         "print(json.dumps([m for m in ('upath', 'fsspec', 's3fs') if m in sys.modules]))"
     )

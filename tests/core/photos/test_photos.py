@@ -288,7 +288,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
     (output / "frames" / "0001.png").touch()
 
     def names(pattern: str) -> list[str]:
-        found, _ = search.find(pattern, tmp_path, output)
+        found, *_ = search.find(pattern, tmp_path, output)
         return [order.relative_name(path, tmp_path) for path in found]
 
     assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
@@ -300,7 +300,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
 
 def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    reasons = [search.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
+    reasons = [search.find(p, tmp_path, tmp_path / "out").why for p in ("empty", "no", "*.jpg")]
     assert reasons[0] is not None
     assert reasons[0].startswith(f"the folder {tmp_path / 'empty'} holds no photos (.apng .avif")
     assert reasons[1:] == [
@@ -317,7 +317,7 @@ def test_photos_in_linked_folders_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "all" / "again").symlink_to(tmp_path / "disk" / "2019")
     (tmp_path / "disk" / "2019" / "up").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "self").symlink_to(tmp_path / "all" / "self")
-    found, _ = search.find("all", tmp_path, "out")
+    found, *_ = search.find("all", tmp_path, "out")
     assert sorted(path.name for path in found) == ["a.jpg", "b.jpg"]
 
 
@@ -331,7 +331,7 @@ def test_frames_are_no_photos_whichever_way_leads_to_them(
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("real")
     for written in (pattern, str(tmp_path / pattern)):
-        found, _ = search.find(written, tmp_path, tmp_path / output)
+        found, *_ = search.find(written, tmp_path, tmp_path / output)
         assert [path.name for path in found] == ["1.png"]
 
 
@@ -340,7 +340,7 @@ def test_brackets_in_the_recipes_folder_are_no_pattern(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     for folder in ("[ab]", "trip [2019]"):
-        found, _ = search.find("in/*.jpg", tmp_path / folder, "out")
+        found, *_ = search.find("in/*.jpg", tmp_path / folder, "out")
         assert found == [tmp_path / folder / "in" / "mine.jpg"]
 
 
@@ -350,7 +350,7 @@ def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> Non
     link.symlink_to("/nowhere/usb.jpg")
     loop = tmp_path / "photos" / "loop.jpg"
     loop.symlink_to("loop.jpg")
-    found, _ = search.find("photos", tmp_path, tmp_path / "out")
+    found, *_ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [loop, link]
     with pytest.raises(PhotoError, match="the link leads nowhere"):
         metadata.facts(link, tmp_path)
@@ -372,11 +372,11 @@ def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found, _ = search.find("photos", tmp_path, tmp_path / "out")
+    found, *_ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [tmp_path / "photos" / "a.jpg", shut]
     with pytest.raises(PhotoError):
         metadata.facts(shut, tmp_path)
-    found, why = search.find("photos/shut", tmp_path, tmp_path / "out")
+    found, _, why = search.find("photos/shut", tmp_path, tmp_path / "out")
     assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
 
 
