@@ -14,7 +14,7 @@ from PIL import Image
 from alignimation_core import urls
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
-from alignimation_core.photos import orientation
+from alignimation_core.photos.decoding import orientation
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.order import relative_name
 
