@@ -16,10 +16,10 @@ from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
-from alignimation_core.api.data import File, Observation, Photo, Subject, named
+from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
-from alignimation_core.detection.observations import count_known, observe
-from alignimation_core.detection.selection import select, with_masks
+from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.remote import output_folder
@@ -131,10 +131,10 @@ class Run:
                 len(some) - count_known(some, self.recipe.embedder, known)
                 for some in (trial, photos)
             ]
-            observations = self._observe(trial, known)
+            observed = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
-            subjects = self._select(observations)
-            del observations
+            subjects = self._select(observed)
+            del observed
             alignment = self._align(subjects)
             placement = self._place(alignment)
             self._render(placement)
@@ -173,7 +173,7 @@ class Run:
         self.record.leave_out({photo.name for photo in photos} - shown)
         return [photo for photo in photos if photo.name in shown]
 
-    def _observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> list[Observation]:
+    def _observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> Observed:
         detector, embedder = self.recipe.detector, self.recipe.embedder
         with self._timed("detector", len(photos)) as step:
             observed = observe(
@@ -187,18 +187,22 @@ class Run:
                 self.store.keep,
             )
         self.record.fail(observed.failures)
+        self.record.remark_damage(observed.damaged)
         self.record.seconds["detector"] -= observed.embedding
         if embedder is not None:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        return observed.observations
+        return observed
 
-    def _select(self, observations: Sequence[Observation]) -> list[tuple[Photo, Subject]]:
+    def _select(self, observed: Observed) -> list[tuple[Photo, Subject]]:
+        observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             subjects, rejected = select(observations, self.recipe.subject_selector, step)
         self.record.fail(rejected)
         self.record.choose(subjects)
+        subjects, failures = undamaged(subjects, observed.damaged)
+        self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
             self.record.fail(failures)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from alignimation_core.api import atomic
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import Damage, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, printable
 from alignimation_core.api.mask import Matrix
 
@@ -20,6 +20,9 @@ RECORD_NAME = "run.json"
 
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
+
+_VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
+"""Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
 
 Status = Literal["used", "rejected", "failed"]
 
@@ -78,6 +81,7 @@ class PhotoRecord:
             percent of the canvas height; null without keypoints.
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
+        remarks: what else is to be known of the photo, such as a file that is damaged.
     """
 
     path: str
@@ -94,6 +98,7 @@ class PhotoRecord:
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -191,6 +196,16 @@ class Record:
         for photo, subject in subjects:
             records[photo.name].seen = subject
 
+    def remark_damage(self, damaged: Mapping[str, Damage]) -> None:
+        """Note which photos, by their names, were decoded although their files are damaged."""
+        records = self.by_name()
+        for name, damage in damaged.items():
+            record = records[name]
+            area = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in damage.lost)
+            share = 100 * area / ((record.width or 1) * (record.height or 1))
+            lost = f", and with it {max(1, round(share))} % of the picture" if damage.lost else ""
+            record.remarks.append(f"{damage.reason}{lost}")
+
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""
         return {photo.path: photo for photo in self.photos}
@@ -204,7 +219,8 @@ class Record:
     def reasons(self) -> list[tuple[str, int, str]]:
         """Return (status and reason, how many, example photo), most frequent first.
 
-        Rejections count together by what stands before the colon, failures by all but numbers.
+        Rejections count together by what stands before the colon, failures by all but numbers
+        and what they quote of a file.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
@@ -214,7 +230,7 @@ class Record:
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
                 told = printable(text), printable(photo.path)
-                groups.setdefault(re.sub(r"\d+", "#", text), []).append(told)
+                groups.setdefault(_VARYING.sub("#", text), []).append(told)
         return sorted(
             ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
             key=lambda row: -row[1],

@@ -43,6 +43,16 @@ MODULES = {
     ],
     f"{CORE}/photos/order": ["core/photos/test_photo_facts.py"],
     f"{CORE}/photos/decoder": ["core/photos/test_photo_facts.py", "core/photos/test_photos.py"],
+    f"{CORE}/photos/decoding/colour": ["core/photos/test_colours.py"],
+    f"{CORE}/photos/decoding/jpeg": [
+        "core/photos/test_damaged.py",
+        "core/photos/test_photos.py",
+        "core/photos/test_reduced.py",
+    ],
+    f"{CORE}/photos/decoding/orientation": [
+        "core/photos/test_photos.py",
+        "core/photos/test_reduced.py",
+    ],
     f"{CORE}/detection/selection": ["core/detection/test_selection.py"],
     "plugins/alignimation_subject": ["plugins/test_subject.py"],
     f"{CORE}/rendering/framing": [

@@ -19,7 +19,7 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING, TypeAlias
 
 from alignimation_core.api import files
-from alignimation_core.api.mask import Mask, Matrix, scaling
+from alignimation_core.api.mask import Mask, Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +75,25 @@ class Photo:
     taken: datetime
     taken_from: str
     stamp: str = field(default="", compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with a file of which a picture was made all the same.
+
+    Attributes:
+        reason: for a person to read.
+        lost: boxes ``(x0, y0, x1, y1)`` that hold nothing of the photo, in its full-size upright
+            pixels.
+    """
+
+    reason: str
+    lost: tuple[tuple[float, float, float, float], ...] = ()
+
+    def touches(self, box: tuple[float, float, float, float]) -> bool:
+        """Return whether something within a box is lost."""
+        x0, y0, x1, y1 = box
+        return any(a < x1 and c > x0 and b < y1 and d > y0 for a, b, c, d in self.lost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,16 +170,17 @@ class Detections:
         names = repeat(self.keypoint_names)
         return [Detections(*part) for part in zip(*columns, names, masks, strict=False)]
 
-    def scaled(self, x: float, y: float) -> Detections:
-        """Return the same detections for the image resized by ``x`` and ``y``."""
-        both = self.boxes.new_tensor([x, y])
+    def scaled(self, x: float, y: float, *, shift: tuple[float, float] = (0, 0)) -> Detections:
+        """Return the same detections for the image resized by ``x`` and ``y``, then shifted."""
+        both, by = self.boxes.new_tensor([x, y]), self.boxes.new_tensor(shift)
+        placed = ((x, 0.0, float(shift[0])), (0.0, y, float(shift[1])), (0.0, 0.0, 1.0))
         return replace(
             self,
-            boxes=self.boxes * both.repeat(2),
-            keypoints=None if self.keypoints is None else self.keypoints * both,
+            boxes=self.boxes * both.repeat(2) + by.repeat(2),
+            keypoints=None if self.keypoints is None else self.keypoints * both + by,
             masks=None
             if self.masks is None
-            else tuple(mask and mask.transformed(scaling(x, y)) for mask in self.masks),
+            else tuple(mask and mask.transformed(placed) for mask in self.masks),
         )
 
     def subject(self, index: int, *, similarity: float | None = None) -> Subject:

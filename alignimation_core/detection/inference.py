@@ -13,11 +13,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Detections, Photo
+from alignimation_core.api.data import Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
+from alignimation_core.photos.decoder import Picture
 from alignimation_core.plugin import contract
 
 
@@ -60,23 +61,25 @@ class Result:
         detections: in full-size pixels; None if the detector failed.
         embeddings: (N, D); None if they failed, or there is no embedder.
         failure: what failed, and why: ``photos`` or a kind of stage.
+        damage: what is wrong with the file, as far as it was decoded.
         detecting: seconds, as ``embedding`` is.
     """
 
     detections: Detections | None = None
     embeddings: Tensor | None = None
     failure: tuple[str, str] | None = None
+    damage: Damage | None = None
     detecting: float = 0.0
     embedding: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """One photo of a batch, with its pixels once they are decoded."""
+    """One photo of a batch, with its picture once it is decoded."""
 
     photo: Photo
     result: Result
-    image: Tensor | None = None
+    picture: Picture | None = None
 
 
 class Inference:
@@ -118,7 +121,7 @@ class Inference:
             detector, lock = self._detecting
             begun = time.perf_counter()
             for item in items:
-                item.image = _load(item, detector.input_side())
+                item.picture = _read(item, detector.input_side())
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
@@ -131,12 +134,12 @@ class Inference:
 
 
 def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
-    images = [(item, item.image) for item in items if item.image is not None]
+    images = [(item, item.picture.pixels) for item in items if item.picture is not None]
     verb = partial(contract.detect, detector)
     for item, found in _each("detector", detector, images, verb, lock):
-        assert item.image is not None
-        height, width = item.image.shape[-2:]
-        item.result.detections = found.scaled(item.photo.width / width, item.photo.height / height)
+        assert item.picture is not None
+        (x, _, right), (_, y, down), _ = item.picture.photo_from_picture
+        item.result.detections = found.scaled(x, y, shift=(right, down))
 
 
 def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
@@ -145,12 +148,15 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
         photo, found = item.photo, item.result.detections
         assert found is not None
         try:
-            image = _at_resolution(embedder, photo, item.image, found)
+            picture = _at_resolution(embedder, photo, item.picture, found)
         except PhotoError as error:
             item.result.failure = "photos", error.reason
             continue
-        x, y = image.shape[-1] / photo.width, image.shape[-2] / photo.height
-        inputs.append((item, (image, found.scaled(x, y))))
+        item.result.damage = picture.damage
+        (x, _, right), (_, y, down), _ = picture.photo_from_picture
+        inputs.append(
+            (item, (picture.pixels, found.scaled(1 / x, 1 / y, shift=(-right / x, -down / y))))
+        )
 
     def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
         return contract.embed(embedder, *map(list, zip(*batch, strict=True)))
@@ -159,17 +165,19 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
         item.result.embeddings = rows
 
 
-def _load(item: _Item, side: int | None) -> Tensor | None:
+def _read(item: _Item, side: int | None) -> Picture | None:
     try:
-        return decoder.load(item.photo, side)
+        picture = decoder.read(item.photo, side)
     except PhotoError as error:
         item.result.failure = "photos", error.reason
         return None
+    item.result.damage = picture.damage
+    return picture
 
 
 def _at_resolution(
-    embedder: Embedder, photo: Photo, image: Tensor | None, found: Detections
-) -> Tensor:
+    embedder: Embedder, photo: Photo, picture: Picture | None, found: Detections
+) -> Picture:
     """Return the photo at a scale at which the boxes have the pixels that the embedder uses."""
     need = 1
     if len(found):
@@ -177,9 +185,9 @@ def _at_resolution(
         smallest = float(sides[sides >= sides.max() / 4].min())
         full = max(photo.height, photo.width)
         need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
-    if image is not None and max(image.shape[-2:]) >= need:
-        return image
-    return decoder.load(photo, need)
+    if picture is not None and max(picture.pixels.shape[-2:]) >= need:
+        return picture
+    return decoder.read(photo, need)
 
 
 Input = TypeVar("Input")

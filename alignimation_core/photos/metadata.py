@@ -15,7 +15,7 @@ from alignimation_core.api import urls
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.files import SourcePhoto
-from alignimation_core.photos import orientation
+from alignimation_core.photos.decoding import orientation
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.order import relative_name
 

@@ -171,7 +171,9 @@ class APNG(_FileRenderer):
 
 
 class Frames(Renderer):
-    """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on, without metadata.
+    """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on.
+
+    They say that they are sRGB, and carry no other metadata.
 
     PNG keeps transparency. The folder is replaced as a whole when the last frame is written, and
     only if it holds nothing but numbered pictures; anything else in it is an error at the start.

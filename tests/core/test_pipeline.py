@@ -47,6 +47,7 @@ PHOTO_KEYS = [
     "residual",
     "residual_before",
     "iterations",
+    "remarks",
 ]
 KEYS = [
     "alignimation",

@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from alignimation_core import Detections, Mask, OutputError, Recipe, run
+from alignimation_core.api.data import Damage
 from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
 from alignimation_core.store import database
@@ -203,8 +204,8 @@ def test_what_comes_after_the_networks_may_change_without_them_and_without_pixel
     go()
     calls()
     decoded = []
-    load = decoder.load
-    monkeypatch.setattr(decoder, "load", lambda *given: decoded.append(given) or load(*given))
+    read = decoder.read
+    monkeypatch.setattr(decoder, "read", lambda *given: decoded.append(given) or read(*given))
     go(
         subject_selector="largest",
         target_builder="gaussian-keypoints",
@@ -248,14 +249,14 @@ def test_a_photo_is_found_by_its_copy_when_its_own_file_goes_away(
     if detected:  # then only the embedder is asked
         go(embedder=None)
         calls()
-    load = decoder.load
+    read = decoder.read
 
     def vanishing(photo, *given):
         if photo.path.name in gone:
             photo.path.unlink(missing_ok=True)
-        return load(photo, *given)
+        return read(photo, *given)
 
-    monkeypatch.setattr(decoder, "load", vanishing)
+    monkeypatch.setattr(decoder, "read", vanishing)
     (_, record), _ = go()
     lost = [photo for photo in record["photos"] if photo["status"] == "failed"]
     assert [photo["path"] for photo in lost] == [f"photos/{name}" for name in gone]
@@ -760,11 +761,22 @@ def test_answers_of_many_kinds_come_back_each_to_its_photo(opened):
         again = store.recall([*known, "other"])
         masked = again["rich1"].detections.masks
     assert again.keys() == known.keys()
-    for photo, (seen, vectors) in known.items():
+    for photo, (seen, vectors, _) in known.items():
         for name in Detections.__slots__:
             assert same(getattr(seen, name), getattr(again[photo].detections, name)), name
         assert same(vectors, again[photo].embeddings)
     assert masked == rich.masks
+
+
+@pytest.mark.parametrize("vectors", [None, torch.ones(1, 3)])
+def test_what_is_wrong_with_a_file_comes_back(opened, vectors):
+    damage = Damage("cut", ((0, 12.5, 30, 40), (3, 10, 30, 12.5)))
+    seen = Detections(torch.zeros(1, 4), torch.ones(1))
+    with opened() as store:
+        store.keep({"a": Known(seen, vectors, damage), "b": Known(seen, vectors)})
+    with opened() as store:
+        known = store.recall(["a", "b"])
+    assert [known[photo].damage for photo in "ab"] == [damage, None]
 
 
 def test_what_waits_for_its_embeddings_does_not_drag_along_the_other_photos(opened):
