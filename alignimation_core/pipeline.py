@@ -18,8 +18,10 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.selection import select, undamaged, with_masks
+from alignimation_core.detection.thinning import thin, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.remote import output_folder
@@ -27,6 +29,7 @@ from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, place
@@ -70,6 +73,7 @@ LABELS = {
     "photos": "reading",
     "detector": "detecting",
     "subject_selector": "choosing",
+    "duplicates": "comparing",
     "transform_model": "aligning",
     "refine": "refining",
     "renderer": "rendering",
@@ -124,7 +128,7 @@ class Run:
     def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
         """Take the photos through the stages."""
         with self._open_store(fresh=fresh) as self.store:
-            photos = self._read(files)
+            photos = self._within(self._read(files), limit)
             trial = self._trial(photos, limit)
             known = self.store.recall([photo.sha256 for photo in photos])
             unknown = [
@@ -135,9 +139,7 @@ class Run:
             del known  # what was found beside the subjects: memory that the frames can use
             subjects = self._select(observed)
             del observed
-            alignment = self._align(subjects)
-            placement = self._place(alignment)
-            self._render(placement)
+            self._film(subjects)
             if limit is None:
                 self.store.finish()
             else:
@@ -156,19 +158,44 @@ class Run:
 
     def _read(self, files: Sequence[File]) -> list[Photo]:
         with self._timed("photos", len(files)) as step:
-            photos, failures = read(files, self.recipe.folder, self.executor, self.store, step)
+            zone = self.recipe.time_zone
+            photos, failures = read(
+                files,
+                self.recipe.folder,
+                self.executor,
+                self.store,
+                step,
+                self.recipe.order,
+                None if zone is None else zone_of(zone),
+            )
         self.record.add(photos)
         self.record.fail(failures)
+        return photos
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The photos that the recipe names, by their whole names."""
+        paths = [record.path for record in self.record.photos]
+        wanted = self.recipe.photos_named().values()
+        return frozenset(each for name in wanted for each in named(name, paths)[:1])
+
+    def _within(self, photos: list[Photo], limit: int | None) -> list[Photo]:
+        """Return the photos of the recipe's time; the others are no part of a trial run."""
+        photos, outside = within(photos, self.recipe, self._named)
+        if limit is None:
+            self.record.fail(outside)
+        else:
+            self.record.leave_out({failure.photo for failure in outside})
+        if outside and not photos:
+            raise AlignimationError(f"no photo is of the recipe's time: {outside[0].reason}")
         return photos
 
     def _trial(self, photos: Sequence[Photo], limit: int | None) -> Sequence[Photo]:
         """Return the first photos in time, and among them those that the recipe names."""
         if limit is None:
             return photos
-        paths = [record.path for record in self.record.photos]
-        wanted = {named(name, paths)[0] for name in self.recipe.photos_named().values()}
-        others = (photo.name for photo in photos if photo.name not in wanted)
-        shown = {photo.name for photo in photos if photo.name in wanted}
+        others = (photo.name for photo in photos if photo.name not in self._named)
+        shown = {photo.name for photo in photos if photo.name in self._named}
         shown |= {*islice(others, max(0, limit - len(shown)))}
         self.record.leave_out({photo.name for photo in photos} - shown)
         return [photo for photo in photos if photo.name in shown]
@@ -211,6 +238,37 @@ class Run:
             why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
             raise AlignimationError(f"no photo shows the subject: {why}")
         return subjects
+
+    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> None:
+        """Make the film of the photos that the recipe asks for, and of others where some fail."""
+        hashes: dict[str, int] = {}
+        if self.recipe.duplicates == "drop":
+            photos = [photo for photo, _ in subjects]
+            with self._timed("duplicates", len(photos)) as step:
+                hashes = likeness.hashes(photos, self.executor, self.store, step)
+        placement: Placement | None = None
+        placed: list[str] = []
+        rendered = False
+        while True:
+            shown, others = thin(subjects, self.recipe, self._named, hashes)
+            names = [photo.name for photo, _ in shown]
+            self.record.pass_over(others)
+            try:
+                if placement is None or names != placed:
+                    placement, rendered = self._place(self._align(shown)), False
+                    failed = {*names} - {item.photo.name for item in placement.placed}
+                elif not rendered:
+                    failed, rendered = self._render(placement), True
+                else:
+                    return
+            except PhotosError as error:
+                failed = {failure.photo for failure in error.failures}
+                if not others or failed.isdisjoint(names):
+                    raise
+                self.record.fail(error.failures)
+                placement = None
+            placed = [name for name in names if name not in failed]
+            subjects = [each for each in subjects if each[0].name not in failed]
 
     @cached_property
     def _reference(self) -> str:
@@ -274,7 +332,8 @@ class Run:
         self.record.canvas = {"width": placement.canvas.width, "height": placement.canvas.height}
         return placement
 
-    def _render(self, placement: Placement) -> None:
+    def _render(self, placement: Placement) -> set[str]:
+        """Write the outputs; return the photos that could not be read again."""
         record, output, placed = self.record, self.output, placement.placed
         record.kept = sorted({*record.kept, *output.planned})
         record.error = "the run did not finish"
@@ -313,6 +372,7 @@ class Run:
             unwritable = any(isinstance(error, OutputError) for error in rendered.errors)
             kind = OutputError if unwritable else AlignimationError
             raise kind("; ".join(str(error) for error in rendered.errors))
+        return {failure.photo for failure in rendered.failures}
 
     def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.

@@ -71,9 +71,12 @@ class PhotoRecord:
         width: pixels, upright.
         height: pixels, upright.
         taken: local time at which it was taken, ISO 8601.
-        taken_from: ``exif``, ``name`` or ``file``.
+        taken_from: where that comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
+            ``folder`` or ``file``, or what the photo's source calls its own.
+        taken_zone: its offset from UTC, such as ``+02:00``; null where nobody says.
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
-        stage: what rejected it or failed: ``photos`` or a kind of stage.
+        stage: what rejected it or failed: ``photos``, ``sample`` (the recipe's choice in time) or a
+            kind of stage.
         reason: why, for a person to read.
         seen: the subject, in the photo's full-size upright pixels; ``subject`` in the file.
         canvas_from_photo: the transform, continuous pixels.
@@ -90,6 +93,7 @@ class PhotoRecord:
     height: int | None = None
     taken: str | None = None
     taken_from: str | None = None
+    taken_zone: str | None = None
     status: Status = "failed"
     stage: str | None = None
     reason: str | None = "the run ended before this photo was done"
@@ -128,7 +132,15 @@ class PhotoRecord:
     def of(cls, photo: Photo) -> PhotoRecord:
         """Return the record of a photo of which nothing but its facts is known yet."""
         taken = photo.taken.isoformat()
-        return cls(photo.name, photo.sha256, photo.width, photo.height, taken, photo.taken_from)
+        return cls(
+            photo.name,
+            photo.sha256,
+            photo.width,
+            photo.height,
+            taken,
+            photo.taken_from,
+            photo.taken_zone,
+        )
 
 
 @dataclass(slots=True)
@@ -142,7 +154,7 @@ class Record:
         device: where the networks ran.
         canvas: ``width`` and ``height`` in pixels; null until known.
         reference: path of the photo that the others were aligned on; null until known.
-        photos: every photo found, in the order in which they were taken; unreadable ones last.
+        photos: every photo found, in the recipe's order; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
         kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
         passed_over: files that lie among the photos and are none, named as photos are.
@@ -189,6 +201,15 @@ class Record:
                 self.photos.append(record)
             record.status = failure.status
             record.stage, record.reason = failure.stage, failure.reason
+
+    def pass_over(self, failures: Sequence[Failure]) -> None:
+        """Note which photos are not shown, wherever they may have been placed before."""
+        self.fail(failures)
+        records = self.by_name()
+        for failure in failures:
+            record = records[failure.photo]
+            record.canvas_from_photo = record.iterations = None
+            record.residual = record.residual_before = None
 
     def choose(self, subjects: Iterable[tuple[Photo, Subject]]) -> None:
         """Note the subjects of photos."""

@@ -36,12 +36,11 @@ MODULES = {
         "plugins/test_kornia_models.py",
     ],
     "plugins/alignimation_targets": ["plugins/test_targets.py", "plugins/test_targets_numbers.py"],
-    f"{CORE}/photos/metadata": [
-        "core/photos/test_metadata.py",
-        "core/photos/test_photo_facts.py",
-        "core/photos/test_photos.py",
-    ],
-    f"{CORE}/photos/order": ["core/photos/test_photo_facts.py"],
+    f"{CORE}/photos/metadata": ["core/photos/test_photo_facts.py", "core/photos/test_photos.py"],
+    f"{CORE}/photos/dates/embedded": ["core/photos/dates/test_embedded.py"],
+    f"{CORE}/photos/dates/names": ["core/photos/dates/test_names.py"],
+    f"{CORE}/photos/dates/taken": ["core/photos/dates"],
+    f"{CORE}/photos/order": ["core/photos/test_order.py"],
     f"{CORE}/photos/decoder": ["core/photos/test_photo_facts.py", "core/photos/test_photos.py"],
     f"{CORE}/photos/decoding/colour": ["core/photos/test_colours.py"],
     f"{CORE}/photos/decoding/jpeg": [

@@ -63,8 +63,11 @@ class Photo:
         height: pixels, after turning upright by EXIF.
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
-        taken_from: where that time comes from: ``exif``, a source's word, ``name`` or ``file``.
+        taken_from: where that time comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
+            ``folder`` or ``file``, or what the photo's source calls its own.
         stamp: which version of a local file these are the facts of; empty where that is not known.
+        taken_zone: offset from UTC of that time, such as ``+02:00``; None where nobody says.
+        modified: when the file was last written, UTC; None where nobody says.
     """
 
     path: File
@@ -75,6 +78,8 @@ class Photo:
     taken: datetime
     taken_from: str
     stamp: str = field(default="", compare=False, repr=False)
+    taken_zone: str | None = None
+    modified: datetime | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +330,9 @@ class Frame:
 def named(wanted: str, names: Iterable[str]) -> list[str]:
     """Return the names of photos that a user's matches: the one called so, or all in any folder."""
     every = list(names)
+    if wanted in every:
+        return [wanted]
+    wanted = wanted.replace("\\", "/")
     if wanted in every:
         return [wanted]
     return [name for name in every if name.endswith(f"/{wanted}")]

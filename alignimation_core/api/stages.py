@@ -318,14 +318,23 @@ class Renderer(Stage):
     """Writes the aligned frames as a file or a folder."""
 
     path: Annotated[str, Field(description="where to write, relative to the output folder")]
+    """With ``/`` between folders, whatever was given."""
 
     @field_validator("path")
     @classmethod
     def _inside_output(cls, path: str) -> str:
-        parts = PurePosixPath(path.replace("\\", "/"))
+        plain = path.replace("\\", "/")
+        parts = PurePosixPath(plain)
         if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in path:
             raise ValueError(f"{path!r} is not a name inside the output folder")
-        return path
+        return plain
+
+    def refuses(self, canvas: Canvas) -> str | None:  # noqa: ARG002
+        """Return why frames of a canvas cannot be written, and what to do; None where they can.
+
+        Asked before a run, of a canvas whose size the recipe gives.
+        """
+        return None
 
     @abstractmethod
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:

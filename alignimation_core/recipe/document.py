@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -17,6 +18,8 @@ from alignimation_core.api.errors import Fault, RecipeError, shown
 Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
+LISTS = ("photos", "renderers")
+"""Lists that may be written without brackets where they hold one."""
 MAX_BYTES = 1_000_000
 MAX_SHOWN = 200
 """Characters of a ``--set`` that a message repeats."""
@@ -30,10 +33,24 @@ class _NumberError(yaml.MarkedYAMLError):
     """A number is longer than any setting takes."""
 
 
+_CLOCK = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
+
+
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but that it refuses numbers longer than any setting takes."""
+    """The safe loader, but for numbers.
+
+    ``9:16`` is text, as in YAML 1.2, and not 556; numbers longer than any setting takes are refused.
+    """
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        """Return the tag of a node that has none."""
+        if kind is ScalarNode and implicit[0] and _CLOCK.match(value):
+            return "tag:yaml.org,2002:str"
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return tag
 
     def construct_number(self, node: ScalarNode) -> int | float:
+        """Return what a node's digits say."""
         if len(node.value) > MAX_DIGITS:
             what = f"a number of {len(node.value)} characters; no setting takes so long a one"
             raise _NumberError(problem=what, problem_mark=node.start_mark)
@@ -72,11 +89,14 @@ class Source:
 
     def fault(self, location: Location, message: str) -> Fault:
         """Return a fault at a location: with its line, or the ``--set`` that put it there."""
-        for end in range(len(location), -1, -1):
-            if location[:end] in self._overrides:
-                return Fault(self._overrides[location[:end]], None, field_name(location), message)
-            if location[:end] in self._lines:
-                return Fault(self.name, self._lines[location[:end]], field_name(location), message)
+        written = location
+        if location[1:2] == (0,) and not isinstance(self.data.get(str(location[0])), list):
+            written = (location[0], *location[2:])  # see LISTS
+        for end in range(len(written), -1, -1):
+            if written[:end] in self._overrides:
+                return Fault(self._overrides[written[:end]], None, field_name(location), message)
+            if written[:end] in self._lines:
+                return Fault(self.name, self._lines[written[:end]], field_name(location), message)
         return Fault(self.name, None, field_name(location), message)
 
     def overridden(self, locations: Iterable[Location], origin: str) -> Source:
@@ -157,8 +177,12 @@ class Source:
         if faults:
             raise RecipeError(faults)
 
-    def override(self, settings: Sequence[str]) -> None:
+    def override(
+        self, settings: Sequence[str], defaults: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         """Apply ``key=value`` settings, such as ``renderers[0].fps=24``; values are YAML.
+
+        ``defaults`` are what the recipe has where it says nothing, for settings inside them.
 
         Raises:
             RecipeError: a setting is no ``key=value``, or its key leads nowhere.
@@ -171,6 +195,8 @@ class Source:
             if not equals or not location:
                 what = "expected key=value, such as canvas.size=1080x1080"
                 raise RecipeError([Fault(origin, None, "", what)])
+            if len(location) > 1 and location[0] in defaults:
+                self.data.setdefault(str(location[0]), deepcopy(defaults[str(location[0])]))
             try:
                 _put(self.data, location, yaml.load(text, _Loader))  # noqa: S506 - a safe one
             except (yaml.YAMLError, ValueError):
@@ -179,7 +205,14 @@ class Source:
             except LookupError:
                 what = "the recipe has no such place to set"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
+            self._forget(location)
             self._overrides[location] = origin
+
+    def _forget(self, location: Location) -> None:
+        """Forget where a value came from, and all in it, in whose place another is put."""
+        for known in (self._lines, self._overrides):
+            for each in [each for each in known if each[: len(location)] == location]:
+                del known[each]
 
 
 def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
@@ -217,6 +250,8 @@ def _put(data: Any, location: Location, value: object) -> None:
     inner = data[part] if isinstance(data, list) else data.setdefault(part, {})
     if isinstance(inner, str) and isinstance(rest[0], str):
         inner = data[part] = {"use": inner}
+    elif part in LISTS and isinstance(inner, str | dict) and inner and isinstance(rest[0], int):
+        inner = data[part] = [inner]
     _put(inner, rest, value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +40,9 @@ from alignimation_core.api.stages import (
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
+from alignimation_core.recipe.timeline import Gap, Moment, Order, Sample, Zone
 
-CONFIG = ConfigDict(extra="forbid", validate_default=True)
+CONFIG = ConfigDict(extra="forbid", validate_default=True, validate_by_name=True)
 
 
 def _validated_as(form: Any) -> GetPydanticSchema:
@@ -115,11 +117,15 @@ def _default(name: str) -> Any:
 
 
 def _usable(text: str) -> str:
-    """Return a path, or an address that can be used, in its plain form."""
+    """Return a path, or an address that can be used, in its plain form.
+
+    Between the folders of a path a backslash is what a slash is, on every system.
+    """
     text = urls.plain(text)
     if urls.is_address(text):
         urls.at(text)
-    return text
+        return text
+    return text.replace("\\", "/")
 
 
 def _output(text: str) -> Path | str:
@@ -142,6 +148,10 @@ def _listed(given: object) -> object:
     """Return a list of what stands alone; an empty mapping is no source."""
     alone = isinstance(_text(given), str | PhotoSource) or (isinstance(given, Mapping) and given)
     return [given] if alone else given
+
+
+def _listed_stage(given: object) -> object:
+    return [given] if isinstance(given, str | Mapping | Renderer) else given
 
 
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
@@ -179,6 +189,20 @@ class Settings:
             json_schema_extra={"minItems": 1},
         ),
     ]
+    order: Annotated[
+        Order,
+        Field(
+            description="of the photos: taken (when they were taken), name (2 before 10), modified "
+            "(the files' time), given (as photos names them)"
+        ),
+    ] = "taken"
+    time_zone: Annotated[
+        Zone | None,
+        Field(
+            description="where photos were taken that do not say, such as Europe/Berlin or +02:00; "
+            "if absent, where this computer is"
+        ),
+    ] = None
     output: Annotated[
         Path | str,
         _validated_as(Annotated[Text, Field(min_length=1)]),
@@ -186,6 +210,37 @@ class Settings:
         PlainSerializer(str),
         Field(description="folder or address (s3://...) for all results"),
     ] = "out/"
+    since: Annotated[
+        Moment | None,
+        Field(alias="from", description="leave out what was taken before: 2018, 2018-07-04"),
+    ] = None
+    until: Annotated[
+        Moment | None,
+        Field(alias="to", description="leave out what was taken after: 2020 is until its end"),
+    ] = None
+    duplicates: Annotated[
+        Literal["keep", "drop"],
+        Field(
+            description="keep, or drop: of the same file, of nearly the same picture and of a "
+            "burst the best is used"
+        ),
+    ] = "keep"
+    sample: Annotated[
+        Sample | None,
+        BeforeValidator(
+            lambda given: {"every": given} if isinstance(given, str) else given,
+            json_schema_input_type=str | Sample | None,
+        ),
+        Field(description="use so many photos of every stretch of time, such as month"),
+    ] = None
+    min_gap: Annotated[
+        Gap | None,
+        Field(description="least time between photos, such as 12 hours; of closer ones the better"),
+    ] = None
+    max: Annotated[
+        int | None,
+        Field(description="use so many photos at most, spread over time", ge=1),
+    ] = None
     detector: Annotated[
         Detector, _stage("detector"), Field(description="finds what could be the subject")
     ]
@@ -207,6 +262,7 @@ class Settings:
     renderers: Annotated[
         Sequence[Renderer],
         _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
+        BeforeValidator(_listed_stage),
         AfterValidator(_not_empty),
         Field(description="the outputs to write", json_schema_extra={"minItems": 1}),
     ] = (_default("video"),)
@@ -258,6 +314,18 @@ SETTINGS = TypeAdapter(Settings)
 SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
 
 
+def defaults() -> dict[str, object]:
+    """Return the stages that a recipe has where it says nothing, as it would write them."""
+    found: dict[str, object] = {}
+    for setting in fields(Settings):
+        given = setting.default
+        if isinstance(given, StageChoice):
+            found[setting.name] = given.use
+        elif setting.name == "renderers" and isinstance(given, tuple):
+            found[setting.name] = [each.use for each in given]
+    return found
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe: its keys, and each stage with its own options."""
     whole = SETTINGS.json_schema()
@@ -279,7 +347,13 @@ def json_schema() -> dict[str, Any]:
     source = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/photo_source"}]}
     listed = {"type": "array", "items": source, "minItems": 1}
     properties["photos"] = {**properties["photos"], "anyOf": [*source["anyOf"], listed]}
-    properties["renderers"]["items"] = {"$ref": "#/$defs/renderer"}
+    one = {"$ref": "#/$defs/renderer"}
+    listed = {**properties["renderers"], "items": one}
+    properties["renderers"] = {
+        "description": listed.pop("description"),
+        "anyOf": [one, listed],
+        "default": listed.pop("default"),
+    }
     properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
     for kind in KINDS.keys() - {"photo_source", "renderer", "embedder"}:
         properties[kind]["$ref"] = f"#/$defs/{kind}"

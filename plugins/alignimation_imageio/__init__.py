@@ -43,6 +43,10 @@ Loop = Annotated[
 ]
 
 
+MOST_WEBP = 16383
+"""Pixels on a side of a WebP."""
+
+
 class _FileRenderer(Renderer):
     suffixes: ClassVar[tuple[str, ...]]
     if TYPE_CHECKING:  # each class has them at their own place among its options
@@ -149,6 +153,17 @@ class WebP(_FileRenderer):
     lossless: Annotated[bool, Field(description="keep every visible pixel as it is")] = False
     width: Width = None
     loop: Loop = 0
+
+    def refuses(self, canvas: Canvas) -> str | None:
+        """Return why frames of a canvas cannot be written: WebP has 14 bits for a side."""
+        scale = min(1.0, (self.width or canvas.width) / canvas.width)
+        width, height = int(canvas.width * scale), int(canvas.height * scale)
+        if max(width, height) <= MOST_WEBP:
+            return None
+        return (
+            f"a WebP is at most {MOST_WEBP} pixels wide and high, and this is {width}x{height}; "
+            "set a smaller width or canvas.size"
+        )
 
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # fed with RGB: WebP has a YUV of its own, which is not BT.709

@@ -39,6 +39,7 @@ PHOTO_KEYS = [
     "height",
     "taken",
     "taken_from",
+    "taken_zone",
     "status",
     "stage",
     "reason",

@@ -104,7 +104,8 @@ def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
     path = save(tmp_path / "IMG_2041.jpg")
     os.utime(path, (1_000_000_000, 1_000_000_000))
     photo = metadata.facts(path, tmp_path)
-    assert (photo.taken, photo.taken_from) == (datetime.fromtimestamp(1_000_000_000), "file")
+    assert (photo.taken, photo.taken_from) == (datetime(2001, 9, 9, 1, 46, 40), "file")
+    assert (photo.taken_zone, photo.modified) == ("UTC", photo.taken)
 
 
 def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:

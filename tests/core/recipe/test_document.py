@@ -277,7 +277,7 @@ def test_settings_apply_in_their_order(tmp_path):
             "renderers.fps=3",
             "--set renderers.fps=3: renderers.fps: the recipe has no such place to set",
         ),
-        ("photos[0]=3", "--set photos[0]=3: photos[0]: the recipe has no such place to set"),
+        ("photos[1]=3", "--set photos[1]=3: photos[1]: the recipe has no such place to set"),
         ("seed[0]=3", "--set seed[0]=3: seed[0]: the recipe has no such place to set"),
     ],
 )

@@ -168,8 +168,7 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
             "recipe: renderers: is empty; give a value or leave the line out (the outputs to",
         ),
         ({"renderers": []}, "recipe: renderers: should not be empty (the outputs to write)"),
-        ({"renderers": "gif"}, "recipe: renderers: should be a valid list, got 'gif' (the outputs"),
-        ({"renderers": {"use": "gif"}}, "recipe: renderers: should be a valid list, got {'use':"),
+        ({"renderers": 5}, "recipe: renderers: should be a valid list, got 5 (the outputs"),
         (
             {"renderers": [5]},
             "recipe: renderers[0]: should be a name or `{use: name, option: value}`, got 5",

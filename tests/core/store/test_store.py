@@ -808,7 +808,7 @@ def test_facts_come_back_for_the_same_stamp_alone(opened, photo):
         photo: ("one", facts()),
         gone: ("two", facts(sha256="6" * 64, taken_from="file")),
         address: ("three", facts(taken=datetime(1850, 1, 1))),
-        odd: ("four", facts(width=1)),
+        odd: ("four", facts(width=1, taken_zone="+02:00", modified=datetime(2020, 1, 2, 3))),
     }
     with opened() as store:
         store.keep_facts("a reader", known, later)
