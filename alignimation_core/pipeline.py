@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
+from math import radians
 
 import torch
 
@@ -18,7 +19,10 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Observation, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.individuals import Shown
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection.observations import count_known, observe
+from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
@@ -58,9 +62,10 @@ def run(
     """
     preflight.check_devices(recipe)
     files = preflight.find_photos(recipe)
+    corrections = preflight.check_corrections(recipe, files)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    return Run(recipe, progress or Progress()).go(files, limit, fresh=fresh)
+    return Run(recipe, corrections, progress or Progress()).go(files, limit, fresh=fresh)
 
 
 LABELS = {
@@ -79,8 +84,8 @@ class Run:
     executor: Executor
     store: Store
 
-    def __init__(self, recipe: Recipe, progress: Progress) -> None:
-        self.recipe, self.progress = recipe, progress
+    def __init__(self, recipe: Recipe, corrections: Corrections, progress: Progress) -> None:
+        self.recipe, self.corrections, self.progress = recipe, corrections, progress
         self.output = output_folder(recipe)
         self.record = Record(
             alignimation=version("alignimation"),
@@ -119,14 +124,15 @@ class Run:
         with self._open_store(fresh=fresh) as self.store:
             photos = self._read(files)
             trial = self._trial(photos, limit)
-            known = self.store.recall([photo.sha256 for photo in photos])
+            known = self.store.recall([photo.content for photo in photos])
             unknown = [
                 len(some) - count_known(some, self.recipe.embedder, known)
                 for some in (trial, photos)
             ]
             observations = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
-            subjects = self._select(observations)
+            shown = look(self.recipe, self.corrections, photos, self.executor, self.store)
+            subjects = self._select(observations, shown)
             del observations
             alignment = self._align(subjects)
             placement = self._place(alignment)
@@ -148,8 +154,11 @@ class Run:
         )
 
     def _read(self, files: Sequence[File]) -> list[Photo]:
+        corrections, files = self.corrections, self.corrections.kept(self.recipe, files)
         with self._timed("photos", len(files)) as step:
             photos, failures = read(files, self.recipe.folder, self.executor, self.store, step)
+        failures += corrections.without()
+        photos = corrections.of_facts(photos, [failure.photo for failure in failures])
         self.record.add(photos)
         self.record.fail(failures)
         return photos
@@ -187,11 +196,15 @@ class Run:
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
         return observed.observations
 
-    def _select(self, observations: Sequence[Observation]) -> list[tuple[Photo, Subject]]:
+    def _select(
+        self, observations: Sequence[Observation], shown: Shown
+    ) -> list[tuple[Photo, Subject]]:
         with self._timed("subject_selector", len(observations)) as step:
-            subjects, rejected = select(observations, self.recipe.subject_selector, step)
+            selector = self.recipe.subject_selector
+            subjects, rejected = select(observations, selector, step, self.corrections, shown)
         self.record.fail(rejected)
         self.record.choose(subjects)
+        self.record.correct(self.corrections.changes)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
             self.record.fail(failures)
@@ -218,7 +231,8 @@ class Run:
         alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
             aligned = alignment.aligned
-            turn = upright(aligned) if self._level else 0.0
+            own = radians(alignment.reference.subject.turn)
+            turn = upright(aligned) if self._level else own
             with self._timed("refine", len(aligned)) as step:
                 subjects = refine(
                     aligned,
@@ -229,6 +243,7 @@ class Run:
                     self.recipe.seed,
                     step,
                 )
+            subjects = [(photo, self.corrections.corrected(photo, s)) for photo, s in subjects]
             self.record.choose(subjects)
             alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"

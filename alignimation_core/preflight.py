@@ -9,6 +9,7 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import File, named
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import ComputeStage
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
@@ -59,6 +60,17 @@ def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
         elif len(meant) > 1:
             what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
             yield recipe.fault(place, what)
+
+
+def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
+    """Return the corrections to the photos; also to which of them the recipe leaves out.
+
+    Raises:
+        RecipeError: every fault in the corrections or in ``without``, by file and line.
+    """
+    corrections = Corrections.load(recipe)
+    corrections.check(recipe, files)
+    return corrections
 
 
 def check_outputs(recipe: Recipe) -> None:
@@ -127,7 +139,8 @@ def check(recipe: Recipe) -> str:
         RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
             that it names is not there.
     """
-    count = len(find_photos(recipe))
+    files = find_photos(recipe)
+    count = len(files) - len(check_corrections(recipe, files).left_out)
     check_weights(recipe)
     check_outputs(recipe)
     lines = [f"{count} photo{'' if count == 1 else 's'}"]

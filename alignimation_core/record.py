@@ -61,7 +61,7 @@ class PhotoRecord:
         width: pixels, upright.
         height: pixels, upright.
         taken: local time at which it was taken, ISO 8601.
-        taken_from: ``exif``, ``name`` or ``file``.
+        taken_from: ``exif``, ``name``, ``file`` or ``corrections``.
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
         stage: what rejected it or failed: ``photos`` or a kind of stage.
         reason: why, for a person to read.
@@ -71,6 +71,8 @@ class PhotoRecord:
             percent of the canvas height; null without keypoints.
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
+        turn: degrees clockwise by which the photo was turned to find the subject; null without one.
+        corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
     """
 
     path: str
@@ -87,6 +89,8 @@ class PhotoRecord:
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
+    turn: int | None = None
+    corrected: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -180,7 +184,13 @@ class Record:
         """Note the subjects of photos."""
         records = self.by_name()
         for photo, subject in subjects:
-            records[photo.name].seen = subject
+            records[photo.name].seen, records[photo.name].turn = subject, subject.turn
+
+    def correct(self, changes: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Note what corrections changed, by photo."""
+        records = self.by_name()
+        for name in changes.keys() & records.keys():
+            records[name].corrected = changes[name]
 
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""

@@ -63,8 +63,9 @@ class Photo:
         height: pixels, after turning upright by EXIF.
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
-        taken_from: where that time comes from: ``exif``, ``name`` or ``file``.
+        taken_from: where that time comes from: ``exif``, ``name``, ``file`` or ``corrections``.
         stamp: which version of a local file these are the facts of; empty where that is not known.
+        turn: degrees clockwise, 0, 90, 180 or 270, that bring it upright; None unless corrected.
     """
 
     path: File
@@ -75,6 +76,12 @@ class Photo:
     taken: datetime
     taken_from: str
     stamp: str = field(default="", compare=False, repr=False)
+    turn: int | None = None
+
+    @property
+    def content(self) -> str:
+        """What detections go by: the SHA-256, and the turn at which alone they are looked for."""
+        return self.sha256 if self.turn is None else f"{self.sha256} turned {self.turn}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +96,8 @@ class Detections:
             left out.
         keypoint_names: K names, COCO's where there is one (``left_eye`` is the subject's left).
         masks: N masks, None for a detection that has none; None without masks.
+        turn: degrees clockwise by which the photo was turned to find them: 0, 90, 180 or 270. The
+            coordinates are those of the image as it is.
 
     Raises:
         TypeError: something that should be a tensor is none.
@@ -101,6 +110,7 @@ class Detections:
     keypoint_scores: Tensor | None = None
     keypoint_names: tuple[str, ...] = ()
     masks: tuple[Mask | None, ...] | None = None
+    turn: int = 0
 
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
@@ -148,8 +158,8 @@ class Detections:
         columns = (repeat(None) if t is None else torch.split(t, sizes) for t in tables)
         rest = None if self.masks is None else iter(self.masks)
         masks = (None if rest is None else tuple(islice(rest, count)) for count in sizes)
-        names = repeat(self.keypoint_names)
-        return [Detections(*part) for part in zip(*columns, names, masks, strict=False)]
+        rest_of_all = repeat(self.keypoint_names), masks, repeat(self.turn)
+        return [Detections(*part) for part in zip(*columns, *rest_of_all, strict=False)]
 
     def scaled(self, x: float, y: float) -> Detections:
         """Return the same detections for the image resized by ``x`` and ``y``."""
@@ -182,6 +192,7 @@ class Detections:
             keypoint_names=self.keypoint_names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
+            turn=self.turn,
         )
 
 
@@ -211,11 +222,13 @@ class Choice:
         index: which detection is the subject; None when the photo is rejected.
         reason: why the photo is rejected, for a person to read; None when it is not.
         similarity: cosine similarity to the subject's identity, where one was compared.
+        candidate: which detection was rejected, if it was one: the subject, where the user insists.
     """
 
     index: int | None
     reason: str | None = None
     similarity: float | None = None
+    candidate: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is either a choice or a reason."""
@@ -235,6 +248,7 @@ class Subject:
         keypoint_names: every keypoint that the detector knows, found or not, in its order.
         mask: its mask; None without masks.
         similarity: cosine similarity to the identity, where one was compared.
+        turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
             only for target builders that require ``pixels``.
     """
@@ -246,6 +260,7 @@ class Subject:
     keypoint_names: tuple[str, ...] = ()
     mask: Mask | None = None
     similarity: float | None = None
+    turn: int = 0
     image: Tensor | None = None
 
     def __post_init__(self) -> None:

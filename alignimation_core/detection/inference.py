@@ -16,6 +16,7 @@ from torch import Tensor
 from alignimation_core.api.data import Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
+from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.plugin import contract
@@ -78,6 +79,13 @@ class _Item:
     result: Result
     image: Tensor | None = None
 
+    def take(self, found: Detections, turn: int) -> None:
+        """Take what was found in the image, turned by ``turn``, into the full-size photo."""
+        assert self.image is not None
+        height, width = self.image.shape[-2:]
+        there = in_image(found, turn, (height, width))
+        self.result.detections = there.scaled(self.photo.width / width, self.photo.height / height)
+
 
 class Inference:
     """Decode photos, and run the detector and the embedder on them.
@@ -131,12 +139,32 @@ class Inference:
 
 
 def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
-    images = [(item, item.image) for item in items if item.image is not None]
+    """Detect upright, or as a correction says; where nothing is found, at the other turns."""
+    images = [
+        (item, turned(item.image, item.photo.turn or 0)) for item in items if item.image is not None
+    ]
     verb = partial(contract.detect, detector)
     for item, found in _each("detector", detector, images, verb, lock):
-        assert item.image is not None
-        height, width = item.image.shape[-2:]
-        item.result.detections = found.scaled(item.photo.width / width, item.photo.height / height)
+        item.take(found, item.photo.turn or 0)
+    nothing = [
+        (item, image)
+        for item, image in images
+        if item.photo.turn is None and item.result.detections is not None
+        if not len(item.result.detections)
+    ]
+
+    def verb_at_turns(batch: Sequence[Tensor]) -> list[tuple[Detections, int]]:
+        return [_at_turns(detector, image) for image in batch]
+
+    for item, (found, turn) in _each("detector", detector, nothing, verb_at_turns, lock):
+        item.take(found, turn)
+
+
+def _at_turns(detector: Detector, image: Tensor) -> tuple[Detections, int]:
+    """Return what is found at the turn at which the detector is surest, and that turn."""
+    views = contract.detect(detector, [turned(image, turn) for turn in TURNS])
+    best = max(views, key=lambda found: max(found.scores.tolist(), default=-1.0))
+    return (best, TURNS[views.index(best)]) if len(best) else (best, 0)
 
 
 def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
@@ -149,8 +177,9 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
         except PhotoError as error:
             item.result.failure = "photos", error.reason
             continue
-        x, y = image.shape[-1] / photo.width, image.shape[-2] / photo.height
-        inputs.append((item, (image, found.scaled(x, y))))
+        height, width = image.shape[-2:]
+        found = in_turned(found.scaled(width / photo.width, height / photo.height), (height, width))
+        inputs.append((item, (turned(image, found.turn), found)))
 
     def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
         return contract.embed(embedder, *map(list, zip(*batch, strict=True)))

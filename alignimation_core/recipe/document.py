@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -16,9 +16,21 @@ from alignimation_core.api.errors import Fault, RecipeError
 Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
-MAX_BYTES = 1_000_000
-MAX_NODES = 20_000
 _KEY = re.compile(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*")
+
+
+class Form(NamedTuple):
+    """What a file of settings is called, how its lines look, and how large it can be."""
+
+    what: str = "recipe"
+    file: str = "recipe's file"
+    example: str = "photos: a/"
+    max_bytes: int = 1_000_000
+    max_nodes: int = 20_000
+    may_be_empty: bool = False
+
+
+RECIPE = Form()
 
 
 def field_name(location: Iterable[str | int]) -> str:
@@ -59,8 +71,12 @@ class Source:
         source._overrides = self._overrides | dict.fromkeys(locations, origin)
         return source
 
+    def top_keys(self) -> list[str]:
+        """Return the keys of the whole file as they are written: ``2008`` is a text, too."""
+        return [str(location[0]) for location in self._lines if len(location) == 1]
+
     @classmethod
-    def read(cls, path: Path) -> Source:
+    def read(cls, path: Path, form: Form = RECIPE) -> Source:
         """Read a YAML file with the safe loader.
 
         Raises:
@@ -73,24 +89,28 @@ class Source:
 
         try:
             if path.is_dir():
-                raise refuse("this is a folder; give the recipe's file")
-            if path.stat().st_size > MAX_BYTES:
-                raise refuse("the file is larger than a recipe can be (1 MB)")
+                raise refuse(f"this is a folder; give the {form.file}")
+            if path.stat().st_size > form.max_bytes:
+                most = f"{form.max_bytes // 1_000_000} MB"
+                raise refuse(f"the file is larger than a {form.what} can be ({most})")
             text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise refuse("there is no such file") from None
         except UnicodeDecodeError:
-            raise refuse("this is no UTF-8 text; save the recipe as UTF-8") from None
+            raise refuse(f"this is no UTF-8 text; save the {form.what} as UTF-8") from None
         except OSError as error:
             raise refuse(f"cannot be read: {error.strerror}") from None
         try:
             loader = yaml.SafeLoader(text)
             root = loader.get_single_node()
+            if root is None and form.may_be_empty:
+                return cls(name, path.resolve().parent, {})
             if not isinstance(root, MappingNode):
                 line = root.start_mark.line + 1 if root else None
-                raise refuse("a recipe is a list of `key: value` lines, such as `photos: a/`", line)
+                what = f"a {form.what} is a list of `key: value` lines, such as `{form.example}`"
+                raise refuse(what, line)
             source = cls(name, path.resolve().parent, {})
-            source._take_lines(root)
+            source._take_lines(root, form.max_nodes)
             data = loader.construct_document(root)
         except yaml.YAMLError as error:
             raise refuse(*_explain(error, text)) from None
@@ -101,11 +121,11 @@ class Source:
         source.data = data
         return source
 
-    def _take_lines(self, root: Node) -> None:
+    def _take_lines(self, root: Node, max_nodes: int) -> None:
         faults: list[Fault] = []
         waiting: list[tuple[Location, Node, tuple[int, ...]]] = [((), root, ())]
         for count, (location, node, above) in enumerate(waiting):  # which grows meanwhile
-            if id(node) in above or count >= MAX_NODES:
+            if id(node) in above or count >= max_nodes:
                 line = node.start_mark.line + 1
                 faults = [Fault(self.name, line, field_name(location), "too many nested aliases")]
                 break

@@ -47,6 +47,8 @@ PHOTO_KEYS = [
     "residual",
     "residual_before",
     "iterations",
+    "turn",
+    "corrected",
 ]
 KEYS = [
     "alignimation",
