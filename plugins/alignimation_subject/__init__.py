@@ -194,21 +194,39 @@ class Identity(_GatedSelector):
         faces = _identity.gather(observations)
         ranking: list[_identity.Best | None] = [None] * len(observations)
         if faces.usable.any():
-            person = _identity.core(faces, self._find(observations, faces, needed), needed)
-            ranking = _identity.rank(faces, self._centre(observations, faces, person))
+            given = self._given(observations, faces)
+            person = self._find(observations, faces, given, needed)
+            centre = self._centre(observations, faces, _identity.core(faces, person, needed))
+            ranking = _identity.rank(_identity.without(faces, given, centre), centre)
         return [
             self._choose(observation, best, needed)
             for observation, best in zip(observations, ranking, strict=True)
         ]
 
+    def _given(
+        self, observations: Sequence[Observation], faces: _identity.Faces
+    ) -> _identity.Given:
+        """Return what the options say of the subject."""
+        from alignimation_subject import _identity
+
+        if self.like is None:
+            return _identity.Given()
+        start = self._start(observations, faces)
+        seconds = faces.seconds[faces.photos[start]]
+        return _identity.Given(like=faces.vectors[start][None], seconds=seconds[None])
+
     def _find(
-        self, observations: Sequence[Observation], faces: _identity.Faces, needed: float
+        self,
+        observations: Sequence[Observation],
+        faces: _identity.Faces,
+        given: _identity.Given,
+        needed: float,
     ) -> _identity.Person:
         from alignimation_subject import _identity
 
+        persons = _identity.subject(faces, given, needed)
         if self.like is not None:
-            return _identity.grow(faces, self._start(observations, faces), needed)
-        persons = _identity.find_persons(faces, needed)
+            return persons[0]
         shown = observations[int(faces.photos[persons[0].members[0]])].photo.name
         if len(persons[0].members) == 1 and len(observations) > 1:
             logger.warning(
@@ -286,8 +304,7 @@ class Identity(_GatedSelector):
                 f"like: {len(meant)} photos are named {self.like!r}; write {meant[0]!r}"
             )
         place = names.index(meant[0])
-        first, end = faces.first[place : place + 2].tolist()
-        inside = [face for face in range(first, end) if faces.usable[face]]
+        inside = faces.usable_in(place)
         if not inside:
             raise ValueError(
                 f"like: nothing to compare was found in {self.like!r}; name a photo in which the "
