@@ -46,7 +46,7 @@ def from_left(found: Detections) -> list[int]:
 
 
 def meant(found: Detections, face: Face) -> int:
-    """Return the index of the detection that a user means; of those around a point, the one about it.
+    """Return which detection a user means; around a point, the one whose middle is nearest.
 
     Raises:
         ValueError: there is none; the text says which there are.

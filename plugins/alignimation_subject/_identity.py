@@ -16,6 +16,7 @@ from alignimation_core.api.sampling import spread
 CANDIDATES = 1024  # most faces from which a search for a person starts
 CROWD = 2048  # most faces among which the neighbours of a candidate are counted
 PERSONS = 8  # most persons that are compared with each other
+EVERYONE = 40  # most persons that are numbered
 STRICTER = 0.5, 0.375, 0.25, 0.125  # of the way from the similarity needed to 1, for a core
 FEW = 3  # least faces of a core, in different photos
 ALIKE = 0.9  # of the most frequent person's weight: as frequent for all we know
@@ -140,11 +141,11 @@ def gather(observations: Sequence[Observation]) -> Faces:
         boxes=boxes,
         first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
         contents=contents,
-        seconds=torch.tensor([_seconds(each.photo) for each in observations]).double(),
+        seconds=torch.tensor([seconds(each.photo) for each in observations]).double(),
     )
 
 
-def _seconds(photo: Photo) -> float:
+def seconds(photo: Photo) -> float:
     """Return when a photo was taken, since 1970, as on the clock there; NaN if nobody knows."""
     return math.nan if photo.taken_from == "file" else photo.taken.replace(tzinfo=UTC).timestamp()
 
@@ -156,25 +157,44 @@ def subject(faces: Faces, given: Given, needed: float) -> list[Person]:
         At least one person; where there are more, the largest first.
 
     Raises:
-        ValueError: there is no person of the number given.
+        ValueError: there is no person of the number given, or nobody but those excluded.
     """
     if len(given.like):
         centre = torch.nn.functional.normalize(given.like.sum(0), dim=0)
         return [grow(faces, int((faces.vectors @ centre).argmax()), needed)]
-    persons = individuals(faces, needed)
     if given.number is not None:
+        persons = individuals(faces, needed)
         if given.number > len(persons):
-            raise ValueError(f"person: {given.number} is not there; {len(persons)} were found")
+            raise ValueError(
+                f"person: there is no {given.number}; {len(persons)} were found: "
+                "`alignimation people` shows them"
+            )
         return [persons[given.number - 1]]
+    every = _find(faces, needed, PERSONS, 0.25)
+    persons = [person for person in every if not _is_unlike(faces, person.members, given, needed)]
+    if not persons:
+        raise ValueError("not_person: nobody else is found here; leave it out, or add photos")
     frequent = [each for each in persons if each.support >= ALIKE * persons[0].support]
     return sorted(frequent, key=lambda person: -person.size)
 
 
+def _is_unlike(faces: Faces, members: Tensor, given: Given, needed: float) -> bool:
+    """Return whether some faces are, on the whole, of one whom the subject is not."""
+    if not len(given.unlike):
+        return False
+    return float((faces.vectors[members] @ given.unlike.T).mean(0).max()) >= needed
+
+
 def individuals(faces: Faces, needed: float) -> list[Person]:
-    """Find the persons who appear often, the most frequent first: their numbers are from 1.
+    """Find the persons who recur, the most frequent first: their numbers are from 1.
 
     A face is a person's from a cosine similarity of ``needed`` to that person's mean.
     """
+    return _find(faces, needed, EVERYONE, 0.0)
+
+
+def _find(faces: Faces, needed: float, most: int, share: float) -> list[Person]:
+    """Find at most so many persons: while one has that share of the neighbours of the first."""
     every = faces.usable.nonzero()[:, 0]
     # by weight: of portraits among photos of crowds, there are few by number
     candidates = every[spread(len(every), CANDIDATES, faces.weights[every])]
@@ -182,8 +202,10 @@ def individuals(faces: Faces, needed: float) -> list[Person]:
     neighbours = _neighbours(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
     persons: list[Person] = []
-    for _ in range(PERSONS):
-        if not left.any() or neighbours[left].max() < neighbours.max() / 4:
+    for _ in range(most):
+        if not left.any() or neighbours[left].max() < share * neighbours.max():
+            break
+        if persons and neighbours[left].max() == 0:
             break
         densest = left & (neighbours >= neighbours[left].max() - ROUNDING)
         seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
