@@ -10,6 +10,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from alignimation_core.api.errors import Fault, RecipeError, shown
 from alignimation_core.api.individuals import Face, face_of
 from alignimation_core.recipe.document import Form, Source
@@ -21,6 +23,7 @@ FORM = Form(
     max_bytes=20_000_000,
     max_nodes=1_000_000,
     may_be_empty=True,
+    loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # 10,000 photos in 0.5 s, not 2.5 s
 )
 
 Point = tuple[float, float]

@@ -28,6 +28,7 @@ class Form(NamedTuple):
     max_bytes: int = 1_000_000
     max_nodes: int = 20_000
     may_be_empty: bool = False
+    loader: type[Any] = yaml.SafeLoader
 
 
 RECIPE = Form()
@@ -101,7 +102,7 @@ class Source:
         except OSError as error:
             raise refuse(f"cannot be read: {error.strerror}") from None
         try:
-            loader = yaml.SafeLoader(text)
+            loader = form.loader(text)
             root = loader.get_single_node()
             if root is None and form.may_be_empty:
                 return cls(name, path.resolve().parent, {})

@@ -116,3 +116,11 @@ def test_what_is_no_list_of_corrections_says_what_one_looks_like(file):
         f"{path}:1: a file of corrections is a list of `key: value` lines, such as "
         "`IMG_1.jpg: {use: false}`"
     )
+
+
+def test_a_file_that_is_no_yaml_says_where(file):
+    path = file("a.jpg: {use: false}\nb.jpg: {use: false\nc.jpg: {use: true}\n")
+    with pytest.raises(RecipeError) as error:
+        read(path, KEYPOINTS)
+    assert str(error.value).startswith(f"{path}:3: this is no valid YAML: ")
+    assert "\n" not in str(error.value)

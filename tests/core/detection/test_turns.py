@@ -11,6 +11,7 @@ from PIL import Image
 
 from alignimation_core import Detections, Detector, Mask, run
 from alignimation_core.detection.turns import in_image, in_turned, turned
+from alignimation_core.store.store import Known, Store
 
 
 def found(turn=0):
@@ -117,6 +118,25 @@ def test_other_turns_are_tried_once_and_only_where_nothing_is_found(
 ):
     run(discs_recipe(detector=Upright()))
     assert sorted(Upright.calls) == [3, 3, 3, 3, 4, 4]
+
+
+def test_the_store_keeps_the_turn_and_one_that_is_asked_for_is_another_photo(tmp_path):
+    with Store(tmp_path, "detector", "embedder", print) as store:
+        store.keep({"a": Known(found(270), torch.ones(1, 2)), "a turned 90": Known(found(90))})
+        known = store.recall(["a", "a turned 90"])
+    assert {key: each.detections.turn for key, each in known.items()} == {
+        "a": 270,
+        "a turned 90": 90,
+    }
+
+
+def test_embeddings_of_two_models_stay_apart_in_one_store(tmp_path):
+    for model, number in (("one", 1.0), ("two", 2.0)):
+        with Store(tmp_path, "detector", model, print) as store:
+            assert store.recall(["a"]).get("a", Known(found())).embeddings is None
+            store.keep({"a": Known(found(), torch.full((1, 2), number))})
+    with Store(tmp_path, "detector", "one", print) as store:
+        assert store.recall(["a"])["a"].embeddings.tolist() == [[1.0, 1.0]]
 
 
 def test_a_mask_on_its_side_is_cut_out_where_it_is():
