@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
+from math import radians
 
 import torch
 
@@ -18,8 +19,11 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.individuals import Shown
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.detection.thinning import thin, within
 from alignimation_core.execution.executor import Executor, torch_threads
@@ -62,9 +66,10 @@ def run(
     progress = progress or Progress()
     preflight.check_devices(recipe)
     found = preflight.find_photos(recipe, progress)
+    corrections = preflight.check_corrections(recipe, found.photos)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    run = Run(recipe, progress)
+    run = Run(recipe, corrections, progress)
     run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
     return run.go(found.photos, limit, fresh=fresh)
 
@@ -86,8 +91,8 @@ class Run:
     executor: Executor
     store: Store
 
-    def __init__(self, recipe: Recipe, progress: Progress) -> None:
-        self.recipe, self.progress = recipe, progress
+    def __init__(self, recipe: Recipe, corrections: Corrections, progress: Progress) -> None:
+        self.recipe, self.corrections, self.progress = recipe, corrections, progress
         self.output = output_folder(recipe)
         self.record = Record(
             alignimation=version("alignimation"),
@@ -130,14 +135,15 @@ class Run:
         with self._open_store(fresh=fresh) as self.store:
             photos = self._within(self._read(files), limit)
             trial = self._trial(photos, limit)
-            known = self.store.recall([photo.sha256 for photo in photos])
+            known = self.store.recall([photo.content for photo in photos])
             unknown = [
                 len(some) - count_known(some, self.recipe.embedder, known)
                 for some in (trial, photos)
             ]
             observed = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
-            subjects = self._select(observed)
+            shown = look(self.recipe, self.corrections, photos, self.executor, self.store)
+            subjects = self._select(observed, shown)
             del observed
             self._film(subjects)
             if limit is None:
@@ -157,17 +163,16 @@ class Run:
         )
 
     def _read(self, files: Sequence[File]) -> list[Photo]:
+        corrections, files = self.corrections, self.corrections.kept(self.recipe, files)
         with self._timed("photos", len(files)) as step:
-            zone = self.recipe.time_zone
+            by, zone = self.recipe.order, self.recipe.time_zone
+            where = None if zone is None else zone_of(zone)
             photos, failures = read(
-                files,
-                self.recipe.folder,
-                self.executor,
-                self.store,
-                step,
-                self.recipe.order,
-                None if zone is None else zone_of(zone),
+                files, self.recipe.folder, self.executor, self.store, step, by, where
             )
+        failures += corrections.without()
+        names = [failure.photo for failure in failures]
+        photos = corrections.of_facts(photos, names, by, where)
         self.record.add(photos)
         self.record.fail(failures)
         return photos
@@ -222,12 +227,14 @@ class Run:
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
         return observed
 
-    def _select(self, observed: Observed) -> list[tuple[Photo, Subject]]:
+    def _select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
-            subjects, rejected = select(observations, self.recipe.subject_selector, step)
+            selector = self.recipe.subject_selector
+            subjects, rejected = select(observations, selector, step, self.corrections, shown)
         self.record.fail(rejected)
         self.record.choose(subjects)
+        self.record.correct(self.corrections.changes)
         subjects, failures = undamaged(subjects, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
@@ -287,7 +294,8 @@ class Run:
         alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
             aligned = alignment.aligned
-            turn = upright(aligned) if self._level else 0.0
+            own = radians(alignment.reference.subject.turn)
+            turn = upright(aligned) if self._level else own
             with self._timed("refine", len(aligned)) as step:
                 subjects = refine(
                     aligned,
@@ -298,6 +306,7 @@ class Run:
                     self.recipe.seed,
                     step,
                 )
+            subjects = [(photo, self.corrections.corrected(photo, s)) for photo, s in subjects]
             self.record.choose(subjects)
             alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"

@@ -18,6 +18,7 @@ from alignimation_core.api.errors import (
 )
 from alignimation_core.api.files import Listing
 from alignimation_core.api.stages import ComputeStage
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
@@ -85,6 +86,17 @@ def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
         elif len(meant) > 1:
             what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
             yield recipe.fault(place, what)
+
+
+def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
+    """Return the corrections to the photos; also to which of them the recipe leaves out.
+
+    Raises:
+        RecipeError: every fault in the corrections or in ``without``, by file and line.
+    """
+    corrections = Corrections.load(recipe)
+    corrections.check(recipe, files)
+    return corrections
 
 
 def check_outputs(recipe: Recipe) -> None:
@@ -185,7 +197,9 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
             read, or a file of weights, a device or an output that it names cannot be had.
     """
     found = find_photos(recipe, progress)
-    files = found.photos
+    left_out = check_corrections(recipe, found.photos).left_out
+    name_of = order.relative_name
+    files = [each for each in found.photos if name_of(each, recipe.folder) not in left_out]
     check_weights(recipe)
     folder = output_folder(recipe).folder
     there = next(place for place in (folder, *folder.parents) if place.exists())

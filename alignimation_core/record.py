@@ -72,7 +72,7 @@ class PhotoRecord:
         height: pixels, upright.
         taken: local time at which it was taken, ISO 8601.
         taken_from: where that comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
-            ``folder`` or ``file``, or what the photo's source calls its own.
+            ``folder``, ``file`` or ``corrections``, or what the photo's source calls its own.
         taken_zone: its offset from UTC, such as ``+02:00``; null where nobody says.
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
         stage: what rejected it or failed: ``photos``, ``sample`` (the recipe's choice in time) or a
@@ -85,6 +85,8 @@ class PhotoRecord:
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
         remarks: what else is to be known of the photo, such as a file that is damaged.
+        turn: degrees clockwise by which the photo was turned to find the subject; null without one.
+        corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
     """
 
     path: str
@@ -103,6 +105,8 @@ class PhotoRecord:
     residual_before: float | None = None
     iterations: int | None = None
     remarks: list[str] = field(default_factory=list)
+    turn: int | None = None
+    corrected: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -215,7 +219,13 @@ class Record:
         """Note the subjects of photos."""
         records = self.by_name()
         for photo, subject in subjects:
-            records[photo.name].seen = subject
+            records[photo.name].seen, records[photo.name].turn = subject, subject.turn
+
+    def correct(self, changes: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Note what corrections changed, by photo."""
+        records = self.by_name()
+        for name in changes.keys() & records.keys():
+            records[name].corrected = changes[name]
 
     def remark_damage(self, damaged: Mapping[str, Damage]) -> None:
         """Note which photos, by their names, were decoded although their files are damaged."""

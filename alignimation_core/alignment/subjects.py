@@ -51,7 +51,7 @@ class AlignedSubject:
 def in_working_frames(
     subjects: Sequence[tuple[Photo, Subject]], model: TransformModel
 ) -> list[FramedSubject]:
-    """Give each subject its working frame: centred on its box, which fills half of the side.
+    """Give each subject its working frame: upright, centred on its box, half of the side.
 
     A model that keeps sizes gets one scale for all photos, so that its transform in the working
     frames is the same kind of transform between the photos.
@@ -65,10 +65,19 @@ def in_working_frames(
     frames = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], 1))
     middle = -(boxes[:, :2] + boxes[:, 2:]) / 2
     frames[:, :2, 2] = side / 2 + scale[:, None] * middle
+    for i, (_, subject) in enumerate(subjects):
+        if subject.turn:
+            frames[i] = _about_middle(math.radians(subject.turn), side) @ frames[i]
     return [
         FramedSubject(photo, subject, frame)
         for (photo, subject), frame in zip(subjects, frames.unbind(), strict=True)
     ]
+
+
+def _about_middle(angle: float, side: int) -> Tensor:
+    """Return the (3, 3) float64 matrix that turns a square about its middle."""
+    there, back = (geometry.translation(way * side / 2, way * side / 2) for way in (1, -1))
+    return there @ geometry.rotation(angle) @ back
 
 
 def keypoints_of(subjects: Sequence[Subject], names: Sequence[str]) -> Tensor:

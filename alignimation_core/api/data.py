@@ -64,10 +64,11 @@ class Photo:
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
         taken_from: where that time comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
-            ``folder`` or ``file``, or what the photo's source calls its own.
+            ``folder``, ``file`` or ``corrections``, or what the photo's source calls its own.
         stamp: which version of a local file these are the facts of; empty where that is not known.
         taken_zone: offset from UTC of that time, such as ``+02:00``; None where nobody says.
         modified: when the file was last written, UTC; None where nobody says.
+        turn: degrees clockwise, 0, 90, 180 or 270, that bring it upright; None unless corrected.
     """
 
     path: File
@@ -80,6 +81,12 @@ class Photo:
     stamp: str = field(default="", compare=False, repr=False)
     taken_zone: str | None = None
     modified: datetime | None = field(default=None, compare=False, repr=False)
+    turn: int | None = None
+
+    @property
+    def content(self) -> str:
+        """What detections go by: the SHA-256, and the turn at which alone they are looked for."""
+        return self.sha256 if self.turn is None else f"{self.sha256} turned {self.turn}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,8 @@ class Detections:
             left out.
         keypoint_names: K names, COCO's where there is one (``left_eye`` is the subject's left).
         masks: N masks, None for a detection that has none; None without masks.
+        turn: degrees clockwise by which the photo was turned to find them: 0, 90, 180 or 270. The
+            coordinates are those of the image as it is.
 
     Raises:
         TypeError: something that should be a tensor is none.
@@ -125,6 +134,7 @@ class Detections:
     keypoint_scores: Tensor | None = None
     keypoint_names: tuple[str, ...] = ()
     masks: tuple[Mask | None, ...] | None = None
+    turn: int = 0
 
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
@@ -172,8 +182,8 @@ class Detections:
         columns = (repeat(None) if t is None else torch.split(t, sizes) for t in tables)
         rest = None if self.masks is None else iter(self.masks)
         masks = (None if rest is None else tuple(islice(rest, count)) for count in sizes)
-        names = repeat(self.keypoint_names)
-        return [Detections(*part) for part in zip(*columns, names, masks, strict=False)]
+        rest_of_all = repeat(self.keypoint_names), masks, repeat(self.turn)
+        return [Detections(*part) for part in zip(*columns, *rest_of_all, strict=False)]
 
     def scaled(self, x: float, y: float, *, shift: tuple[float, float] = (0, 0)) -> Detections:
         """Return the same detections for the image resized by ``x`` and ``y``, then shifted."""
@@ -207,6 +217,7 @@ class Detections:
             keypoint_names=self.keypoint_names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
+            turn=self.turn,
         )
 
 
@@ -236,11 +247,13 @@ class Choice:
         index: which detection is the subject; None when the photo is rejected.
         reason: why the photo is rejected, for a person to read; None when it is not.
         similarity: cosine similarity to the subject's identity, where one was compared.
+        candidate: which detection was rejected, if it was one: the subject, where the user insists.
     """
 
     index: int | None
     reason: str | None = None
     similarity: float | None = None
+    candidate: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is either a choice or a reason."""
@@ -260,6 +273,7 @@ class Subject:
         keypoint_names: every keypoint that the detector knows, found or not, in its order.
         mask: its mask; None without masks.
         similarity: cosine similarity to the identity, where one was compared.
+        turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
             only for target builders that require ``pixels``.
     """
@@ -271,6 +285,7 @@ class Subject:
     keypoint_names: tuple[str, ...] = ()
     mask: Mask | None = None
     similarity: float | None = None
+    turn: int = 0
     image: Tensor | None = None
 
     def __post_init__(self) -> None:

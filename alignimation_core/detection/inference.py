@@ -16,6 +16,7 @@ from torch import Tensor
 from alignimation_core.api.data import Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
+from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.photos.decoder import Picture
@@ -81,6 +82,14 @@ class _Item:
     result: Result
     picture: Picture | None = None
 
+    def take(self, found: Detections, turn: int) -> None:
+        """Take what was found in the image, turned by ``turn``, into the full-size photo."""
+        assert self.picture is not None
+        height, width = self.picture.pixels.shape[-2:]
+        (x, _, right), (_, y, down), _ = self.picture.photo_from_picture
+        there = in_image(found, turn, (height, width))
+        self.result.detections = there.scaled(x, y, shift=(right, down))
+
 
 class Inference:
     """Decode photos, and run the detector and the embedder on them.
@@ -134,12 +143,34 @@ class Inference:
 
 
 def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
-    images = [(item, item.picture.pixels) for item in items if item.picture is not None]
+    """Detect upright, or as a correction says; where nothing is found, at the other turns."""
+    images = [
+        (item, turned(item.picture.pixels, item.photo.turn or 0))
+        for item in items
+        if item.picture is not None
+    ]
     verb = partial(contract.detect, detector)
     for item, found in _each("detector", detector, images, verb, lock):
-        assert item.picture is not None
-        (x, _, right), (_, y, down), _ = item.picture.photo_from_picture
-        item.result.detections = found.scaled(x, y, shift=(right, down))
+        item.take(found, item.photo.turn or 0)
+    nothing = [
+        (item, image)
+        for item, image in images
+        if item.photo.turn is None and item.result.detections is not None
+        if not len(item.result.detections)
+    ]
+
+    def verb_at_turns(batch: Sequence[Tensor]) -> list[tuple[Detections, int]]:
+        return [_at_turns(detector, image) for image in batch]
+
+    for item, (found, turn) in _each("detector", detector, nothing, verb_at_turns, lock):
+        item.take(found, turn)
+
+
+def _at_turns(detector: Detector, image: Tensor) -> tuple[Detections, int]:
+    """Return what is found at the turn at which the detector is surest, and that turn."""
+    views = contract.detect(detector, [turned(image, turn) for turn in TURNS])
+    best = max(views, key=lambda found: max(found.scores.tolist(), default=-1.0))
+    return (best, TURNS[views.index(best)]) if len(best) else (best, 0)
 
 
 def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
@@ -154,9 +185,10 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
             continue
         item.result.damage = picture.damage
         (x, _, right), (_, y, down), _ = picture.photo_from_picture
-        inputs.append(
-            (item, (picture.pixels, found.scaled(1 / x, 1 / y, shift=(-right / x, -down / y))))
-        )
+        height, width = picture.pixels.shape[-2:]
+        there = found.scaled(1 / x, 1 / y, shift=(-right / x, -down / y))
+        found = in_turned(there, (height, width))
+        inputs.append((item, (turned(picture.pixels, found.turn), found)))
 
     def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
         return contract.embed(embedder, *map(list, zip(*batch, strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from torch import Tensor
@@ -86,7 +86,7 @@ def observe(
 
     The batches do not depend on what is known already, so that a run that goes on where another
     was killed gives its networks the same batches, and gets the same last bits. What is ``known``
-    goes by the SHA-256 of the photo; ``keep`` is called with what is found now, batch by batch.
+    goes by the photo's ``content``; ``keep`` is called with what is found now, batch by batch.
 
     Raises:
         AlignimationError: what concerns not one photo but all, such as missing weights.
@@ -95,7 +95,7 @@ def observe(
     contents: dict[str, _Content] = {}
     of_photo: list[_Content] = []
     for photo in photos:
-        key = photo.name if annotated else photo.sha256
+        key = photo.name if annotated else photo.content
         content = contents.setdefault(key, _Content([], *known.get(key, ())))
         content.photos.append(photo)
         of_photo.append(content)
@@ -150,10 +150,8 @@ def _infer(
                     detecting += result.detecting
                     embedding += result.embedding
                     if content.learn(result) and content.detections is not None:
-                        sha256 = content.photos[0].sha256
-                        fresh[sha256] = Known(
-                            content.detections, content.embeddings, content.damage
-                        )
+                        known = Known(content.detections, content.embeddings, content.damage)
+                        fresh[content.photos[0].content] = known
                     if result.failure is not None:
                         observed.failures += content.fail(*result.failure)
                 done += 1 if content.is_open(embeds=embeds) else copies
@@ -177,7 +175,7 @@ def count_known(
     photos: Sequence[Photo], embedder: Embedder | None, known: Mapping[str, Known]
 ) -> int:
     """Return how many photos need no network any more."""
-    found = [known.get(photo.sha256) for photo in photos]
+    found = [known.get(photo.content) for photo in photos]
     return sum(
         each is not None and (embedder is None or each.embeddings is not None) for each in found
     )
@@ -189,6 +187,8 @@ def _annotate(
     """Take the detections of every photo from the annotations."""
     for content in contents:
         try:
-            content.detections = contract.annotate(detector, content.photos[0])
+            photo = content.photos[0]
+            found = contract.annotate(detector, photo)
+            content.detections = replace(found, turn=photo.turn or 0)
         except (StageError, PhotoError) as error:
             observed.failures += content.fail("detector", f"{detector.name}: {error.reason}")

@@ -5,30 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from alignimation_core.api.data import Damage, Observation, Photo, Subject
+from alignimation_core.api.individuals import Shown
 from alignimation_core.api.stages import SubjectSelector
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.plugin import contract
 from alignimation_core.record import Failure
 
 
 def select(
-    observations: Sequence[Observation], selector: SubjectSelector, step: Callable[[], None]
+    observations: Sequence[Observation],
+    selector: SubjectSelector,
+    step: Callable[[], None],
+    corrections: Corrections,
+    shown: Shown | None = None,
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
     """Run the selector on all photos at once: those with a subject, and the others, rejected.
 
+    Corrections have the last word. A selector that tells individuals apart is told who is ``shown``
+    by its references.
+
     Raises:
         StageError: the selector raised, or returned what its hook does not allow.
+        RecipeError: corrections cannot be applied.
     """
     chosen: list[tuple[Photo, Subject]] = []
     rejected: list[Failure] = []
-    choices = contract.select(selector, observations)
+    choices = contract.select(selector, observations, shown or {})
     for observation, choice in zip(observations, choices, strict=True):
-        photo, found = observation.photo, observation.detections
-        if choice.index is None:
-            reason = choice.reason or ""
-            rejected.append(Failure(photo.name, "subject_selector", reason, "rejected"))
+        decided = corrections.decide(observation, choice)
+        if isinstance(decided, Failure):
+            rejected.append(decided)
         else:
-            chosen.append((photo, found.subject(choice.index, similarity=choice.similarity)))
+            chosen.append((observation.photo, decided))
         step()
+    corrections.raise_faults()
     return chosen, rejected
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from alignimation_core.api.data import Canvas, Choice, Detections, Observation, Photo, Subject
 from alignimation_core.api.errors import StageError
+from alignimation_core.api.individuals import IdentitySelector, Shown
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import (
     AnnotationDetector,
@@ -70,17 +71,35 @@ def embed(
         return [rows.detach().float() for rows in vectors]
 
 
-def select(selector: SubjectSelector, observations: Sequence[Observation]) -> list[Choice]:
-    """Run a subject selector on all photos."""
+def select(
+    selector: SubjectSelector, observations: Sequence[Observation], shown: Shown
+) -> list[Choice]:
+    """Run a subject selector on all photos; it is told whom its references show, if it can be."""
     with stage_errors("subject_selector", selector):
-        choices = _list_of(Choice, selector.select(observations), len(observations))
+        if isinstance(selector, IdentitySelector):
+            answers = selector.select_with(observations, shown)
+        else:
+            answers = selector.select(observations)
+        choices = _list_of(Choice, answers, len(observations))
         for choice, observation in zip(choices, observations, strict=True):
             name, count = observation.photo.name, len(observation.detections)
-            if choice.index is not None and not 0 <= choice.index < count:
-                raise IndexError(f"{name}: chose detection {choice.index} of {count}")
+            for index in (choice.index, choice.candidate):
+                if index is not None and not 0 <= index < count:
+                    raise IndexError(f"{name}: chose detection {index} of {count}")
             if choice.similarity is not None and not math.isfinite(choice.similarity):
                 raise ValueError(f"{name}: the similarity is {choice.similarity}")
         return choices
+
+
+def individuals(
+    selector: IdentitySelector, observations: Sequence[Observation]
+) -> list[list[tuple[int, int]]]:
+    """Ask a selector who appears in the photos."""
+    with stage_errors("subject_selector", selector):
+        people = selector.individuals(observations)
+        for place, index in (face for faces in people for face in faces):
+            observations[place].detections.boxes[index]
+        return [faces for faces in people if faces]
 
 
 def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo: str) -> Target:

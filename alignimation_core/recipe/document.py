@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -20,10 +20,8 @@ Location = tuple[str | int, ...]
 
 LISTS = ("photos", "renderers")
 """Lists that may be written without brackets where they hold one."""
-MAX_BYTES = 1_000_000
 MAX_SHOWN = 200
 """Characters of a ``--set`` that a message repeats."""
-MAX_NODES = 20_000
 MAX_DIGITS = 100
 """Characters of a number: no setting takes a longer one, and Python cannot show every integer."""
 _KEY = re.compile(r"[^.\[\]]+(\[\d{1,9}\])*(\.[^.\[\]]+(\[\d{1,9}\])*)*")
@@ -39,7 +37,7 @@ _CLOCK = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 class _Loader(yaml.SafeLoader):
     """The safe loader, but for numbers.
 
-    ``9:16`` is text, as in YAML 1.2, and not 556; numbers longer than any setting takes are refused.
+    ``9:16`` is text, as in YAML 1.2, and not 556; numbers that no setting takes are refused.
     """
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
@@ -63,6 +61,21 @@ class _Loader(yaml.SafeLoader):
 
 for _name in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", _Loader.construct_number)
+
+
+class Form(NamedTuple):
+    """What a file of settings is called, how its lines look, and how large it can be."""
+
+    what: str = "recipe"
+    file: str = "recipe's file"
+    example: str = "photos: a/"
+    max_bytes: int = 1_000_000
+    max_nodes: int = 20_000
+    may_be_empty: bool = False
+    loader: type[Any] = _Loader
+
+
+RECIPE = Form()
 
 
 def field_name(location: Iterable[str | int]) -> str:
@@ -106,8 +119,12 @@ class Source:
         source._overrides = self._overrides | dict.fromkeys(locations, origin)
         return source
 
+    def top_keys(self) -> list[str]:
+        """Return the keys of the whole file as they are written: ``2008`` is a text, too."""
+        return [str(location[0]) for location in self._lines if len(location) == 1]
+
     @classmethod
-    def read(cls, path: Path) -> Source:
+    def read(cls, path: Path, form: Form = RECIPE) -> Source:
         """Read a YAML file with the safe loader.
 
         Raises:
@@ -121,26 +138,30 @@ class Source:
         try:
             found = path.stat()
             if stat.S_ISDIR(found.st_mode):
-                raise refuse("this is a folder; give the recipe's file")
+                raise refuse(f"this is a folder; give the {form.file}")
             if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
-                raise refuse("this is no file of text; give the recipe's file")
-            if found.st_size > MAX_BYTES:
-                raise refuse("the file is larger than a recipe can be (1 MB)")
+                raise refuse(f"this is no file of text; give the {form.file}")
+            if found.st_size > form.max_bytes:
+                most = f"{form.max_bytes // 1_000_000} MB"
+                raise refuse(f"the file is larger than a {form.what} can be ({most})")
             text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise refuse("there is no such file") from None
         except UnicodeDecodeError:
-            raise refuse("this is no UTF-8 text; save the recipe as UTF-8") from None
+            raise refuse(f"this is no UTF-8 text; save the {form.what} as UTF-8") from None
         except OSError as error:
             raise refuse(f"cannot be read: {error.strerror}") from None
         try:
-            loader = _Loader(text)
+            loader = form.loader(text)
             root = loader.get_single_node()
+            if root is None and form.may_be_empty:
+                return cls(name, path.resolve().parent, {})
             if not isinstance(root, MappingNode):
                 line = root.start_mark.line + 1 if root else None
-                raise refuse("a recipe is a list of `key: value` lines, such as `photos: a/`", line)
+                what = f"a {form.what} is a list of `key: value` lines, such as `{form.example}`"
+                raise refuse(what, line)
             source = cls(name, path.resolve().parent, {})
-            source._take_lines(root)
+            source._take_lines(root, form.max_nodes)
             data = loader.construct_document(root)
         except yaml.YAMLError as error:
             raise refuse(*_explain(error, text)) from None
@@ -151,11 +172,11 @@ class Source:
         source.data = data
         return source
 
-    def _take_lines(self, root: Node) -> None:
+    def _take_lines(self, root: Node, max_nodes: int) -> None:
         faults: list[Fault] = []
         waiting: list[tuple[Location, Node, tuple[int, ...]]] = [((), root, ())]
         for count, (location, node, above) in enumerate(waiting):  # which grows meanwhile
-            if id(node) in above or count >= MAX_NODES:
+            if id(node) in above or count >= max_nodes:
                 line = node.start_mark.line + 1
                 faults = [Fault(self.name, line, field_name(location), "too many nested aliases")]
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
+from alignimation_core.api.individuals import IdentitySelector, Reference
 from alignimation_core.api.stages import known_device
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Location, Source
@@ -127,6 +128,24 @@ class Recipe(Settings):
         if self.reference not in ("medoid", "mean", "first"):
             named["reference",] = self.reference
         return named
+
+    def references(self) -> Iterator[tuple[Location, Reference]]:
+        """Yield the photos by which the subject selector is shown who somebody is.
+
+        Raises:
+            RecipeError: the selector failed to say.
+        """
+        selector = self.subject_selector
+        if not isinstance(selector, IdentitySelector):
+            return
+        try:
+            every = {option: [*given] for option, given in selector.references().items()}
+        except Exception as error:  # any failure of a plugin's own code
+            what = f"{selector.name!r} failed to say who is shown to it: {in_one_line(error)}"
+            raise RecipeError([self.fault(("subject_selector",), what)]) from error
+        for option, given in every.items():
+            for i, reference in enumerate(given):
+                yield ("subject_selector", option, i), reference
 
     def on(self, device: str) -> Recipe:
         """Return the same recipe with every stage that computes on another device.

@@ -203,6 +203,20 @@ class Settings:
             "if absent, where this computer is"
         ),
     ] = None
+    without: Annotated[
+        Sequence[str],
+        _validated_as(tuple[str, ...]),
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        Field(description="photos to leave out unread: names, or globs such as 'scans/*'"),
+    ] = ()
+    corrections: Annotated[
+        str,
+        Field(
+            description="file of corrections to single photos, relative to the recipe; it need "
+            "not be there",
+            min_length=1,
+        ),
+    ] = "corrections.yaml"
     output: Annotated[
         Path | str,
         _validated_as(Annotated[Text, Field(min_length=1)]),

@@ -32,9 +32,9 @@ MAP = 256
 
 
 def frame(
-    aligned: Sequence[AlignedSubject], options: CanvasOptions, *, level: bool
+    aligned: Sequence[AlignedSubject], options: CanvasOptions, *, level: bool, turn: float = 0.0
 ) -> tuple[Canvas, Tensor]:
-    """Choose the canvas, level as the photos are on average, or else as the reference is.
+    """Choose the canvas, level as the photos are on average, or else turned by ``turn`` radians.
 
     Returns:
         The canvas and ``canvas_from_reference``, (3, 3) float64.
@@ -43,7 +43,7 @@ def frame(
     photos = [item.photo for item in aligned]
     sizes = geometry.table([(photo.width, photo.height) for photo in photos], 2).float()
     height, width = options.shape() or _usual_shape(sizes)
-    level_from_reference = geometry.rotation(upright(aligned) if level else 0.0)
+    level_from_reference = geometry.rotation(upright(aligned) if level else turn)
     to_level = level_from_reference @ to_reference
 
     boxes = geometry.table([item.subject.box for item in aligned], 4).float()
@@ -97,6 +97,7 @@ def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
 def upright(aligned: Sequence[AlignedSubject]) -> float:
     """Return by how many radians to turn the reference so that photos are upright on average."""
     angles = geometry.angle_of(torch.stack([item.reference_from_photo for item in aligned]))
+    angles = angles - geometry.table([math.radians(item.subject.turn) for item in aligned], 1)[:, 0]
     return -math.atan2(float(angles.sin().mean()), float(angles.cos().mean()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,16 +71,18 @@ def place(
     """Choose the canvas and place the photos, one at least; leave out those that fit badly.
 
     The canvas is chosen anew without the photos that are left out, whose residual is more than
-    ``max_residual``, percent of the canvas height. It is level as in ``frame``.
+    ``max_residual``, percent of the canvas height. Not
+    ``level``, it is as the reference is once that is upright.
 
     Raises:
         PhotosError: none fits well enough.
     """
+    turn = math.radians(reference.subject.turn)
     limit = torch.inf if max_residual is None else max_residual
     misfits: list[PlacedSubject] = []
     failures: list[Failure] = []
     while True:
-        canvas, canvas_from_reference = frame(aligned, options, level=level)
+        canvas, canvas_from_reference = frame(aligned, options, level=level, turn=turn)
         placed = on_canvas(aligned, reference, canvas, canvas_from_reference)
         beyond = [item for item in placed if (item.residual or 0) > limit]
         if not beyond:

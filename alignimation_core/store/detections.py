@@ -43,7 +43,7 @@ def keep(file: Database, known: Mapping[str, Known], detector: str, embedder: st
 
     Args:
         file: the store's file.
-        known: by SHA-256 of the photo.
+        known: by the photo's ``content``.
         detector: kind of the detections.
         embedder: kind of the embeddings; None where these are not kept.
     """
@@ -101,7 +101,7 @@ def _encode(seen: Detections) -> bytes:
         for mask in seen.masks or ()
     ]
     there = (part is not None for part in (*tables[2:], seen.masks))
-    return encode([seen.keypoint_names, *there], *arrays, join(masks))
+    return encode([seen.keypoint_names, *there, seen.turn], *arrays, join(masks))
 
 
 def _detections(
@@ -122,7 +122,7 @@ def _detections(
 
 def _unpack(header: Sequence[Any], rows: Iterable[Sequence[bytes]]) -> list[Detections]:
     """Return the detections of photos that have the same header."""
-    names, has_keypoints, has_keypoint_scores, has_masks = header
+    names, has_keypoints, has_keypoint_scores, has_masks, turn = header
     _, boxes, scores, keypoints, keypoint_scores, masks = zip(*rows, strict=True)
     counts = [len(column) // 4 for column in scores]
     found, points = sum(counts), len(names)
@@ -137,6 +137,7 @@ def _unpack(header: Sequence[Any], rows: Iterable[Sequence[bytes]]) -> list[Dete
         table(keypoint_scores, found, points) if has_keypoint_scores else None,
         tuple(names),
         tuple(_mask(each) for joined in masks for each in split(joined)) if has_masks else None,
+        turn,
     )
     return every.split(counts)
 

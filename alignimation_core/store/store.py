@@ -162,7 +162,7 @@ class Store:
         self._file.keep(rows, replace=True)
 
     def recall(self, photos: Iterable[str]) -> dict[str, Known]:
-        """Return what detector and embedder found, by SHA-256 of the photos' files, if known."""
+        """Return what detector and embedder found, by the photos' ``content``, if known."""
         if self._detector is None:
             return {}
         return detections.recall(self._file, photos, self._detector, self._embedder)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector, hookimpl
-from alignimation_core.api.data import named
+from alignimation_core.api.individuals import Shown
+from alignimation_subject._shown import ShownSelector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +124,7 @@ class Largest(_GatedSelector):
         return Choice(None if reason else index, reason=reason)
 
 
-class Identity(_GatedSelector):
+class Identity(_GatedSelector, ShownSelector):
     """Takes, in each photo, whoever appears most often in all of them.
 
     Every face counts 1 / (faces in its photo), as in the original alignimation, so that a crowd
@@ -162,24 +163,30 @@ class Identity(_GatedSelector):
             le=2,
         ),
     ] = None
-    like: Annotated[
-        str | None,
-        Field(
-            description="name of one of the photos: the subject is the largest in it; left out, "
-            "whoever appears most often",
-            min_length=1,
-        ),
-    ] = None
 
     def requires(self) -> frozenset[str]:
         """Return ``embeddings``, and the keypoints that the gate reads."""
         return super().requires() | {"embeddings"}
 
-    def photos_named(self) -> Mapping[str, str]:
-        """Return the photo that ``like`` names."""
-        return {} if self.like is None else {"like": self.like}
+    def individuals(self, observations: Sequence[Observation]) -> list[list[tuple[int, int]]]:
+        """Return who appears in the photos; see ``IdentitySelector.individuals``.
 
-    def select(self, observations: Sequence[Observation]) -> list[Choice]:
+        Raises:
+            ValueError: as ``select``.
+        """
+        from alignimation_subject import _identity
+
+        if not any(len(observation.detections) for observation in observations):
+            return []
+        faces = _identity.gather(observations)
+        found: list[list[tuple[int, int]]] = []
+        for person in _identity.individuals(faces, self._threshold(observations)):
+            photos = faces.photos[person.members]
+            indices = person.members - faces.first[photos]
+            found.append([*zip(photos.tolist(), indices.tolist(), strict=True)])
+        return found
+
+    def select_with(self, observations: Sequence[Observation], shown: Shown) -> list[Choice]:
         """Find the subject over all photos, then choose in each.
 
         Raises:
@@ -194,21 +201,27 @@ class Identity(_GatedSelector):
         faces = _identity.gather(observations)
         ranking: list[_identity.Best | None] = [None] * len(observations)
         if faces.usable.any():
-            person = _identity.core(faces, self._find(observations, faces, needed), needed)
-            ranking = _identity.rank(faces, self._centre(observations, faces, person))
+            given = self._given(observations, faces, shown)
+            person = self._find(observations, faces, given, needed)
+            centre = self._centre(observations, faces, _identity.core(faces, person, needed))
+            ranking = _identity.rank(_identity.without(faces, given, centre), centre)
         return [
             self._choose(observation, best, needed)
             for observation, best in zip(observations, ranking, strict=True)
         ]
 
     def _find(
-        self, observations: Sequence[Observation], faces: _identity.Faces, needed: float
+        self,
+        observations: Sequence[Observation],
+        faces: _identity.Faces,
+        given: _identity.Given,
+        needed: float,
     ) -> _identity.Person:
         from alignimation_subject import _identity
 
-        if self.like is not None:
-            return _identity.grow(faces, self._start(observations, faces), needed)
-        persons = _identity.find_persons(faces, needed)
+        persons = _identity.subject(faces, given, needed)
+        if len(given.like) or given.number is not None:
+            return persons[0]
         shown = observations[int(faces.photos[persons[0].members[0]])].photo.name
         if len(persons[0].members) == 1 and len(observations) > 1:
             logger.warning(
@@ -270,30 +283,6 @@ class Identity(_GatedSelector):
             if observation.same_above is not None:
                 return observation.same_above
         raise ValueError("no similarity is known above which two are the same: set min_similarity")
-
-    def _start(self, observations: Sequence[Observation], faces: _identity.Faces) -> int:
-        """Return the largest face of the photo that `like` names."""
-        assert self.like is not None
-        names = [observation.photo.name for observation in observations]
-        meant = named(self.like, names)
-        if not meant:
-            raise ValueError(
-                f"like: {self.like!r} is not among the photos that could be looked at; name one "
-                f"that is, such as {names[0]!r}"
-            )
-        if len(meant) > 1:
-            raise ValueError(
-                f"like: {len(meant)} photos are named {self.like!r}; write {meant[0]!r}"
-            )
-        place = names.index(meant[0])
-        first, end = faces.first[place : place + 2].tolist()
-        inside = [face for face in range(first, end) if faces.usable[face]]
-        if not inside:
-            raise ValueError(
-                f"like: nothing to compare was found in {self.like!r}; name a photo in which the "
-                "subject is found"
-            )
-        return max(inside, key=lambda face: (float(faces.sizes[face]), -face))
 
 
 def _distinct(left: float, right: float) -> tuple[str, str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 
 import torch
 from torch import Tensor
 
-from alignimation_core import Observation
+from alignimation_core import Observation, Photo
 from alignimation_core.api.sampling import spread
 
 CANDIDATES = 1024  # most faces from which a search for a person starts
 CROWD = 2048  # most faces among which the neighbours of a candidate are counted
 PERSONS = 8  # most persons that are compared with each other
+EVERYONE = 40  # most persons that are numbered
 STRICTER = 0.5, 0.375, 0.25, 0.125  # of the way from the similarity needed to 1, for a core
 FEW = 3  # least faces of a core, in different photos
 ALIKE = 0.9  # of the most frequent person's weight: as frequent for all we know
@@ -33,6 +36,8 @@ class Faces:
         boxes: (F, 4) float32.
         first: (P + 1,) int64, place of each photo's first face.
         contents: (P,) int64, the same for copies of one photo.
+        seconds: (P,) float64, when each photo was taken, since 1970; NaN where only the file's own
+            time tells it.
     """
 
     vectors: Tensor
@@ -43,6 +48,30 @@ class Faces:
     boxes: Tensor
     first: Tensor
     contents: Tensor
+    seconds: Tensor
+
+    def usable_in(self, place: int) -> list[int]:
+        """Return the usable faces of one photo."""
+        first, end = self.first[place : place + 2].tolist()
+        return [face for face in range(first, end) if self.usable[face]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What is said of the subject beforehand.
+
+    Attributes:
+        like: (A, D) float32 of unit length: the subject, in photos of the pile or others; (0, 0)
+            where nobody said who it is.
+        seconds: (A,) float64, when these were taken, since 1970; NaN where that is not known.
+        unlike: (B, D) float32 of unit length: who the subject is not; (0, 0) for nobody.
+        number: which of ``individuals``, from 1; None for whoever appears most often.
+    """
+
+    like: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    seconds: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    unlike: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,14 +141,60 @@ def gather(observations: Sequence[Observation]) -> Faces:
         boxes=boxes,
         first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
         contents=contents,
+        seconds=torch.tensor([seconds(each.photo) for each in observations]).double(),
     )
 
 
-def find_persons(faces: Faces, needed: float) -> list[Person]:
-    """Find the persons who appear most often, about equally often: the largest first.
+def seconds(photo: Photo) -> float:
+    """Return when a photo was taken, since 1970, as on the clock there; NaN if nobody knows."""
+    return math.nan if photo.taken_from == "file" else photo.taken.replace(tzinfo=UTC).timestamp()
+
+
+def subject(faces: Faces, given: Given, needed: float) -> list[Person]:
+    """Find the subject: the one who was given, or else those who appear about equally often.
+
+    Returns:
+        At least one person; where there are more, the largest first.
+
+    Raises:
+        ValueError: there is no person of the number given, or nobody but those excluded.
+    """
+    if len(given.like):
+        centre = torch.nn.functional.normalize(given.like.sum(0), dim=0)
+        return [grow(faces, int((faces.vectors @ centre).argmax()), needed)]
+    if given.number is not None:
+        persons = individuals(faces, needed)
+        if given.number > len(persons):
+            raise ValueError(
+                f"person: there is no {given.number}; {len(persons)} were found: "
+                "`alignimation people` shows them"
+            )
+        return [persons[given.number - 1]]
+    every = _find(faces, needed, PERSONS, 0.25)
+    persons = [person for person in every if not _is_unlike(faces, person.members, given, needed)]
+    if not persons:
+        raise ValueError("not_person: nobody else is found here; leave it out, or add photos")
+    frequent = [each for each in persons if each.support >= ALIKE * persons[0].support]
+    return sorted(frequent, key=lambda person: -person.size)
+
+
+def _is_unlike(faces: Faces, members: Tensor, given: Given, needed: float) -> bool:
+    """Return whether some faces are, on the whole, of one whom the subject is not."""
+    if not len(given.unlike):
+        return False
+    return float((faces.vectors[members] @ given.unlike.T).mean(0).max()) >= needed
+
+
+def individuals(faces: Faces, needed: float) -> list[Person]:
+    """Find the persons who recur, the most frequent first: their numbers are from 1.
 
     A face is a person's from a cosine similarity of ``needed`` to that person's mean.
     """
+    return _find(faces, needed, EVERYONE, 0.0)
+
+
+def _find(faces: Faces, needed: float, most: int, share: float) -> list[Person]:
+    """Find at most so many persons: while one has that share of the neighbours of the first."""
     every = faces.usable.nonzero()[:, 0]
     # by weight: of portraits among photos of crowds, there are few by number
     candidates = every[spread(len(every), CANDIDATES, faces.weights[every])]
@@ -127,8 +202,10 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
     neighbours = _neighbours(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
     persons: list[Person] = []
-    for _ in range(PERSONS):
-        if not left.any() or neighbours[left].max() < neighbours.max() / 4:
+    for _ in range(most):
+        if not left.any() or neighbours[left].max() < share * neighbours.max():
+            break
+        if persons and neighbours[left].max() == 0:
             break
         densest = left & (neighbours >= neighbours[left].max() - ROUNDING)
         seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
@@ -136,9 +213,7 @@ def find_persons(faces: Faces, needed: float) -> list[Person]:
         left &= (faces.vectors[candidates] @ person.centre < needed) & (candidates != seed)
         if all(float(other.centre @ person.centre) < needed for other in persons):
             persons.append(person)
-    most = max(person.support for person in persons)
-    frequent = [person for person in persons if person.support >= ALIKE * most]
-    return sorted(frequent, key=lambda person: -person.size)
+    return sorted(persons, key=lambda person: -person.support)
 
 
 def grow(faces: Faces, seed: int, needed: float) -> Person:
@@ -181,6 +256,14 @@ def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
     for some, vectors in zip(*parts, strict=True):
         total += some @ vectors  # few enough for float32
     return torch.nn.functional.normalize(total, dim=0).float()
+
+
+def without(faces: Faces, given: Given, centre: Tensor) -> Faces:
+    """Return the faces, those not usable that are more like who the subject is not."""
+    if not len(given.unlike):
+        return faces
+    others = (faces.vectors @ given.unlike.T).amax(1)
+    return replace(faces, usable=faces.usable & (faces.vectors @ centre > others))
 
 
 def rank(faces: Faces, centre: Tensor) -> list[Best | None]:

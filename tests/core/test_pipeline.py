@@ -49,6 +49,8 @@ PHOTO_KEYS = [
     "residual_before",
     "iterations",
     "remarks",
+    "turn",
+    "corrected",
 ]
 KEYS = [
     "alignimation",

@@ -64,6 +64,8 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "residual": 0.25,
         "residual_before": None,
         "iterations": 3,
+        "turn": None,
+        "corrected": [],
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]

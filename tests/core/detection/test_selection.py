@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from alignimation_core import Choice, Detections, Mask, Observation, Photo, StageError
+from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.record import Failure
 
@@ -39,7 +40,7 @@ def mask(level):
 def test_each_photo_has_its_choice_and_one_that_is_rejected_its_reason():
     observations, steps = [seen("a"), seen("b"), seen("c")], []
     selector = Answering([Choice(1, similarity=0.75), Choice(None, "nobody"), Choice(0)])
-    chosen, rejected = select(observations, selector, lambda: steps.append(1))
+    chosen, rejected = select(observations, selector, lambda: steps.append(1), Corrections())
     assert selector.asked == observations
     assert [photo.name for photo, _ in chosen] == ["a", "c"]
     assert [subject.box for _, subject in chosen] == [(4, 5, 6, 7), (0, 1, 2, 3)]
@@ -51,7 +52,7 @@ def test_each_photo_has_its_choice_and_one_that_is_rejected_its_reason():
 def test_where_masks_are_needed_a_subject_without_one_fails():
     masks = ((mask(1.0), None), (None, mask(1.0)), (mask(0.1), mask(1.0)))
     observations = [seen(name, masks=each) for name, each in zip("abc", masks, strict=True)]
-    chosen, _ = select(observations, Answering([Choice(0)] * 3), lambda: None)
+    chosen, _ = select(observations, Answering([Choice(0)] * 3), lambda: None, Corrections())
     assert [photo.name for photo, _ in chosen] == ["a", "b", "c"]
     usable, failures = with_masks(chosen)
     assert usable == chosen[:1]
@@ -81,5 +82,5 @@ def test_where_masks_are_needed_a_subject_without_one_fails():
 )
 def test_an_answer_that_is_none_is_refused(answer, reason):
     with pytest.raises(StageError) as caught:
-        select([seen("a"), seen("b")], Answering(answer), lambda: None)
+        select([seen("a"), seen("b")], Answering(answer), lambda: None, Corrections())
     assert str(caught.value) == f"subject_selector answering: {reason}"

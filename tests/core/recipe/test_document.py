@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignimation_core import Recipe, RecipeError
-from alignimation_core.recipe.document import MAX_NODES, Source, field_name
+from alignimation_core.recipe.document import RECIPE, Source, field_name
 
 
 def read(tmp_path, text, *, settings=()):
@@ -139,7 +139,7 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     (found,) = refusal(tmp_path, "\n".join(lines) + "\n")
     assert found.endswith("too many nested aliases")
-    assert MAX_NODES < 10**6
+    assert RECIPE.max_nodes < 10**6
 
 
 DIGITS = "1" * 200_000

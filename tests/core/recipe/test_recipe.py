@@ -107,7 +107,7 @@ def test_every_fault_is_reported_at_once_by_line_and_field(tmp_path):
     )
     found = faults(text, tmp_path)
     expected = [
-        (2, "outptu", "unknown key; did you mean 'output'? known here: canvas, detector, "),
+        (2, "outptu", "unknown key; did you mean 'output'? known here: canvas, corrections, "),
         (3, "detector.use", "there is no detector 'mtcn'; did you mean 'mtcnn'? available: "),
         (6, "embedder.pretrained", "should be 'vggface2' or 'casia-webface', got 'lfw' ("),
         (7, "subject_selector.min_similarty", "unknown key; did you mean 'min_similarity'? "),

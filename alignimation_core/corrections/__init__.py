@@ -1,0 +1,1 @@
+"""Corrections: what the user says of single photos, which has the last word."""
