@@ -38,6 +38,16 @@ def test_the_readme_names_the_entry_point_group_and_its_recipe_is_right(tmp_path
     assert recipe.embedder.name == "facenet"
 
 
+def test_the_photo_sources_of_the_docs_are_right(tmp_path):
+    texts = [
+        text for text in blocks("docs/recipes.md", "yaml") if "use: video" in text or ".zip" in text
+    ]
+    assert len(texts) >= 2
+    for text in texts:
+        recipe = Recipe.of({"detector": "mtcnn", **yaml.safe_load(text)}, folder=tmp_path)
+        assert recipe.photos
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda p: p.name)
 def test_the_recipes_of_the_examples_are_right(path):
     data = yaml.safe_load(path.read_text())

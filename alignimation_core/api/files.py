@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -17,9 +18,15 @@ RAW_SUFFIXES = frozenset(
 )
 """Camera raw formats: found, so that none is lost in silence."""
 
-PHOTO_SUFFIXES = RAW_SUFFIXES | frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .heic .heif .hif .tif .tiff .bmp .gif .jp2"
-    " .j2k .ppm .pgm .tga".split()
+_OPTIONAL = frozenset({".jxl"} if find_spec("pillow_jxl") else ())
+
+PHOTO_SUFFIXES = (
+    RAW_SUFFIXES
+    | _OPTIONAL
+    | frozenset(
+        ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .heic .heif .hif .tif .tiff .bmp .gif"
+        " .jp2 .j2k .ppm .pgm .tga".split()
+    )
 )
 """Endings, in small letters, of what counts as a photo in a folder or an archive."""
 

@@ -95,15 +95,15 @@ def test_files_passed_over_are_told_in_one_line_and_named_in_the_record(
     discs_recipe, discs, tmp_path
 ):
     discs.series(tmp_path / "photos", discs.WARPS)
-    touch(tmp_path / "photos", "b/IMG_1.mov", "IMG_2.MOV", "x.jxl", "scan")
+    touch(tmp_path / "photos", "b/IMG_1.mov", "IMG_2.MOV", "x.psd", "scan")
     record = run(discs_recipe())
     assert record.passed_over == [
         "photos/IMG_2.MOV",
         "photos/b/IMG_1.mov",
         "photos/scan",
-        "photos/x.jxl",
+        "photos/x.psd",
     ]
-    line = "passed over: 2 .mov, 1 without ending, 1 .jxl"
+    line = "passed over: 2 .mov, 1 without ending, 1 .psd"
     assert line in summary.summary(record).splitlines()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["passed_over"] == (
         record.passed_over

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import zipfile
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,8 @@ def picture(shade: int = 0, **dates: str) -> bytes:
     image = Image.new("RGB", (8, 6), (shade, 10, 20))
     exif = image.getexif()
     if dates:
-        exif[0x0132] = dates["modified"]
+        exif[0x010F] = "a maker"
+        exif.get_ifd(0x8769)[0x9003] = dates["original"]
     image.save(stream, "PNG", exif=exif)
     return stream.getvalue()
 
@@ -60,7 +61,8 @@ def facts(folder: Path, photos: object):
 
 
 def utc(photo) -> int:
-    return int(photo.taken.astimezone(UTC).timestamp())
+    assert photo.taken_from == "takeout"
+    return int(photo.path.taken.timestamp())
 
 
 LONG = "a_name_of_a_photo_that_is_far_longer_than_google_keeps.png"
@@ -127,8 +129,8 @@ def test_an_edited_photo_takes_the_place_of_its_original_and_keeps_its_date(tmp_
 def test_exif_comes_before_the_sidecar_and_the_sidecar_before_the_name(tmp_path, given):
     files = {
         f"{YEAR}/20110102_030405.png": picture(1),
-        f"{YEAR}/20110102_030405.png.json": sidecar(-86_400),
-        f"{YEAR}/b.png": picture(2, modified="2005:06:07 08:09:10"),
+        f"{YEAR}/20110102_030405.png.json": sidecar(-150_000_000),
+        f"{YEAR}/b.png": picture(2, original="2005:06:07 08:09:10"),
         f"{YEAR}/b.png.json": sidecar(1_000_000_000),
         f"{YEAR}/20120102_030405.png": picture(3),
         f"{YEAR}/20120102_030405.png.json": sidecar(0),
@@ -136,7 +138,7 @@ def test_exif_comes_before_the_sidecar_and_the_sidecar_before_the_name(tmp_path,
         f"{YEAR}/20130102_030405.png.json": b'{"photoTakenTime": {"timestamp": "soon"}}',
     }
     found = facts(tmp_path, given(tmp_path, files))
-    assert utc(found["20110102_030405.png"]) == -86_400  # a scan of 1969
+    assert utc(found["20110102_030405.png"]) == -150_000_000  # a scan of 1965
     assert found["b.png"].taken == datetime(2005, 6, 7, 8, 9, 10)
     assert found["20120102_030405.png"].taken_from == "name"
     assert found["20130102_030405.png"].taken_from == "name"

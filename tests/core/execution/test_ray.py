@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -425,6 +426,17 @@ def test_a_whole_run_while_nodes_die_gives_the_same_frames(nodes, recipe):
     follow = Killing(nodes)
     assert frames(there, "cluster", follow) == frames(recipe, "local")
     assert follow.gone == ["detecting", "rendering"]
+
+
+@pytest.mark.slow
+def test_photos_in_an_archive_are_read_by_the_nodes_too(nodes, recipe, tmp_path):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        for path in sorted((tmp_path / "photos").iterdir()):
+            archive.add(path, path.name)
+    there = replace(
+        recipe, photos=["x.tar.gz"], executor=ExecutorOptions(use="ray", address=nodes.address)
+    )
+    assert frames(there, "cluster") == frames(recipe, "local")
 
 
 def test_a_node_without_the_plugin_is_named(executor, works, install):
