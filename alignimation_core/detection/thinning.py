@@ -106,6 +106,9 @@ def thin(
         named: photos that the recipe names; they stay.
         hashes: perceptual hashes, by SHA-256 of the file; asked for where duplicates are dropped.
     """
+    thinner = (settings.sample, settings.min_gap, settings.max)
+    if settings.duplicates == "keep" and thinner == (None, None, None):
+        return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
     items = [
         _item(place, photo, subject, zone, photo.name in named)
