@@ -40,7 +40,7 @@ def within(
             inside.append(photo)
             continue
         early = photo.taken < start
-        bound = f"before from: {settings.since}" if early else f"after to: {settings.until}"
+        bound = f"before {settings.since}" if early else f"after {settings.until}"
         reason = f"taken {bound}: on {photo.taken.date()}"
         outside.append(Failure(photo.name, STAGE, reason, "rejected"))
     return inside, outside
@@ -130,10 +130,10 @@ def thin(
             kept = _kept(bucket, keep)
             lost |= {item: (kept[0], rule) for item in bucket if item not in kept}
     if settings.min_gap is not None:
-        rule = f"closer than min_gap: {settings.min_gap}"
+        rule = f"closer in time than {settings.min_gap}"
         lost |= dict(_spread(left(), seconds_of(settings.min_gap), 0, rule))
     if settings.max is not None:
-        lost |= dict(_spread(left(), 0.0, settings.max, f"max: {settings.max} are used"))
+        lost |= dict(_spread(left(), 0.0, settings.max, f"more than {settings.max} in all"))
     shown = [(item.photo, item.subject) for item in left()]
     failures = []
     for item in lost:

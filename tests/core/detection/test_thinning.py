@@ -47,8 +47,8 @@ def test_the_photos_of_the_recipes_time_are_inside():
     inside, outside = within(photos, recipe(**{"from": "2018-07-01", "to": "2018-07-02"}), {"2"})
     assert [each.name for each in inside] == ["-1", "0", "2"]
     assert [(each.photo, each.reason, each.status) for each in outside] == [
-        ("-2", "taken before from: 2018-07-01: on 2018-06-30", "rejected"),
-        ("1", "taken after to: 2018-07-02: on 2018-07-03", "rejected"),
+        ("-2", "taken before 2018-07-01: on 2018-06-30", "rejected"),
+        ("1", "taken after 2018-07-02: on 2018-07-03", "rejected"),
     ]
     assert within(photos, recipe(), NONE) == (photos, [])
 
@@ -99,7 +99,7 @@ def test_all_that_is_known_of_a_subject_makes_it_better_and_is_told():
     assert thinned(shots, max=1) == (
         ["b"],
         {
-            "a": "max: 1 are used: b is shown (score 0.95 to 0.99, facing_forward 1.00 to 0.50, "
+            "a": "more than 1 in all: b is shown (score 0.95 to 0.99, facing_forward 1.00 to 0.50, "
             "similarity 0.75 to 0.80)"
         },
     )
@@ -145,8 +145,8 @@ def test_photos_that_are_too_close_in_time_give_way_to_better_ones():
     assert thinned(shots, min_gap="1 hour") == (
         ["b", "d"],
         {
-            "a": "closer than min_gap: 1 hour: b is shown (score 0.90 to 0.50)",
-            "c": "closer than min_gap: 1 hour: b is shown (score 0.90 to 0.50)",
+            "a": "closer in time than 1 hour: b is shown (score 0.90 to 0.50)",
+            "c": "closer in time than 1 hour: b is shown (score 0.90 to 0.50)",
         },
     )
 
@@ -157,7 +157,7 @@ def test_a_photo_is_told_what_is_shown_in_the_end():
     assert names == ["c"]
     assert others["a"] == "1 of every hour is used: c is shown (score 0.30 to 0.10)"
     names, others = thinned(shots, min_gap="10 minutes", max=1)
-    assert others["a"] == "closer than min_gap: 10 minutes: c is shown (score 0.30 to 0.10)"
+    assert others["a"] == "closer in time than 10 minutes: c is shown (score 0.30 to 0.10)"
 
 
 def test_as_many_as_wanted_are_spread_over_time():
