@@ -133,7 +133,8 @@ class Run:
     def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
         """Take the photos through the stages."""
         with self._open_store(fresh=fresh) as self.store:
-            photos = self._within(self._read(files), limit)
+            found = self._read(files)
+            photos = self._within(found, limit)
             trial = self._trial(photos, limit)
             known = self.store.recall([photo.content for photo in photos])
             unknown = [
@@ -149,7 +150,8 @@ class Run:
             if limit is None:
                 self.store.finish()
             else:
-                self.progress.note(projection(self.record, len(files), *unknown))
+                whole = len(files) - len(found) + len(photos)
+                self.progress.note(projection(self.record, whole, *unknown))
 
     def _open_store(self, *, fresh: bool) -> Store:
         return open_store(

@@ -184,10 +184,10 @@ class Store:
         return self._file.recall(_kind("hashes", hasher), photos, decode)
 
     def keep_hashes(self, hasher: str, hashes: Mapping[str, int]) -> None:
-        """Store perceptual hashes of 64 bits, by SHA-256 of the photos' files."""
+        """Store perceptual hashes of 256 bits, by SHA-256 of the photos' files."""
         kind = _kind("hashes", hasher)
         self._file.keep(
-            (kind, sha256, value.to_bytes(8, "little")) for sha256, value in hashes.items()
+            (kind, sha256, value.to_bytes(32, "little")) for sha256, value in hashes.items()
         )
 
     def finish(self) -> None:
