@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
@@ -18,6 +19,8 @@ from alignimation_core.api.data import File
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.photos.decoding import camera_raw, contents, jpeg, png_chunks
 from alignimation_core.photos.decoding.picture import LARGEST
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it says there names no file
 
 RAW = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
@@ -154,6 +157,8 @@ def _camera_raw(path: File, stream: BufferedReader | BytesIO) -> Image.Image:
     except ImportError:
         reason = "camera raw needs one more package: pip install 'alignimation[raw]'"
         raise PhotoError(path, reason) from None
+    except Exception:  # of LibRaw: it does not know it either
+        raise UnidentifiedImageError from None
 
 
 def _unidentified(head: bytes) -> str:
