@@ -226,7 +226,7 @@ def spoil(own, discs, tmp_path):
 CHANGED = "the file has changed since the run began; run again"
 REASONS = [
     "the file is gone",
-    "this is no picture that Pillow knows; replace or remove it",
+    "this is a text file, no photo; replace or remove it",
     CHANGED,
     CHANGED,
 ]

@@ -64,7 +64,7 @@ def test_the_summary_counts_reasons(recipe, capsys, tmp_path):
     err = capsys.readouterr().err
     assert "4 of 7 photos used\n" in err
     assert "  2 rejected: nothing here (such as photos/x1.png)\n" in err
-    assert "  1 failed: this is no picture that Pillow knows; replace or remove it (such as " in err
+    assert "  1 failed: this is a text file, no photo; replace or remove it (such as " in err
 
 
 def test_help_tells_of_every_option_and_exit_status(capsys):

@@ -228,7 +228,7 @@ def test_broken_photos_are_in_the_record_and_the_run_goes_on(tmp_path, recipe, p
     (tmp_path / "photos" / "2020-01-02.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
     (tmp_path / "photos" / "2020-01-03.jpg").write_bytes(b"")
     cut = (tmp_path / "photos" / photos[3]).read_bytes()
-    (tmp_path / "photos" / photos[3]).write_bytes(cut[: len(cut) // 2])
+    (tmp_path / "photos" / photos[3]).write_bytes(cut[:30])
     record = run(recipe)
     assert record.summary == {"used": 3, "rejected": 0, "failed": 3}
     assert {p.path.rpartition("/")[2] for p in record.photos} == {
@@ -239,10 +239,12 @@ def test_broken_photos_are_in_the_record_and_the_run_goes_on(tmp_path, recipe, p
     reasons = failed(written())
     assert all(stage == "photos" for stage, _ in reasons.values())
     assert reasons["2020-01-02.jpg"][1] == (
-        "the picture is damaged: Truncated File Read; replace or remove it"
+        "the JPEG is damaged and cannot be decoded; replace or remove it"
     )
     assert reasons["2020-01-03.jpg"][1] == "the file is empty; replace or remove it"
-    assert reasons[photos[3]][1].startswith("the picture is damaged: ")
+    assert reasons[photos[3]][1] == (
+        "this is a broken PNG, of which nothing can be read; replace or remove it"
+    )
     assert len(np.load(record.folder / "frames.npy")) == 3
 
 
@@ -283,7 +285,7 @@ def test_no_subject_in_any_photo_fails_with_the_reasons(tmp_path, recipe, writte
         run(recipe)
     assert str(error.value) == (
         "no photo shows the subject: 2 rejected: nothing here (such as photos/a.png); "
-        "1 failed: this is no picture that Pillow knows; replace or remove it "
+        "1 failed: this is a text file, no photo; replace or remove it "
         "(such as photos/c.png)"
     )
     record = written()
@@ -296,7 +298,9 @@ def test_no_subject_in_any_photo_fails_with_the_reasons(tmp_path, recipe, writte
 def test_photos_that_are_all_broken_fail(tmp_path, recipe, written):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"nothing")
-    with pytest.raises(AlignimationError, match="no photo shows the subject: 1 failed: this is no"):
+    with pytest.raises(
+        AlignimationError, match="no photo shows the subject: 1 failed: this is a text file"
+    ):
         run(recipe)
     assert written()["summary"]["failed"] == 1
 

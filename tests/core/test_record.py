@@ -64,8 +64,12 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "residual": 0.25,
         "residual_before": None,
         "iterations": 3,
+<<<<<<< HEAD
         "turn": None,
         "corrected": [],
+=======
+        "remarks": [],
+>>>>>>> formats
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
@@ -87,14 +91,16 @@ def test_reasons_that_are_alike_count_together_the_most_frequent_first(record):
             rejected("d", "too small: 9 pixels"),
             rejected("e", "too small: 7 pixels"),
             failed("f", "box 3 of 12: is empty"),
+            *(failed(f"g{byte}", f"no header (b'\\x{byte:02x}it\\'s{byte}')") for byte in range(4)),
         ]
     )
     assert record.reasons() == [
+        ("failed: no header (b'\\x00it\\'s0')", 4, "g0"),
         ("rejected: too small", 3, "a"),
         ("failed: box 3 of 12: lies outside", 2, "b"),
         ("failed: box 3 of 12: is empty", 1, "f"),
     ]
-    assert record.summary == {"used": 1, "rejected": 3, "failed": 3}
+    assert record.summary == {"used": 1, "rejected": 3, "failed": 7}
 
 
 def test_a_record_without_photos_is_valid_too(record, tmp_path):

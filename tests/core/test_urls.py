@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
             decoder.load(urls.at(f"{address}/{name}"))
         assert str(error.value) == f"{address}/{name}: {error.value.reason}"
         reasons[name] = error.value.reason
-    assert reasons.pop("cut.jpg").startswith("the picture is damaged: ")
+    assert reasons.pop("cut.jpg").startswith("the JPEG is damaged and cannot be decoded")
     assert reasons == {
         "empty.jpg": "the file is empty; replace or remove it",
         "gone.jpg": "the file is gone",
