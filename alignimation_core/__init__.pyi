@@ -15,10 +15,13 @@ from alignimation_core.api.errors import PluginError as PluginError
 from alignimation_core.api.errors import RecipeError as RecipeError
 from alignimation_core.api.errors import StageError as StageError
 from alignimation_core.api.errors import WeightsError as WeightsError
+from alignimation_core.api.files import Listing as Listing
+from alignimation_core.api.files import SourcePhoto as SourcePhoto
 from alignimation_core.api.hooks import hookimpl as hookimpl
 from alignimation_core.api.mask import Mask as Mask
 from alignimation_core.api.registration import Registration as Registration
 from alignimation_core.api.registration import Target as Target
+from alignimation_core.api.sources import PhotoSource as PhotoSource
 from alignimation_core.api.stages import AnnotationDetector as AnnotationDetector
 from alignimation_core.api.stages import Detector as Detector
 from alignimation_core.api.stages import Embedder as Embedder

@@ -76,7 +76,7 @@ def find(recipe: Recipe, progress: Progress) -> list[Individual]:
         what = f"{selector.name!r} tells no individuals apart; set `subject_selector: identity`"
         raise RecipeError([recipe.fault(("subject_selector",), what)])
     preflight.check_devices(recipe)
-    files = preflight.find_photos(recipe)
+    files = list(preflight.find_photos(recipe, progress).photos)
     corrections = preflight.check_corrections(recipe, files)
     preflight.check_weights(recipe)
     output = output_folder(recipe)

@@ -17,13 +17,15 @@ from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
-from alignimation_core.api.data import File, Observation, Photo, Subject, named
+from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.api.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
-from alignimation_core.detection.observations import count_known, observe
+from alignimation_core.detection import likeness
+from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.references import look
-from alignimation_core.detection.selection import select, with_masks
+from alignimation_core.detection.selection import select, undamaged, with_masks
+from alignimation_core.detection.thinning import thin, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.remote import output_folder
@@ -31,6 +33,7 @@ from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, place
@@ -60,18 +63,22 @@ def run(
     Raises:
         AlignimationError: the run failed; the record says what is known.
     """
+    progress = progress or Progress()
     preflight.check_devices(recipe)
-    files = preflight.find_photos(recipe)
-    corrections = preflight.check_corrections(recipe, files)
+    found = preflight.find_photos(recipe, progress)
+    corrections = preflight.check_corrections(recipe, found.photos)
     preflight.check_weights(recipe)
     preflight.check_outputs(recipe)
-    return Run(recipe, corrections, progress or Progress()).go(files, limit, fresh=fresh)
+    run = Run(recipe, corrections, progress)
+    run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
+    return run.go(found.photos, limit, fresh=fresh)
 
 
 LABELS = {
     "photos": "reading",
     "detector": "detecting",
     "subject_selector": "choosing",
+    "duplicates": "comparing",
     "transform_model": "aligning",
     "refine": "refining",
     "renderer": "rendering",
@@ -114,29 +121,31 @@ class Run:
                 self.record.fail(error.failures)
             self._tell(self.output.finish, after=error)
             raise
-        if self.output.address is not None:
-            self.progress.note(f"uploading to {self.output.address}")
-        self.output.finish(self.record)
+        if self.output.address is None:
+            self.output.finish(self.record)
+        else:
+            uploading = f"uploading to {self.output.address}"
+            self.progress.note(uploading)
+            with self.progress.waiting(uploading):
+                self.output.finish(self.record)
         return self.record
 
     def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
         """Take the photos through the stages."""
         with self._open_store(fresh=fresh) as self.store:
-            photos = self._read(files)
+            photos = self._within(self._read(files), limit)
             trial = self._trial(photos, limit)
             known = self.store.recall([photo.content for photo in photos])
             unknown = [
                 len(some) - count_known(some, self.recipe.embedder, known)
                 for some in (trial, photos)
             ]
-            observations = self._observe(trial, known)
+            observed = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
             shown = look(self.recipe, self.corrections, photos, self.executor, self.store)
-            subjects = self._select(observations, shown)
-            del observations
-            alignment = self._align(subjects)
-            placement = self._place(alignment)
-            self._render(placement)
+            subjects = self._select(observed, shown)
+            del observed
+            self._film(subjects)
             if limit is None:
                 self.store.finish()
             else:
@@ -156,26 +165,47 @@ class Run:
     def _read(self, files: Sequence[File]) -> list[Photo]:
         corrections, files = self.corrections, self.corrections.kept(self.recipe, files)
         with self._timed("photos", len(files)) as step:
-            photos, failures = read(files, self.recipe.folder, self.executor, self.store, step)
+            by, zone = self.recipe.order, self.recipe.time_zone
+            where = None if zone is None else zone_of(zone)
+            photos, failures = read(
+                files, self.recipe.folder, self.executor, self.store, step, by, where
+            )
         failures += corrections.without()
-        photos = corrections.of_facts(photos, [failure.photo for failure in failures])
+        names = [failure.photo for failure in failures]
+        photos = corrections.of_facts(photos, names, by, where)
         self.record.add(photos)
         self.record.fail(failures)
+        return photos
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The photos that the recipe names, by their whole names."""
+        paths = [record.path for record in self.record.photos]
+        wanted = self.recipe.photos_named().values()
+        return frozenset(each for name in wanted for each in named(name, paths)[:1])
+
+    def _within(self, photos: list[Photo], limit: int | None) -> list[Photo]:
+        """Return the photos of the recipe's time; the others are no part of a trial run."""
+        photos, outside = within(photos, self.recipe, self._named)
+        if limit is None:
+            self.record.fail(outside)
+        else:
+            self.record.leave_out({failure.photo for failure in outside})
+        if outside and not photos:
+            raise AlignimationError(f"no photo is of the recipe's time: {outside[0].reason}")
         return photos
 
     def _trial(self, photos: Sequence[Photo], limit: int | None) -> Sequence[Photo]:
         """Return the first photos in time, and among them those that the recipe names."""
         if limit is None:
             return photos
-        paths = [record.path for record in self.record.photos]
-        wanted = {named(name, paths)[0] for name in self.recipe.photos_named().values()}
-        others = (photo.name for photo in photos if photo.name not in wanted)
-        shown = {photo.name for photo in photos if photo.name in wanted}
+        others = (photo.name for photo in photos if photo.name not in self._named)
+        shown = {photo.name for photo in photos if photo.name in self._named}
         shown |= {*islice(others, max(0, limit - len(shown)))}
         self.record.leave_out({photo.name for photo in photos} - shown)
         return [photo for photo in photos if photo.name in shown]
 
-    def _observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> list[Observation]:
+    def _observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> Observed:
         detector, embedder = self.recipe.detector, self.recipe.embedder
         with self._timed("detector", len(photos)) as step:
             observed = observe(
@@ -189,22 +219,24 @@ class Run:
                 self.store.keep,
             )
         self.record.fail(observed.failures)
+        self.record.remark_damage(observed.damaged)
         self.record.seconds["detector"] -= observed.embedding
         if embedder is not None:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        return observed.observations
+        return observed
 
-    def _select(
-        self, observations: Sequence[Observation], shown: Shown
-    ) -> list[tuple[Photo, Subject]]:
+    def _select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
+        observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
             subjects, rejected = select(observations, selector, step, self.corrections, shown)
         self.record.fail(rejected)
         self.record.choose(subjects)
         self.record.correct(self.corrections.changes)
+        subjects, failures = undamaged(subjects, observed.damaged)
+        self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
             self.record.fail(failures)
@@ -213,6 +245,37 @@ class Run:
             why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
             raise AlignimationError(f"no photo shows the subject: {why}")
         return subjects
+
+    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> None:
+        """Make the film of the photos that the recipe asks for, and of others where some fail."""
+        hashes: dict[str, int] = {}
+        if self.recipe.duplicates == "drop":
+            photos = [photo for photo, _ in subjects]
+            with self._timed("duplicates", len(photos)) as step:
+                hashes = likeness.hashes(photos, self.executor, self.store, step)
+        placement: Placement | None = None
+        placed: list[str] = []
+        rendered = False
+        while True:
+            shown, others = thin(subjects, self.recipe, self._named, hashes)
+            names = [photo.name for photo, _ in shown]
+            self.record.pass_over(others)
+            try:
+                if placement is None or names != placed:
+                    placement, rendered = self._place(self._align(shown)), False
+                    failed = {*names} - {item.photo.name for item in placement.placed}
+                elif not rendered:
+                    failed, rendered = self._render(placement), True
+                else:
+                    return
+            except PhotosError as error:
+                failed = {failure.photo for failure in error.failures}
+                if not others or failed.isdisjoint(names):
+                    raise
+                self.record.fail(error.failures)
+                placement = None
+            placed = [name for name in names if name not in failed]
+            subjects = [each for each in subjects if each[0].name not in failed]
 
     @cached_property
     def _reference(self) -> str:
@@ -278,7 +341,8 @@ class Run:
         self.record.canvas = {"width": placement.canvas.width, "height": placement.canvas.height}
         return placement
 
-    def _render(self, placement: Placement) -> None:
+    def _render(self, placement: Placement) -> set[str]:
+        """Write the outputs; return the photos that could not be read again."""
         record, output, placed = self.record, self.output, placement.placed
         record.kept = sorted({*record.kept, *output.planned})
         record.error = "the run did not finish"
@@ -317,6 +381,7 @@ class Run:
             unwritable = any(isinstance(error, OutputError) for error in rendered.errors)
             kind = OutputError if unwritable else AlignimationError
             raise kind("; ".join(str(error) for error in rendered.errors))
+        return {failure.photo for failure in rendered.failures}
 
     def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from alignimation_core import urls
-from alignimation_core.api import weights
-from alignimation_core.api.data import File, named
-from alignimation_core.api.errors import Fault, RecipeError, in_one_line
+from alignimation_core.api import urls, weights
+from alignimation_core.api.data import Canvas, File, named
+from alignimation_core.api.errors import (
+    Fault,
+    PhotoError,
+    RecipeError,
+    StageError,
+    in_one_line,
+    printable,
+)
+from alignimation_core.api.files import Listing
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.output.folder import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
+from alignimation_core.photos.image_file import opened
+from alignimation_core.progress import Progress
+from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME
+from alignimation_core.record import RECORD_NAME, passed_over
 
 
-def find_photos(recipe: Recipe) -> list[File]:
-    """Return the files that the recipe names, each once.
+def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
+    """Return the photos that the recipe names, each once; and what was passed over.
+
+    What takes long is told to ``progress``.
 
     Raises:
         RecipeError: a folder, glob or file of the recipe gives no photo, or the reference
@@ -27,18 +41,28 @@ def find_photos(recipe: Recipe) -> list[File]:
     output = output_folder(recipe).folder.resolve()
     files: dict[str, File] = {}
     faults: list[Fault] = []
-    for i, pattern in enumerate(recipe.photos):
+    progress = progress or Progress()
+    skipped: list[str] = []
+    for i, entry in enumerate(recipe.photos):
         found: Sequence[File] = ()
         try:
-            found, reason = search.find(pattern, recipe.folder, recipe.output)
-            if reason and not urls.is_address(pattern):
-                place = (recipe.folder / pattern).resolve()
+            with progress.waiting(f"looking for photos at {entry}"):
+                found, others, reason = search.find(entry, recipe.folder, recipe.output)
+            skipped += others
+            if reason and isinstance(entry, str) and not urls.is_address(entry):
+                place = (recipe.folder / entry).resolve()
                 if output in (place, *place.parents):
                     reason = search.INSIDE.format(output)
         except urls.AddressError as error:
-            reason = f"{pattern}: {error}"
+            reason = f"{entry}: {error}"
+        except StageError as error:
+            reason = (
+                f"{entry!r} cannot be looked for: {error.reason}"
+                if isinstance(entry, str)
+                else str(error)
+            )
         except (OSError, ValueError, RuntimeError) as error:
-            reason = f"{pattern!r} cannot be looked for: {in_one_line(error)}"
+            reason = f"{entry!r} cannot be looked for: {in_one_line(error)}"
         files.update((str(path), path) for path in found)
         if reason:
             faults.append(recipe.fault(("photos", i), reason))
@@ -47,7 +71,9 @@ def find_photos(recipe: Recipe) -> list[File]:
         faults += _unknown_photos(recipe, names)
     if faults:
         raise RecipeError(faults)
-    return list(files.values())
+    return Listing(
+        list(files.values()), [place for place in dict.fromkeys(skipped) if place not in files]
+    )
 
 
 def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
@@ -76,17 +102,33 @@ def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
 def check_outputs(recipe: Recipe) -> None:
     """Refuse outputs that would take the place of the run record, or of what no run wrote.
 
+    And those of a canvas that their format cannot hold.
+
     Raises:
         RecipeError: what stands in the way, by the path of the renderer.
     """
     record = f"{RECORD_NAME!r} is the run record; choose another name"
-    obstacles = [
+    obstacles: list[tuple[Location, str]] = [
         (("renderers", i, "path"), record)
         for i, renderer in enumerate(recipe.renderers)
         if name(renderer.path) == RECORD_NAME
-    ] or output_folder(recipe).obstacles()
+    ] or [*output_folder(recipe).obstacles(), *_too_large(recipe)]
     if faults := [recipe.fault(location, text) for location, text in obstacles]:
         raise RecipeError(faults)
+
+
+def _too_large(recipe: Recipe) -> Iterator[tuple[Location, str]]:
+    """Yield the outputs whose format cannot hold the canvas, where the recipe gives its size."""
+    if (shape := recipe.canvas.shape()) is None:
+        return
+    canvas = Canvas(*shape, alpha=recipe.canvas.background == "remove")
+    for i, renderer in enumerate(recipe.renderers):
+        try:
+            reason = renderer.refuses(canvas)
+        except Exception as error:  # any failure of a plugin's own code
+            reason = f"{renderer.name!r} failed to say what it can write: {in_one_line(error)}"
+        if reason is not None:
+            yield ("renderers", i), reason
 
 
 def check_weights(recipe: Recipe) -> None:
@@ -116,14 +158,14 @@ def check_weights(recipe: Recipe) -> None:
 
 
 def check_devices(recipe: Recipe) -> None:
-    """Refuse devices that this machine does not have; imports torch.
+    """Refuse devices that this machine does not have; imports torch where one is named.
 
     Raises:
         RecipeError: with each of them.
     """
     faults: list[Fault] = []
     for _, place, stage in recipe.stages():
-        if isinstance(stage, ComputeStage):
+        if isinstance(stage, ComputeStage) and stage.device not in ("auto", "cpu"):
             try:
                 stage.torch_device()
             except ValueError as error:
@@ -132,18 +174,49 @@ def check_devices(recipe: Recipe) -> None:
         raise RecipeError(faults)
 
 
-def check(recipe: Recipe) -> str:
-    """Return what a run of the recipe would work on.
+def _unreadable(files: Sequence[File]) -> list[PhotoError]:
+    """Return why files are no pictures, as far as their beginnings tell; of those that lie here."""
+    errors: list[PhotoError] = []
+    for path in files:
+        if isinstance(path, Path):
+            try:
+                with opened(path):
+                    pass
+            except PhotoError as error:
+                errors.append(error)
+    return errors
+
+
+def check(recipe: Recipe, progress: Progress | None = None) -> str:
+    """Return what a run of the recipe would work on; no photo is decoded.
+
+    What takes long is told to ``progress``.
 
     Raises:
-        RecipeError: a folder, glob or file of the recipe gives no photo, or a file of weights
-            that it names is not there.
+        RecipeError: a folder, glob or file of the recipe gives no photo, none of the photos can be
+            read, or a file of weights, a device or an output that it names cannot be had.
     """
-    files = find_photos(recipe)
-    count = len(files) - len(check_corrections(recipe, files).left_out)
+    found = find_photos(recipe, progress)
+    left_out = check_corrections(recipe, found.photos).left_out
+    name_of = order.relative_name
+    files = [each for each in found.photos if name_of(each, recipe.folder) not in left_out]
     check_weights(recipe)
+    folder = output_folder(recipe).folder
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        what = f"{there} is a file; give a folder, or move the file away"
+        raise RecipeError([recipe.fault(("output",), what)])
     check_outputs(recipe)
-    lines = [f"{count} photo{'' if count == 1 else 's'}"]
+    check_devices(recipe)
+    count = len(files)
+    lines = [f"{count} photo{'' if count == 1 else 's'}", *passed_over(found.passed_over)]
+    errors = _unreadable(files)
+    for reason, number in Counter(error.reason for error in errors).most_common():
+        example = next(str(error.photo) for error in errors if error.reason == reason)
+        lines.append(f"{number} of them cannot be read: {reason} (such as {printable(example)})")
+    if len(errors) == count:
+        what = f"none of these can be read; {errors[0]}"
+        raise RecipeError([recipe.fault(("photos",), what)])
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():
             path = weights.find(needed, local)

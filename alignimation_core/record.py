@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from alignimation_core.api import atomic
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import Damage, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, printable
 from alignimation_core.api.mask import Matrix
 
@@ -20,6 +20,9 @@ RECORD_NAME = "run.json"
 
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
+
+_VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
+"""Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
 
 Status = Literal["used", "rejected", "failed"]
 
@@ -31,6 +34,13 @@ def without_photos(record: bytes) -> bytes:
     if -1 in (begin, end):
         return record
     return record[: begin + len(OPENING)] + record[end:]
+
+
+def passed_over(names: Sequence[str]) -> list[str]:
+    """Return a line that counts files by their endings, ``passed over: 2 .mov, 1 .jxl``, if any."""
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
+    told = ", ".join(f"{count} {printable(ending)}" for ending, count in counts.most_common())
+    return [f"passed over: {told}"] if told else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +71,12 @@ class PhotoRecord:
         width: pixels, upright.
         height: pixels, upright.
         taken: local time at which it was taken, ISO 8601.
-        taken_from: ``exif``, ``name``, ``file`` or ``corrections``.
+        taken_from: where that comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
+            ``folder``, ``file`` or ``corrections``, or what the photo's source calls its own.
+        taken_zone: its offset from UTC, such as ``+02:00``; null where nobody says.
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
-        stage: what rejected it or failed: ``photos`` or a kind of stage.
+        stage: what rejected it or failed: ``photos``, ``sample`` (the recipe's choice in time) or a
+            kind of stage.
         reason: why, for a person to read.
         seen: the subject, in the photo's full-size upright pixels; ``subject`` in the file.
         canvas_from_photo: the transform, continuous pixels.
@@ -71,6 +84,7 @@ class PhotoRecord:
             percent of the canvas height; null without keypoints.
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
+        remarks: what else is to be known of the photo, such as a file that is damaged.
         turn: degrees clockwise by which the photo was turned to find the subject; null without one.
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
     """
@@ -81,6 +95,7 @@ class PhotoRecord:
     height: int | None = None
     taken: str | None = None
     taken_from: str | None = None
+    taken_zone: str | None = None
     status: Status = "failed"
     stage: str | None = None
     reason: str | None = "the run ended before this photo was done"
@@ -89,6 +104,7 @@ class PhotoRecord:
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
+    remarks: list[str] = field(default_factory=list)
     turn: int | None = None
     corrected: list[dict[str, Any]] = field(default_factory=list)
 
@@ -120,7 +136,15 @@ class PhotoRecord:
     def of(cls, photo: Photo) -> PhotoRecord:
         """Return the record of a photo of which nothing but its facts is known yet."""
         taken = photo.taken.isoformat()
-        return cls(photo.name, photo.sha256, photo.width, photo.height, taken, photo.taken_from)
+        return cls(
+            photo.name,
+            photo.sha256,
+            photo.width,
+            photo.height,
+            taken,
+            photo.taken_from,
+            photo.taken_zone,
+        )
 
 
 @dataclass(slots=True)
@@ -134,9 +158,10 @@ class Record:
         device: where the networks ran.
         canvas: ``width`` and ``height`` in pixels; null until known.
         reference: path of the photo that the others were aligned on; null until known.
-        photos: every photo found, in the order in which they were taken; unreadable ones last.
+        photos: every photo found, in the recipe's order; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
         kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
+        passed_over: files that lie among the photos and are none, named as photos are.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -154,6 +179,7 @@ class Record:
     photos: list[PhotoRecord] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -180,6 +206,15 @@ class Record:
             record.status = failure.status
             record.stage, record.reason = failure.stage, failure.reason
 
+    def pass_over(self, failures: Sequence[Failure]) -> None:
+        """Note which photos are not shown, wherever they may have been placed before."""
+        self.fail(failures)
+        records = self.by_name()
+        for failure in failures:
+            record = records[failure.photo]
+            record.canvas_from_photo = record.iterations = None
+            record.residual = record.residual_before = None
+
     def choose(self, subjects: Iterable[tuple[Photo, Subject]]) -> None:
         """Note the subjects of photos."""
         records = self.by_name()
@@ -191,6 +226,16 @@ class Record:
         records = self.by_name()
         for name in changes.keys() & records.keys():
             records[name].corrected = changes[name]
+
+    def remark_damage(self, damaged: Mapping[str, Damage]) -> None:
+        """Note which photos, by their names, were decoded although their files are damaged."""
+        records = self.by_name()
+        for name, damage in damaged.items():
+            record = records[name]
+            area = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in damage.lost)
+            share = 100 * area / ((record.width or 1) * (record.height or 1))
+            lost = f", and with it {max(1, round(share))} % of the picture" if damage.lost else ""
+            record.remarks.append(f"{damage.reason}{lost}")
 
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""
@@ -205,7 +250,8 @@ class Record:
     def reasons(self) -> list[tuple[str, int, str]]:
         """Return (status and reason, how many, example photo), most frequent first.
 
-        Rejections count together by what stands before the colon, failures by all but numbers.
+        Rejections count together by what stands before the colon, failures by all but numbers
+        and what they quote of a file.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
@@ -215,7 +261,7 @@ class Record:
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
                 told = printable(text), printable(photo.path)
-                groups.setdefault(re.sub(r"\d+", "#", text), []).append(told)
+                groups.setdefault(_VARYING.sub("#", text), []).append(told)
         return sorted(
             ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
             key=lambda row: -row[1],
@@ -233,6 +279,7 @@ class Record:
             "photos": [photo.as_json() for photo in self.photos],
             "outputs": self.outputs,
             "kept": self.kept,
+            "passed_over": self.passed_over,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from alignimation_core.api.errors import in_one_line
+from alignimation_core.api.errors import in_one_line, printable
+from alignimation_core.api.mask import Matrix
+from alignimation_core.photos.dates.names import in_name
+from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import json_schema
-from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.record import RECORD_NAME, PhotoRecord, Record, passed_over
+
+LISTED = 10
+"""Photos that a warning names."""
 
 STEPS = {
     "detecting": ("detector", "embedder"),
@@ -53,10 +62,99 @@ def summary(record: Record) -> str:
     total = sum(counts.values())
     lines = [f"{counts['used']} of {total} photos used"]
     lines += [f"  {count} {text} (such as {photo})" for text, count, photo in record.reasons()]
+    lines += [*doubts(record), *shortcomings(record)]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
+    lines += passed_over(record.passed_over)
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
     return "\n".join(lines)
+
+
+def doubts(record: Record) -> Iterator[str]:
+    """Yield warnings of photos whose place in time is not sure, where time is what orders them."""
+    if record.recipe.get("order", "taken") != "taken":
+        return
+    used = [photo for photo in record.photos if photo.status == "used" and photo.taken]
+    undated = [photo.path for photo in used if photo.taken_from == "file"]
+    if undated:
+        yield (
+            f"warning: {len(undated)} of {len(used)} photos used have no date but their file's "
+            f"(such as {printable(undated[0])}); put one into their names, such as 2018-07-04.jpg"
+        )
+    apart = [
+        (photo, named)
+        for photo in used
+        if photo.taken_from == "exif"
+        and (named := _in_name(photo.path))
+        and named.disagrees(datetime.fromisoformat(photo.taken or ""))
+    ]
+    if apart:
+        photo, named = apart[0]
+        yield (
+            f"warning: {len(apart)} of {len(used)} photos used have dates in EXIF and in their "
+            f"names that are more than a day apart (such as {printable(photo.path)}: "
+            f"{(photo.taken or '')[:10]} and {named.at.date()}); EXIF was believed"
+        )
+
+
+def shortcomings(record: Record) -> Iterator[str]:
+    """Yield warnings of frames that show what no photo has: a border, or pixels between pixels."""
+    canvas = record.canvas
+    placed = [
+        photo for photo in record.photos if photo.status == "used" and photo.canvas_from_photo
+    ]
+    if canvas is None:
+        return
+    tight = record.recipe.get("canvas", {}).get("framing") == "tight"
+    bordered = [photo.path for photo in placed if tight and not _covers(photo, canvas)]
+    if bordered:
+        yield (
+            f"warning: framing: tight, but {len(bordered)} of {len(placed)} photos used are too "
+            f"narrow around the subject to fill the canvas: {_listed(bordered)}; part of it is "
+            "filled as `border` says"
+        )
+    scales = {photo.path: _scale(photo.canvas_from_photo or ()) for photo in placed}
+    enlarged = [path for path, scale in scales.items() if scale > 2]
+    if enlarged:
+        most = max(enlarged, key=lambda path: scales[path])
+        yield (
+            f"warning: {len(enlarged)} of {len(placed)} photos used are enlarged more than twice "
+            f"({printable(most)} {scales[most]:.1f} times); a smaller canvas.size is sharper"
+        )
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+    return ", ".join(map(printable, paths[:LISTED])) + more
+
+
+def _scale(matrix: Matrix) -> float:
+    """Return how much larger a transform makes areas' sides, where it is affine."""
+    (a, b, _), (c, d, _), _ = matrix
+    return math.sqrt(abs(a * d - b * c))
+
+
+def _covers(photo: PhotoRecord, canvas: Mapping[str, int]) -> bool:
+    """Return whether a photo holds the canvas's corners, but for half a pixel, and so all of it."""
+    (a, b, c), (d, e, f), (g, h, i) = photo.canvas_from_photo or ()
+    adjugate = (
+        (e * i - f * h, c * h - b * i, b * f - c * e),
+        (f * g - d * i, a * i - c * g, c * d - a * f),
+        (d * h - e * g, b * g - a * h, a * e - b * d),
+    )
+    for x in (0, canvas["width"]):
+        for y in (0, canvas["height"]):
+            u, v, w = (row[0] * x + row[1] * y + row[2] for row in adjugate)
+            if not (
+                -0.5 <= u / w <= (photo.width or 0) + 0.5
+                and -0.5 <= v / w <= (photo.height or 0) + 0.5
+            ):
+                return False
+    return True
+
+
+def _in_name(path: str) -> Taken | None:
+    return choose(in_name(path), datetime.now(UTC).replace(tzinfo=None))
 
 
 def projection(record: Record, whole: int, looked: int, unknown: int) -> str:

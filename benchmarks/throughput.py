@@ -207,7 +207,7 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
 
     from alignimation_core import Canvas, Frame
     from alignimation_core.api import geometry
-    from alignimation_core.photos import decoder as files
+    from alignimation_core.photos import decoder, metadata
     from alignimation_core.rendering.frames import ENOUGH, fill
     from alignimation_facenet import MTCNN
     from alignimation_imageio import Video
@@ -225,10 +225,10 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
         sides.append(round(max(row["width"], row["height"]) * min(1.0, scale)))
 
     def small_pictures() -> Iterator[torch.Tensor]:
-        return (files.load(path, detector.input_side()) for path in paths)
+        return (decoder.load(path, detector.input_side()) for path in paths)
 
     def pictures() -> Iterator[torch.Tensor]:
-        return (files.load(path, side) for path, side in zip(paths, sides, strict=True))
+        return (decoder.load(path, side) for path, side in zip(paths, sides, strict=True))
 
     def warped(decoded: list[torch.Tensor]) -> Iterator[torch.Tensor]:
         for picture, matrix, row in zip(decoded, matrices, used, strict=True):
@@ -236,7 +236,7 @@ def kernels(photos: Path, record: dict[str, Any]) -> dict[str, float]:
             yield fill(picture, matrix @ geometry.scaling(*across), size, "blur")
 
     def encode(images: list[torch.Tensor]) -> Iterator[None]:
-        facts = files.facts(paths[0], photos)
+        facts = metadata.facts(paths[0], photos)
         with (
             tempfile.TemporaryDirectory() as out,
             Video(path="k.mp4").open(canvas, len(images), Path(out)) as writer,

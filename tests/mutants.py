@@ -36,13 +36,22 @@ MODULES = {
         "plugins/test_kornia_models.py",
     ],
     "plugins/alignimation_targets": ["plugins/test_targets.py", "plugins/test_targets_numbers.py"],
-    f"{CORE}/photos/metadata": [
-        "core/photos/test_metadata.py",
-        "core/photos/test_photo_facts.py",
-        "core/photos/test_photos.py",
-    ],
-    f"{CORE}/photos/order": ["core/photos/test_photo_facts.py"],
+    f"{CORE}/photos/metadata": ["core/photos/test_photo_facts.py", "core/photos/test_photos.py"],
+    f"{CORE}/photos/dates/embedded": ["core/photos/dates/test_embedded.py"],
+    f"{CORE}/photos/dates/names": ["core/photos/dates/test_names.py"],
+    f"{CORE}/photos/dates/taken": ["core/photos/dates"],
+    f"{CORE}/photos/order": ["core/photos/test_order.py"],
     f"{CORE}/photos/decoder": ["core/photos/test_photo_facts.py", "core/photos/test_photos.py"],
+    f"{CORE}/photos/decoding/colour": ["core/photos/test_colours.py"],
+    f"{CORE}/photos/decoding/jpeg": [
+        "core/photos/test_damaged.py",
+        "core/photos/test_photos.py",
+        "core/photos/test_reduced.py",
+    ],
+    f"{CORE}/photos/decoding/orientation": [
+        "core/photos/test_photos.py",
+        "core/photos/test_reduced.py",
+    ],
     f"{CORE}/detection/selection": ["core/detection/test_selection.py"],
     "plugins/alignimation_subject": ["plugins/test_subject.py"],
     f"{CORE}/rendering/framing": [
@@ -56,10 +65,10 @@ MODULES = {
     ],
     f"{CORE}/output/folder": ["core/output/test_folder.py", "core/output/test_ownership.py"],
     f"{CORE}/api/weights": ["core/api/test_weights.py"],
-    f"{CORE}/store/codec": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/database": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/detections": ["core/store/test_database.py", "core/store/test_store.py"],
-    f"{CORE}/store/fits": ["core/alignment/test_fits.py", "core/store/test_database.py"],
+    f"{CORE}/store/codec": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/database": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/detections": ["promises/test_store.py", "core/store/test_store.py"],
+    f"{CORE}/store/fits": ["core/alignment/test_fits.py", "promises/test_store.py"],
     f"{CORE}/store/store": ["core/photos/test_reader.py", "core/store/test_store.py"],
 }
 

@@ -142,6 +142,7 @@ def test_its_verb_tells_of_its_answer(found):
 
 def test_every_kind_of_stage_has_a_selector_of_what_comes_along():
     for kind, names in {
+        "photo_source": {"files", "archive", "takeout", "video"},
         "detector": {"mtcnn"},
         "embedder": {"facenet"},
         "subject_selector": {"largest", "identity"},

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import alignimation_core
 from alignimation_core.api import hooks
@@ -54,7 +55,7 @@ def test_what_only_tells_imports_nothing_heavy(option):
 
 def test_check_imports_nothing_heavy(tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").touch()
+    Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.jpg")
     path = tmp_path / "recipe.yaml"
     path.write_text(
         "photos: photos/\ndetector: mtcnn\nembedder: facenet\nsubject_selector: identity\n"

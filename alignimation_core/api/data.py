@@ -16,17 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from alignimation_core.api.mask import Mask, Matrix, scaling
+from alignimation_core.api import files
+from alignimation_core.api.mask import Mask, Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from upath import UPath
 
-File: TypeAlias = "Path | UPath"
-"""A local file, or one at an address."""
+File: TypeAlias = files.File
+"""A local file, one at an address, or a photo that its source opens."""
 
 _PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")))
@@ -57,14 +56,18 @@ class Photo:
     """Metadata of one photo; its pixels are loaded when needed and let go at once.
 
     Attributes:
-        path: the file: an absolute path, or universal_pathlib's ``UPath`` of an address.
+        path: the file: an absolute path, universal_pathlib's ``UPath`` of an address, or what a
+            source knows of a photo that is no file.
         name: the file as the run record names it: relative to the recipe, with ``/``.
         sha256: hex digest of the file's bytes.
         height: pixels, after turning upright by EXIF.
         width: pixels, after turning upright by EXIF.
         taken: local time at which it was taken.
-        taken_from: where that time comes from: ``exif``, ``name``, ``file`` or ``corrections``.
+        taken_from: where that time comes from: ``exif``, ``gps``, ``xmp``, ``png``, ``name``,
+            ``folder``, ``file`` or ``corrections``, or what the photo's source calls its own.
         stamp: which version of a local file these are the facts of; empty where that is not known.
+        taken_zone: offset from UTC of that time, such as ``+02:00``; None where nobody says.
+        modified: when the file was last written, UTC; None where nobody says.
         turn: degrees clockwise, 0, 90, 180 or 270, that bring it upright; None unless corrected.
     """
 
@@ -76,12 +79,33 @@ class Photo:
     taken: datetime
     taken_from: str
     stamp: str = field(default="", compare=False, repr=False)
+    taken_zone: str | None = None
+    modified: datetime | None = field(default=None, compare=False, repr=False)
     turn: int | None = None
 
     @property
     def content(self) -> str:
         """What detections go by: the SHA-256, and the turn at which alone they are looked for."""
         return self.sha256 if self.turn is None else f"{self.sha256} turned {self.turn}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with a file of which a picture was made all the same.
+
+    Attributes:
+        reason: for a person to read.
+        lost: boxes ``(x0, y0, x1, y1)`` that hold nothing of the photo, in its full-size upright
+            pixels.
+    """
+
+    reason: str
+    lost: tuple[tuple[float, float, float, float], ...] = ()
+
+    def touches(self, box: tuple[float, float, float, float]) -> bool:
+        """Return whether something within a box is lost."""
+        x0, y0, x1, y1 = box
+        return any(a < x1 and c > x0 and b < y1 and d > y0 for a, b, c, d in self.lost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,16 +185,17 @@ class Detections:
         rest_of_all = repeat(self.keypoint_names), masks, repeat(self.turn)
         return [Detections(*part) for part in zip(*columns, *rest_of_all, strict=False)]
 
-    def scaled(self, x: float, y: float) -> Detections:
-        """Return the same detections for the image resized by ``x`` and ``y``."""
-        both = self.boxes.new_tensor([x, y])
+    def scaled(self, x: float, y: float, *, shift: tuple[float, float] = (0, 0)) -> Detections:
+        """Return the same detections for the image resized by ``x`` and ``y``, then shifted."""
+        both, by = self.boxes.new_tensor([x, y]), self.boxes.new_tensor(shift)
+        placed = ((x, 0.0, float(shift[0])), (0.0, y, float(shift[1])), (0.0, 0.0, 1.0))
         return replace(
             self,
-            boxes=self.boxes * both.repeat(2),
-            keypoints=None if self.keypoints is None else self.keypoints * both,
+            boxes=self.boxes * both.repeat(2) + by.repeat(2),
+            keypoints=None if self.keypoints is None else self.keypoints * both + by,
             masks=None
             if self.masks is None
-            else tuple(mask and mask.transformed(scaling(x, y)) for mask in self.masks),
+            else tuple(mask and mask.transformed(placed) for mask in self.masks),
         )
 
     def subject(self, index: int, *, similarity: float | None = None) -> Subject:
@@ -320,6 +345,9 @@ class Frame:
 def named(wanted: str, names: Iterable[str]) -> list[str]:
     """Return the names of photos that a user's matches: the one called so, or all in any folder."""
     every = list(names)
+    if wanted in every:
+        return [wanted]
+    wanted = wanted.replace("\\", "/")
     if wanted in every:
         return [wanted]
     return [name for name in every if name.endswith(f"/{wanted}")]

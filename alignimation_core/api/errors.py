@@ -18,11 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from upath import UPath
+    from alignimation_core.api.files import File
 
 
 def in_one_line(error: BaseException) -> str:
@@ -98,7 +97,7 @@ class PhotoError(AlignimationError):
         reason: what is wrong with it, without the file's name.
     """
 
-    def __init__(self, photo: Path | UPath, reason: str) -> None:
+    def __init__(self, photo: File, reason: str) -> None:
         self.photo, self.reason = photo, reason
         super().__init__(f"{photo}: {reason}")
 
@@ -128,5 +127,8 @@ class OutputError(AlignimationError):
 
 def shown(value: object) -> str:
     """Return a value for a message, cut short."""
-    text = str(value) if isinstance(value, date) else repr(value)
+    try:
+        text = str(value) if isinstance(value, date) else repr(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return "a number that is too long to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

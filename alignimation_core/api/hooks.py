@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -27,6 +28,64 @@ PROJECT = "alignimation"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def alignimation_photo_sources() -> Sequence[type[PhotoSource]]:
+    """Return classes that list photos, and open them.
+
+    A complete plugin, for photos in a table of an SQLite file::
+
+        import sqlite3
+        from datetime import datetime
+        from typing import Annotated, ClassVar
+
+        from alignimation_core import Listing, PhotoSource, SourcePhoto, hookimpl
+        from alignimation_core.api.stages import RecipePath
+        from pydantic import Field
+
+
+        class Booth(PhotoSource):
+            \"\"\"Photos of a photo booth, which keeps them in a table.\"\"\"
+
+            name: ClassVar[str] = "booth"
+            path: Annotated[RecipePath, Field(description="the SQLite file")]
+
+            def find(self):
+                rows = self._ask("SELECT rowid, taken FROM photos")
+                photos = [
+                    SourcePhoto(
+                        self,
+                        key=str(row),
+                        place=f"{self.path}/{row}.jpg",
+                        taken=datetime.fromisoformat(taken),
+                        taken_from="booth",
+                        version="1",  # a photo in the table never changes
+                    )
+                    for row, taken in rows
+                ]
+                return Listing(photos, why=f"{self.path} holds no photos")
+
+            def open(self, key):
+                ((picture,),) = self._ask("SELECT picture FROM photos WHERE rowid = ?", key)
+                return picture
+
+            def _ask(self, query, *values):
+                booth = sqlite3.connect(self.path)
+                try:
+                    return booth.execute(query, values).fetchall()
+                finally:
+                    booth.close()
+
+
+        @hookimpl
+        def alignimation_photo_sources():
+            return [Booth]
+
+    In a recipe: ``photos: {use: booth, path: booth.sqlite3}``. What a source knows of the time at
+    which a photo was taken counts where the photo itself does not say.
+    """
+    return ()
 
 
 @hookspec

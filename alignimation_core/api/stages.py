@@ -1,4 +1,4 @@
-"""The base classes of the six kinds of stage.
+"""The base classes of the stages, but of photo sources (``sources``).
 
 A stage *is* its options: a frozen pydantic model whose fields are what a recipe may set. It *has*
 a network, as a ``cached_property``; it never is one. ``MTCNN(min_face=60).detect(images)`` works
@@ -7,6 +7,7 @@ in plain Python as it does in a recipe.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -76,11 +77,18 @@ class Stage(BaseModel, ABC):
 
 
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
-    return Path(info.context["folder"], path) if info.context else path
+    path = Path(info.context["folder"], path) if info.context else path
+    kinds = (os.path.isfile, os.path.isdir)  # which never raise
+    if os.path.exists(path) and not any(kind(path) for kind in kinds):  # noqa: PTH110
+        raise ValueError(f"{path}: this is a pipe or a device; give a file")
+    return path
 
 
 RecipePath = Annotated[Path, AfterValidator(_in_recipes_folder)]
-"""A file named in an option: relative to the recipe, in plain Python to the working directory."""
+"""A file named in an option: relative to the recipe, in plain Python to the working directory.
+
+What is neither a file nor a folder is refused: a pipe or a device may never end.
+"""
 
 
 def known_device(device: str) -> str:
@@ -310,14 +318,23 @@ class Renderer(Stage):
     """Writes the aligned frames as a file or a folder."""
 
     path: Annotated[str, Field(description="where to write, relative to the output folder")]
+    """With ``/`` between folders, whatever was given."""
 
     @field_validator("path")
     @classmethod
     def _inside_output(cls, path: str) -> str:
-        parts = PurePosixPath(path.replace("\\", "/"))
+        plain = path.replace("\\", "/")
+        parts = PurePosixPath(plain)
         if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in path:
             raise ValueError(f"{path!r} is not a name inside the output folder")
-        return path
+        return plain
+
+    def refuses(self, canvas: Canvas) -> str | None:  # noqa: ARG002
+        """Return why frames of a canvas cannot be written, and what to do; None where they can.
+
+        Asked before a run, of a canvas whose size the recipe gives.
+        """
+        return None
 
     @abstractmethod
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(given: argparse.Namespace) -> int:
     """Print what a run of the recipe would work on."""
     from alignimation_core import preflight
+    from alignimation_core.progress import progress_for_terminal
 
-    print(preflight.check(load_recipe(given)))
+    print(preflight.check(load_recipe(given), progress_for_terminal()))
     return 0

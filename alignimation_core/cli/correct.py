@@ -44,7 +44,9 @@ def work(given: argparse.Namespace) -> int:
     from alignimation_core.photos.order import relative_name
 
     recipe = load_recipe(given)
-    files = {relative_name(path, recipe.folder): path for path in preflight.find_photos(recipe)}
+    files = {
+        relative_name(path, recipe.folder): path for path in preflight.find_photos(recipe).photos
+    }
     names = PhotoNames(files)
     changes: dict[str, dict[str, object]] = {}
     faults: list[Fault] = []

@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import traceback
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO, cast
 
 from alignimation_core.api.errors import (
     AlignimationError,
@@ -25,11 +26,16 @@ from alignimation_core.api.errors import (
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
 """
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C, being asked to end, and a terminal that is closed: a run ends the same way."""
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
     """Do the command's work, and end the process: at once, whatever stage is still at work."""
     gc.set_threshold(500_000, 20, 100)  # to look through what torch imports takes half a second
+    _open_standard_streams()
+    stderr = _Listened(sys.stderr)
+    sys.stderr = cast("TextIO", stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a file is called, it can be told
         sys.stdout.reconfigure(errors="backslashreplace")
     status: int | None = None
@@ -41,7 +47,17 @@ def end_with(main: Callable[[], int]) -> NoReturn:
             os._exit(status)  # to take down all that torch has built takes half a second
 
     atexit.register(leave)  # who registers first is called last
-    status = main()
+    for number in STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
+    try:
+        status = main()
+    except KeyboardInterrupt:  # before the work has begun, or once it is over
+        status = 130
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # it ends already
+    if stderr.lost:
+        status = 130
     if threading.active_count() > 1:  # a thread in the middle of a batch can only be left
         leave()
     sys.exit(status)
@@ -64,7 +80,6 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
     logging.basicConfig(handlers=[warnings])
     if trace:
         logging.getLogger("alignimation_core").setLevel(logging.DEBUG)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does
     try:
         status = work()
         print(end="", flush=True)
@@ -73,13 +88,13 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
         print(f"{program}: interrupted; nothing half-written was left", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return 1
     except OSError as error:
         if trace:
             traceback.print_exc()
         print(f"{program}: {printable_lines(str(error))}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return 1
     except AlignimationError as error:
         if trace:
@@ -87,6 +102,58 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
         lines = printable_lines(str(error)).split("\n")
         print("\n".join(f"{program}: {line}" for line in lines), file=sys.stderr)
         return 2 if isinstance(error, RecipeError | PluginError) else 1
+
+
+def _open_standard_streams() -> None:
+    """Open what the process was started without: the next file would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process
+
+
+def _discard(stream: TextIO) -> None:
+    """Have what is still to be written to a stream go nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Listened:
+    """A stream; once nobody can read it any more, the process is asked to end, as by SIGTERM.
+
+    Attributes:
+        lost: whether nobody can.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.lost = stream, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text; nothing where nobody reads it."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, verb: Callable[[], object]) -> None:
+        try:
+            verb()
+        except OSError:
+            _discard(self._stream)
+            if not self.lost:
+                self.lost = True
+                if hasattr(signal, "pthread_kill"):  # which wakes it, whatever it waits for
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                else:
+                    interrupt_main(signal.SIGTERM)
 
 
 class _Printable(logging.Formatter):
@@ -100,10 +167,10 @@ class _Printable(logging.Formatter):
 def interrupts_held() -> Iterator[None]:
     """Raise an interrupt at the end: torch, while it is imported, may swallow one."""
     held: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: held.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: held.append(number))
     try:
         yield
     finally:

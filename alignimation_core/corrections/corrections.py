@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.data import Choice, File, Observation, Photo, Subject
 from alignimation_core.api.errors import Fault, RecipeError
 from alignimation_core.api.individuals import Reference, from_left, listed, meant
 from alignimation_core.corrections.document import Entry, read
 from alignimation_core.corrections.names import PhotoNames
-from alignimation_core.photos.order import order, relative_name
+from alignimation_core.photos.order import in_zone, order, relative_name
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.recipe.timeline import Order
 from alignimation_core.record import Failure
 
 PAD = 0.5
@@ -107,21 +109,29 @@ class Corrections:
             for name, pattern in self.left_out.items()
         ]
 
-    def of_facts(self, photos: Sequence[Photo], others: Iterable[str]) -> list[Photo]:
+    def of_facts(
+        self,
+        photos: Sequence[Photo],
+        others: Iterable[str],
+        by: Order = "taken",
+        zone: tzinfo | None = None,
+    ) -> list[Photo]:
         """Return the photos with their corrected dates and turns, in the order that follows.
 
         Args:
             photos: those that could be read.
             others: names of those that could not, or are left out.
+            by: see ``photos.order.order``.
+            zone: likewise; corrected dates are of there.
 
         Raises:
             RecipeError: a correction is of no photo, of several, or of one that another is of; or
                 its keypoints lie outside the photo.
         """
         self._match(photos, list(others))
-        corrected = [self._of_photo(photo) for photo in photos]
+        corrected = [in_zone(self._of_photo(photo), zone) for photo in photos]
         self.raise_faults()
-        return order(corrected)
+        return order(corrected, by, zone)
 
     def _of_photo(self, photo: Photo) -> Photo:
         entry = self._of.get(photo.name)
@@ -142,8 +152,10 @@ class Corrections:
             self._note(photo, "taken", was, taken.isoformat())
         if turn is not None:
             self._note(photo, "turn", None, turn)
-        source = photo.taken_from if given.taken is None else "corrections"
-        return replace(photo, taken=taken, taken_from=source, turn=turn)
+        corrected = replace(photo, turn=turn)
+        if given.taken is None:
+            return corrected
+        return replace(corrected, taken=taken, taken_from="corrections", taken_zone=None)
 
     def _match(self, photos: Sequence[Photo], others: Sequence[str]) -> None:
         names = PhotoNames([*(photo.name for photo in photos), *others])

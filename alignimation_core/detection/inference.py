@@ -13,12 +13,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Detections, Photo
+from alignimation_core.api.data import Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
+from alignimation_core.photos.decoder import Picture
 from alignimation_core.plugin import contract
 
 
@@ -61,30 +62,33 @@ class Result:
         detections: in full-size pixels; None if the detector failed.
         embeddings: (N, D); None if they failed, or there is no embedder.
         failure: what failed, and why: ``photos`` or a kind of stage.
+        damage: what is wrong with the file, as far as it was decoded.
         detecting: seconds, as ``embedding`` is.
     """
 
     detections: Detections | None = None
     embeddings: Tensor | None = None
     failure: tuple[str, str] | None = None
+    damage: Damage | None = None
     detecting: float = 0.0
     embedding: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """One photo of a batch, with its pixels once they are decoded."""
+    """One photo of a batch, with its picture once it is decoded."""
 
     photo: Photo
     result: Result
-    image: Tensor | None = None
+    picture: Picture | None = None
 
     def take(self, found: Detections, turn: int) -> None:
         """Take what was found in the image, turned by ``turn``, into the full-size photo."""
-        assert self.image is not None
-        height, width = self.image.shape[-2:]
+        assert self.picture is not None
+        height, width = self.picture.pixels.shape[-2:]
+        (x, _, right), (_, y, down), _ = self.picture.photo_from_picture
         there = in_image(found, turn, (height, width))
-        self.result.detections = there.scaled(self.photo.width / width, self.photo.height / height)
+        self.result.detections = there.scaled(x, y, shift=(right, down))
 
 
 class Inference:
@@ -126,7 +130,7 @@ class Inference:
             detector, lock = self._detecting
             begun = time.perf_counter()
             for item in items:
-                item.image = _load(item, detector.input_side())
+                item.picture = _read(item, detector.input_side())
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
@@ -141,7 +145,9 @@ class Inference:
 def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
     """Detect upright, or as a correction says; where nothing is found, at the other turns."""
     images = [
-        (item, turned(item.image, item.photo.turn or 0)) for item in items if item.image is not None
+        (item, turned(item.picture.pixels, item.photo.turn or 0))
+        for item in items
+        if item.picture is not None
     ]
     verb = partial(contract.detect, detector)
     for item, found in _each("detector", detector, images, verb, lock):
@@ -173,13 +179,16 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
         photo, found = item.photo, item.result.detections
         assert found is not None
         try:
-            image = _at_resolution(embedder, photo, item.image, found)
+            picture = _at_resolution(embedder, photo, item.picture, found)
         except PhotoError as error:
             item.result.failure = "photos", error.reason
             continue
-        height, width = image.shape[-2:]
-        found = in_turned(found.scaled(width / photo.width, height / photo.height), (height, width))
-        inputs.append((item, (turned(image, found.turn), found)))
+        item.result.damage = picture.damage
+        (x, _, right), (_, y, down), _ = picture.photo_from_picture
+        height, width = picture.pixels.shape[-2:]
+        there = found.scaled(1 / x, 1 / y, shift=(-right / x, -down / y))
+        found = in_turned(there, (height, width))
+        inputs.append((item, (turned(picture.pixels, found.turn), found)))
 
     def verb(batch: Sequence[tuple[Tensor, Detections]]) -> list[Tensor]:
         return contract.embed(embedder, *map(list, zip(*batch, strict=True)))
@@ -188,17 +197,19 @@ def _embed(embedder: Embedder, lock: StageLock, items: list[_Item]) -> None:
         item.result.embeddings = rows
 
 
-def _load(item: _Item, side: int | None) -> Tensor | None:
+def _read(item: _Item, side: int | None) -> Picture | None:
     try:
-        return decoder.load(item.photo, side)
+        picture = decoder.read(item.photo, side)
     except PhotoError as error:
         item.result.failure = "photos", error.reason
         return None
+    item.result.damage = picture.damage
+    return picture
 
 
 def _at_resolution(
-    embedder: Embedder, photo: Photo, image: Tensor | None, found: Detections
-) -> Tensor:
+    embedder: Embedder, photo: Photo, picture: Picture | None, found: Detections
+) -> Picture:
     """Return the photo at a scale at which the boxes have the pixels that the embedder uses."""
     need = 1
     if len(found):
@@ -206,9 +217,9 @@ def _at_resolution(
         smallest = float(sides[sides >= sides.max() / 4].min())
         full = max(photo.height, photo.width)
         need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
-    if image is not None and max(image.shape[-2:]) >= need:
-        return image
-    return decoder.load(photo, need)
+    if picture is not None and max(picture.pixels.shape[-2:]) >= need:
+        return picture
+    return decoder.read(photo, need)
 
 
 Input = TypeVar("Input")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from alignimation_core.api.data import Detections, Observation, Photo
+from alignimation_core.api.data import Damage, Detections, Observation, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
 from alignimation_core.detection.inference import Inference, Result
@@ -26,11 +26,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Observed:
-    """Photos on which nothing failed, in order; the others; wall seconds in the embedder."""
+    """Photos on which nothing failed, in order; the others; wall seconds in the embedder.
+
+    ``damaged``: what is wrong with files that were decoded all the same, by the photos' names.
+    """
 
     observations: list[Observation] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     embedding: float = 0.0
+    damaged: dict[str, Damage] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +47,7 @@ class _Content:
     photos: list[Photo]
     detections: Detections | None = None
     embeddings: Tensor | None = None
+    damage: Damage | None = None
     failed: bool = False
 
     def is_open(self, *, embeds: bool) -> bool:
@@ -54,6 +59,7 @@ class _Content:
         """Take what was computed; return whether anything was."""
         news = result.detections is not None and self.detections is None
         self.detections, self.embeddings = result.detections, result.embeddings
+        self.damage = result.damage or self.damage
         return news or result.embeddings is not None
 
     def fail(self, stage: str, reason: str) -> list[Failure]:
@@ -101,6 +107,8 @@ def observe(
     same_above = None if embedder is None else embedder.same_above
     lost = {failure.photo for failure in observed.failures}
     for photo, content in zip(photos, of_photo, strict=True):
+        if content.damage is not None:
+            observed.damaged[photo.name] = content.damage
         if photo.name not in lost:
             assert content.detections is not None
             observed.observations.append(
@@ -142,7 +150,7 @@ def _infer(
                     detecting += result.detecting
                     embedding += result.embedding
                     if content.learn(result) and content.detections is not None:
-                        known = Known(content.detections, content.embeddings)
+                        known = Known(content.detections, content.embeddings, content.damage)
                         fresh[content.photos[0].content] = known
                     if result.failure is not None:
                         observed.failures += content.fail(*result.failure)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from alignimation_core.api.data import Observation, Photo, Subject
+from alignimation_core.api.data import Damage, Observation, Photo, Subject
 from alignimation_core.api.individuals import Shown
 from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.corrections.corrections import Corrections
@@ -51,6 +51,25 @@ def with_masks(
     for photo, subject in subjects:
         if reason := _unusable(subject):
             failures.append(Failure(photo.name, "detector", reason))
+        else:
+            usable.append((photo, subject))
+    return usable, failures
+
+
+def undamaged(
+    subjects: Sequence[tuple[Photo, Subject]], damaged: Mapping[str, Damage]
+) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
+    """Return the photos of whose subjects no part is lost, and the others, failed.
+
+    ``damaged``: what is wrong with files, by the photos' names.
+    """
+    usable: list[tuple[Photo, Subject]] = []
+    failures: list[Failure] = []
+    for photo, subject in subjects:
+        damage = damaged.get(photo.name)
+        if damage is not None and damage.touches(subject.box):
+            reason = f"{damage.reason}, and with it a part of the subject; replace or remove it"
+            failures.append(Failure(photo.name, "photos", reason))
         else:
             usable.append((photo, subject))
     return usable, failures

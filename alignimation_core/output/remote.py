@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.output import folder as outputs
 from alignimation_core.output.folder import OutputFolder
@@ -107,9 +107,9 @@ class RemoteFolder(OutputFolder):
 
         Raises:
             OutputError: something cannot be uploaded, or meanwhile somebody else wrote to the place
-                of an output; the outputs are still in the working folder, as the text says.
+                of an output; outputs are still in the working folder, as the text says.
         """
-        kept = f"; the outputs are kept in {self.folder}"
+        kept = f"; the outputs are kept in {self.folder}" if record.outputs else ""
         record.write()  # beside the outputs, should they have to stay there
         with self._told("cannot be uploaded to", kept):
             self._place.fs.invalidate_cache()

@@ -2,63 +2,86 @@
 
 from __future__ import annotations
 
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, ImageOps
-
-from alignimation_core.api.data import File, Photo
-from alignimation_core.photos import jpeg
+from alignimation_core.api.data import Damage, File, Photo
+from alignimation_core.api.mask import Matrix
+from alignimation_core.photos.decoding import colour, jpeg, orientation, sandbox
+from alignimation_core.photos.decoding.picture import Pixels
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.metadata import check_unchanged
 
 if TYPE_CHECKING:
-    import numpy as np
+    from PIL import Image
     from torch import Tensor
+
+LARGEST_HERE = 100_000_000
+"""Pixels of a picture that is decoded in this process."""
+
+
+class Picture(NamedTuple):
+    """A decoded photo.
+
+    Attributes:
+        pixels: (3, h, w) uint8 sRGB, upright, the channels of a pixel side by side in memory.
+        photo_from_picture: 3x3, from its continuous pixels to those of the full-size photo.
+        damage: what is wrong with the file, which was decoded all the same; None where nothing is.
+    """
+
+    pixels: Tensor
+    photo_from_picture: Matrix
+    damage: Damage | None
 
 
 def load(photo: str | File | Photo, min_side: int | None = None) -> Tensor:
-    """Decode one photo, upright.
+    """Decode one photo, upright, as (3, h, w) uint8 sRGB; see ``read``."""
+    return read(photo, min_side).pixels
+
+
+def read(photo: str | File | Photo, min_side: int | None = None) -> Picture:
+    """Decode one photo, upright, in sRGB.
+
+    Transparency is laid over white, grey of more bits is scaled to 8. A JPEG or PNG without a fault
+    is decoded here; all else in a process of its own, which may neither hang nor crash this one,
+    nor take all memory. What can be made of a damaged file is returned, with its ``damage``.
 
     Args:
         photo: the file; a text is a local path. Of a photo whose facts are given, the file must
             still have the content that they tell of.
-        min_side: a JPEG may be decoded at n/8 of its size, as long as that is of whole pixels and
-            its long side stays at least this many; None for full size.
-
-    Returns:
-        (3, h, w) uint8 RGB, the channels of a pixel side by side in memory. Transparency is laid
-        over white, 16-bit grey is scaled to 8.
+        min_side: a JPEG may be decoded at n/8 of its size, as long as its long side stays at least
+            this many; None for full size.
 
     Raises:
-        PhotoError: the file cannot be read, is damaged, or is not what the facts tell of.
+        PhotoError: the file cannot be read, is damaged too much, or is not what the facts tell of.
     """
     import torch
 
-    path = photo.path if isinstance(photo, Photo) else photo
-    with opened(Path(path) if isinstance(path, str) else path) as (image, stream):
+    given = photo.path if isinstance(photo, Photo) else photo
+    path = Path(given) if isinstance(given, str) else given
+    with opened(path) as (image, stream):
         side = max(image.size) if min_side is None else min_side
-        pixels = jpeg.decode(image, stream, side)
-        if pixels is None:
-            pixels = _decoded(image)
+        found = _decoded_here(image, stream, side)
+        if found is None:
+            found = sandbox.decode(path, stream, side)
         if isinstance(photo, Photo):
             check_unchanged(photo, stream)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return Picture(torch.from_numpy(found.rgb).permute(2, 0, 1), *found[1:])
 
 
-def _decoded(image: Image.Image) -> np.ndarray:
-    """Return the (h, w, 3) uint8 pixels of a picture of any kind, upright."""
-    import numpy as np
-
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
-        image = Image.fromarray(grey.astype(np.uint8))
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        image = Image.new("RGBA", clear.size, "white")
-        image.alpha_composite(clear)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+def _decoded_here(image: Image.Image, stream: BufferedReader | BytesIO, side: int) -> Pixels | None:
+    """Decode a JPEG or PNG that has no fault; None for everything else."""
+    if image.width * image.height > LARGEST_HERE:
+        return None
+    if jpeg.is_jpeg(image):
+        return jpeg.decode(image, stream, side)
+    if image.format != "PNG":
+        return None
+    try:
+        return Pixels(orientation.upright(colour.srgb(image), orientation.turn_of(image)))
+    except Exception:  # whatever it is, the sandbox finds out what can be made of the file
+        return None
 
 
 def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -76,7 +99,5 @@ def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tu
     from alignimation_core.api import geometry
 
     scale = min(1.0, enough * float(geometry.scale_of(frame_from_photo)))
-    picture = load(photo, round(max(photo.height, photo.width) * scale))
-    height, width = picture.shape[-2:]
-    photo_from_picture = geometry.scaling(photo.width / width, photo.height / height)
-    return picture, frame_from_photo @ photo_from_picture
+    picture = read(photo, round(max(photo.height, photo.width) * scale))
+    return picture.pixels, frame_from_photo @ geometry.as_tensor(picture.photo_from_picture)

@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.data import File
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.files import RAW_SUFFIXES, SourcePhoto
+from alignimation_core.photos.decoding import camera_raw, contents, jpeg, png_chunks
+from alignimation_core.photos.decoding.picture import LARGEST
+from alignimation_core.plugin import sources
 
-RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
-    " .srw .x3f".split()
-)
-"""Camera raw formats: found, so that none is lost in silence, and reported as not read."""
+FORMATS = "JPEG PNG WEBP AVIF TIFF GIF BMP DIB JPEG2000 PPM".split()
+"""What Pillow may take a file for: not what needs other programs, such as PostScript."""
 
-HEIF = frozenset({".heic", ".heif", ".hif"})
+LARGEST_JPEG = 1_000_000_000
+"""Pixels of a JPEG, which can be decoded at a reduced size."""
+
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is no JPEG: several formats are read whole."""
+
+NO_MEMORY = "there is too little memory to decode it; set `executor.workers` to fewer"
 
 
 class Quiet:
-    """Ignores warnings while any thread is inside; ``warnings.catch_warnings`` is for one alone."""
+    """Ignores warnings, and Pillow's limits, while any thread is inside.
+
+    ``warnings.catch_warnings`` is for one thread alone; limits are ``opened``'s own.
+    """
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
 
     def __enter__(self) -> None:
-        """Ignore warnings from now on."""
+        """Ignore warnings and limits from now on."""
         with self._lock:
             if not self._inside:
                 self._before = warnings.catch_warnings()
                 self._before.__enter__()
                 warnings.simplefilter("ignore")
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        """Let warnings be what they were, once the last thread leaves."""
+        """Let both be what they were, once the last thread leaves."""
         with self._lock:
             self._inside -= 1
             if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._limit
                 self._before.__exit__(None, None, None)
 
 
@@ -60,41 +73,110 @@ def opened(path: File) -> Iterator[tuple[Image.Image, BufferedReader | BytesIO]]
         PhotoError: the file cannot be read or is no picture; whatever Pillow makes of a broken
             file, here or while the picture is used, becomes one.
     """
-    suffix = path.suffix.lower()
-    if suffix in RAW:
-        raise PhotoError(path, "camera raw files are not read; export it as JPEG or TIFF")
-    if suffix in HEIF:
+    with _bytes(path) as stream, picture_in(stream, path) as image:
+        yield image, stream
+
+
+@contextmanager
+def picture_in(stream: BufferedReader | BytesIO, path: File) -> Iterator[Image.Image]:
+    """Open the picture in an open file; errors name its path, and are those of ``opened``."""
+    stream.seek(0)
+    head = stream.read(contents.HEAD)
+    stream.seek(0)
+    try:
+        with QUIET, _picture(path, head, stream) as image:
+            yield image
+    except (PhotoError, KeyboardInterrupt):
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(path, _unidentified(head)) from None
+    except MemoryError:
+        raise PhotoError(path, NO_MEMORY) from None
+    except Exception as error:  # Pillow raises nearly anything on broken files
+        raise PhotoError(path, _damaged(head, error)) from error
+
+
+def _picture(path: File, head: bytes, stream: BufferedReader | BytesIO) -> Image.Image:
+    """Open a picture whose size, and whose EXIF, can be asked for without decoding it."""
+    kind = contents.picture_format(head)
+    picture, exif = stream, b""
+    if kind == "PNG":
+        picture, exif = png_chunks.without_faults(stream)
+    if kind == "RAW" or (kind == "TIFF" and path.suffix.lower() in RAW_SUFFIXES):
+        image = _camera_raw(path, stream)
+    else:
+        image = Image.open(picture, formats=_formats(path, kind))
+        if camera_raw.is_raw(image):
+            image = _camera_raw(path, stream)
+    if kind == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        image.info["exif"] = exif  # or Pillow would decode the picture to look behind it
+    with suppress(Exception):  # garbage costs no photo: from here on there is no EXIF
+        image.getexif()
+    is_jpeg = jpeg.is_jpeg(image)
+    most = LARGEST_JPEG if is_jpeg else LARGEST
+    if image.width * image.height > most:
+        reason = f"the picture is too large: {round(most / 1e6)} megapixels is the most"
+        raise PhotoError(path, f"{reason}; export it smaller")
+    if not is_jpeg and stream.seek(0, os.SEEK_END) > LARGEST_FILE:
+        raise PhotoError(path, "the file is too large: 1 GB is the most; export it smaller")
+    return image
+
+
+def _formats(path: File, kind: str | None) -> list[str]:
+    """Return what Pillow may take a file for, after it has learnt to."""
+    if kind == "HEIC":
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+        return ["HEIF"]
+    if kind == "JPEG XL":
         try:
-            import pillow_heif
+            import pillow_jxl  # noqa: F401
         except ImportError:
-            reason = "HEIC needs one more package: pip install 'alignimation[heic]'"
+            reason = "JPEG XL needs one more package: pip install 'alignimation[jxl]'"
             raise PhotoError(path, reason) from None
-        pillow_heif.register_heif_opener()
-    with _bytes(path) as stream:
-        try:
-            with QUIET, Image.open(stream) as image:
-                yield image, stream
-        except (PhotoError, KeyboardInterrupt):
-            raise
-        except Image.DecompressionBombError:
-            reason = "the picture is too large: 179 megapixels is the most; export it smaller"
-            raise PhotoError(path, reason) from None
-        except UnidentifiedImageError:
-            size = stream.seek(0, os.SEEK_END)
-            reason = "the file is empty" if size == 0 else "this is no picture that Pillow knows"
-            raise PhotoError(path, f"{reason}; replace or remove it") from None
-        except MemoryError:
-            reason = "there is too little memory to decode it; set `executor.workers` to fewer"
-            raise PhotoError(path, reason) from None
-        except Exception as error:  # Pillow raises nearly anything on broken files
-            text = " ".join(str(error).split()) or type(error).__name__
-            reason = f"the picture is damaged: {text}; replace or remove it"
-            raise PhotoError(path, reason) from error
+        return ["JXL"]
+    if kind is None and path.suffix.lower() == ".tga":  # the only one without a mark of its own
+        return ["TGA"]
+    return FORMATS
+
+
+def _camera_raw(path: File, stream: BufferedReader | BytesIO) -> Image.Image:
+    stream.seek(0)
+    try:
+        return camera_raw.header(stream)
+    except ImportError:
+        reason = "camera raw needs one more package: pip install 'alignimation[raw]'"
+        raise PhotoError(path, reason) from None
+
+
+def _unidentified(head: bytes) -> str:
+    if not head:
+        return "the file is empty; replace or remove it"
+    what = contents.described(head)
+    if what is None:
+        return "this is no picture of a format that is known; replace or remove it"
+    if contents.picture_format(head):
+        return f"this is {what}, of which nothing can be read; replace or remove it"
+    return f"this is {what}, no photo; replace or remove it"
+
+
+def _damaged(head: bytes, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return f"the file cannot be read: {error.strerror}; replace or remove it"
+    kind = contents.picture_format(head) or "picture"
+    return f"the {kind} is damaged and cannot be decoded; replace or remove it"
 
 
 @contextmanager
 def _bytes(path: File) -> Iterator[BufferedReader | BytesIO]:
-    """Open a local file, or get a remote one, whole and in one request."""
+    """Open a local file, or get a remote one or a source's, whole and in one request."""
+    if isinstance(path, SourcePhoto):
+        content = sources.open_photo(path)
+        if isinstance(content, bytes):
+            yield BytesIO(content)
+            return
+        path = content
     if not isinstance(path, Path):
         try:
             data = path.fs.cat_file(path.path)
@@ -105,6 +187,9 @@ def _bytes(path: File) -> Iterator[BufferedReader | BytesIO]:
         yield BytesIO(data)
         return
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a pipe may take for ever
+            raise PhotoError(path, "this is a device or a pipe, no file; remove it")
         stream = path.open("rb")
     except FileNotFoundError:
         gone = "the link leads nowhere" if path.is_symlink() else "the file is gone"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
-from alignimation_core.photos import orientation
+from alignimation_core.api.files import SourcePhoto
+from alignimation_core.photos.dates import embedded, names
+from alignimation_core.photos.dates.taken import INSTANT, Taken, choose
+from alignimation_core.photos.decoding import orientation
 from alignimation_core.photos.image_file import opened
 from alignimation_core.photos.order import relative_name
 
@@ -22,41 +25,61 @@ from alignimation_core.photos.order import relative_name
 def facts(path: File, folder: Path) -> Photo:
     """Read the cheap facts of a photo: size, date, hash; not its pixels.
 
-    Its name is relative to the folder, which is the recipe's.
+    Its name is relative to the folder, which is the recipe's; its date may still be in UTC, see
+    ``order.in_zone``.
 
     Raises:
         PhotoError: the file cannot be read, or is no picture.
     """
+    name = relative_name(path, folder)
     with opened(path) as (image, stream):
         version = _version(stream)
         width, height = orientation.upright_size(image)
-        exif = image.getexif()
-        taken, source = in_exif(exif), "exif"
-        if taken is None:
-            taken, source = in_name(path.name), "name"
+        now = datetime.now(UTC).replace(tzinfo=None)
+        taken = choose(_dates(image, name, path), now)
         stream.seek(0)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if _version(stream) != version:
             raise PhotoError(path, "the file changed while it was read; run again")
+    modified = _modified(path) if taken is None or isinstance(path, Path) else None
     if taken is None:
-        taken, source = _written(path), "file"
-    name = relative_name(path, folder)
-    return Photo(path, name, digest, height, width, taken, source, version)
+        taken = Taken(modified or datetime(1970, 1, 1), "file", INSTANT)
+    return Photo(
+        path,
+        name,
+        digest,
+        height,
+        width,
+        taken.at,
+        taken.origin,
+        version,
+        taken_zone=taken.zone,
+        modified=modified,
+    )
 
 
-def _written(path: File) -> datetime:
-    """Return when a file was last written, local time, in whole seconds; 1970 if nobody knows."""
+def _dates(image: Image.Image, name: str, path: File) -> Iterator[Taken]:
+    """Yield what is known of when a photo was taken, the most trusted first."""
+    yield from embedded.recorded(image)
+    if isinstance(path, SourcePhoto) and path.taken is not None:
+        yield Taken.of(path.taken, path.taken_from)
+    yield from embedded.modified(image)
+    yield from names.in_name(name)
+    yield from names.in_folders(name)
+
+
+def _modified(path: File) -> datetime | None:
+    """Return when a file was last written, UTC, in whole seconds; None if nobody knows."""
     try:
         if isinstance(path, Path):
-            return datetime.fromtimestamp(int(path.stat().st_mtime))
-        time = urls.modified(path)
+            seconds = int(path.stat().st_mtime)
+            return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+        time = path.modified if isinstance(path, SourcePhoto) else urls.modified(path)
     except FileNotFoundError:
         raise PhotoError(path, "the file is gone") from None
     except Exception as error:
         raise PhotoError(path, urls.reason(error)) from error
-    if time is None:
-        return datetime.fromtimestamp(0)
-    return time.astimezone().replace(tzinfo=None, microsecond=0)
+    return None if time is None else time.astimezone(UTC).replace(tzinfo=None, microsecond=0)
 
 
 def stamp(path: File) -> str | None:
@@ -66,16 +89,18 @@ def stamp(path: File) -> str | None:
 
     Returns:
         A text that changes when the file does: size, times and inode of a local file; ETag,
-        checksum or time of a remote one, for which no request is needed after ``find``. None where
-        nothing can be known.
+        checksum or time of a remote one, for which no request is needed after ``find``; what a
+        source says. None where nothing can be known.
     """
+    if isinstance(path, SourcePhoto):
+        known = f"{path.version} {path.taken} {path.taken_from} {path.modified}"
+        return known if path.version else None
     if not isinstance(path, Path):
         return urls.stamp(path)
     try:
-        known = path.stat()
+        return _stamp(path.stat())
     except OSError:
         return None
-    return _stamp(known)
 
 
 def _stamp(known: os.stat_result) -> str:
@@ -98,50 +123,3 @@ def check_unchanged(photo: Photo, stream: BufferedReader | BytesIO) -> None:
     stream.seek(0)
     if hashlib.file_digest(stream, "sha256").hexdigest() != photo.sha256:
         raise PhotoError(photo.path, "the file has changed since the run began; run again")
-
-
-def in_exif(exif: Image.Exif) -> datetime | None:
-    """Return the first date there is: ``DateTimeOriginal``, ``DateTimeDigitized``, ``DateTime``."""
-    inner = exif.get_ifd(0x8769)
-    return (
-        _exif_date(inner.get(0x9003), inner.get(0x9291))
-        or _exif_date(inner.get(0x9004), inner.get(0x9292))
-        or _exif_date(exif.get(0x0132), inner.get(0x9290))
-    )
-
-
-def _exif_date(text: object, fraction: object) -> datetime | None:
-    match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", str(text))
-    if match is None:
-        return None
-    digits = re.match(r"\d{1,6}", str(fraction))
-    micros = int(digits.group().ljust(6, "0")) if digits else 0
-    year, month, day, hour, minute, second = map(int, match.groups())
-    return _date(year, month, day, hour, minute, second, micros)
-
-
-def _date(
-    year: int, month: int, day: int, hour: int, minute: int, second: int, micro: int = 0
-) -> datetime | None:
-    try:
-        date = datetime(year, month, day, hour, minute, second, micro)
-    except ValueError:
-        return None
-    return date if date.year >= 1826 else None  # the year of the first photograph
-
-
-_NAME_DATE = re.compile(
-    r"(?<!\d)((?:18|19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
-    r"(?:[-_ T.]{1,3}(?:at )?([01]\d|2[0-3])([-_.h]?)([0-5]\d)(?:\6([0-5]\d)(?:\d{3})?)?)?"
-    r"(?!\d)"
-)
-
-
-def in_name(name: str) -> datetime | None:
-    """Return the date in a file name, such as ``IMG_20180704_101530.jpg`` or ``2018-07-04.png``."""
-    for match in _NAME_DATE.finditer(name):
-        year, _, month, day, hour, _, minute, second = match.groups()
-        date = _date(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
-        if date is not None:
-            return date
-    return None

@@ -5,23 +5,69 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from itertools import groupby
-from operator import attrgetter
+from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from alignimation_core.api.data import File, Photo
+from alignimation_core.photos.dates.taken import INSTANT, delta_of, offset_of
+from alignimation_core.recipe.timeline import Order
 
 NUMBERS = re.compile(r"(\d+)")
 
 
-def order(photos: Sequence[Photo]) -> list[Photo]:
-    """Return photos in the order in which they were taken, then by name."""
-    ordered: list[Photo] = []
-    taken = attrgetter("taken")
-    for _, group in groupby(sorted(photos, key=taken), key=taken):
-        same = list(group)
-        ordered += sorted(same, key=lambda photo: natural(photo.name)) if len(same) > 1 else same
+def order(photos: Sequence[Photo], by: Order = "taken", zone: tzinfo | None = None) -> list[Photo]:
+    """Return photos in an order; those of one time by name.
+
+    Args:
+        photos: what to order; ``given`` is as they come.
+        by: their time, their name (2 before 10), their file's time, or as given.
+        zone: where photos were taken of which nobody says; this computer's where it is None.
+    """
+    if by == "given":
+        return list(photos)
+    ordered = sorted(photos, key=lambda photo: photo.name)
+    ordered.sort(key=lambda photo: natural(photo.name))
+    if by == "taken":
+        ordered.sort(key=lambda photo: instant(photo, zone))
+    elif by == "modified":
+        ordered.sort(key=lambda photo: photo.modified or instant(photo, zone))
     return ordered
+
+
+def instant(photo: Photo, zone: tzinfo | None) -> datetime:
+    """Return when a photo was taken, UTC; in a zone, or in this computer's, where nobody says."""
+    if photo.taken_zone is not None:
+        return photo.taken - delta_of(photo.taken_zone)
+    return _local(photo.taken.replace(tzinfo=zone), UTC).replace(tzinfo=None)
+
+
+def _local(time: datetime, zone: tzinfo | None) -> datetime:
+    """Return a time in a zone, or in this computer's; where the computer knows none of then, as is.
+
+    Not all systems know the offsets of the time before 1970.
+    """
+    try:
+        return time.astimezone(zone)
+    except (OverflowError, OSError, ValueError):
+        return time.replace(tzinfo=time.tzinfo or UTC)
+
+
+def in_zone(photo: Photo, zone: tzinfo | None) -> Photo:
+    """Return a photo whose time is a local one: its own, or that of a zone.
+
+    An instant becomes what clocks show there, and a time of which nobody says the zone is one of
+    there. None is this computer's zone, in which the latter stay as they are.
+    """
+    if photo.taken_zone == INSTANT:
+        local = _local(photo.taken.replace(tzinfo=UTC), zone)
+    elif photo.taken_zone is None and zone is not None:
+        local = photo.taken.replace(tzinfo=zone)
+    else:
+        return photo
+    offset = local.utcoffset()
+    assert offset is not None
+    return replace(photo, taken=local.replace(tzinfo=None), taken_zone=offset_of(offset))
 
 
 def natural(text: str) -> list[str | int]:
@@ -31,14 +77,14 @@ def natural(text: str) -> list[str | int]:
     return parts
 
 
-def relative_name(path: File, folder: Path) -> str:
+def relative_name(path: File | str, folder: Path) -> str:
     """Return a file's name as the run record gives it: relative to the recipe, or its address."""
-    if not isinstance(path, Path):
-        return str(path)
     text, start = str(path), str(folder)
+    if not isinstance(path, Path) and not Path(text).is_absolute():
+        return text
     inside = text[len(start) :]
     if text.startswith(start) and inside.startswith(os.sep):
         inside = inside[1:]
     else:
-        inside = os.path.relpath(path, folder)
+        inside = os.path.relpath(text, start)
     return inside if os.sep == "/" else Path(inside).as_posix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import PIL
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.photos import decoder, image_file, metadata, order, orientation
+from alignimation_core.photos import decoder, image_file, metadata, order
+from alignimation_core.photos.dates import embedded, names, taken
+from alignimation_core.photos.decoding import orientation
+from alignimation_core.recipe.timeline import Order
 from alignimation_core.record import Failure
 from alignimation_core.store.store import Facts, Store
 
@@ -27,8 +31,10 @@ def read(
     executor: Executor,
     store: Store,
     step: Callable[[], None],
+    by: Order = "taken",
+    zone: tzinfo | None = None,
 ) -> tuple[list[Photo], list[Failure]]:
-    """Return the photos in the order in which they were taken; and those that cannot be read.
+    """Return the photos in order, see ``order.order``; and those that cannot be read.
 
     Their names are relative to the folder. Files that have not changed are not read again.
     """
@@ -36,11 +42,13 @@ def read(
     broken: list[Failure] = []
     for path, facts in zip(files, _facts_of(files, folder, executor, store), strict=True):
         if isinstance(facts, Photo):
-            photos.append(facts)
+            photos.append(order.in_zone(facts, zone))
         else:
             broken.append(Failure(order.relative_name(path, folder), "photos", facts.reason))
         step()
-    return order.order(photos), sorted(broken, key=lambda failure: order.natural(failure.photo))
+    return order.order(photos, by, zone), sorted(
+        broken, key=lambda failure: order.natural(failure.photo)
+    )
 
 
 def _facts_of(
@@ -59,7 +67,9 @@ def _facts_of(
         if facts is None:
             yield next(read)
         else:
-            yield Photo(path, order.relative_name(path, folder), *facts, stamps[text])
+            sha256, height, width, at, origin, zone, modified = facts
+            name = order.relative_name(path, folder)
+            yield Photo(path, name, sha256, height, width, at, origin, stamps[text], zone, modified)
 
 
 def _read(
@@ -94,7 +104,8 @@ def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
 
 
 def _fingerprint() -> str:
-    """Return what facts depend on beside the file: code that reads them, and the time zone."""
-    modules = (str(module.__file__) for module in (decoder, image_file, metadata, orientation))
-    code = [hashlib.sha256(Path(module).read_bytes()).hexdigest() for module in modules]
-    return f"{code}, Pillow {PIL.__version__}, {time.tzname}, {time.timezone}"
+    """Return what facts depend on beside the file: the code that reads them."""
+    modules = (decoder, image_file, metadata, orientation, embedded, names, taken)
+    files = (Path(str(module.__file__)) for module in modules)
+    code = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return f"{code}, Pillow {PIL.__version__}"

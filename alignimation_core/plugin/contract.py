@@ -6,10 +6,8 @@ errors of this package's own, which say more than that, pass.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +16,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Canvas, Choice, Detections, Observation, Photo, Subject
-from alignimation_core.api.errors import AlignimationError, StageError, in_one_line
+from alignimation_core.api.errors import StageError
 from alignimation_core.api.individuals import IdentitySelector, Shown
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import (
@@ -26,36 +24,16 @@ from alignimation_core.api.stages import (
     Detector,
     Embedder,
     Renderer,
-    Stage,
     SubjectSelector,
     TargetBuilder,
     TransformModel,
     Writer,
 )
-
-LOG = logging.getLogger(__name__)
+from alignimation_core.plugin.guard import call, stage_errors
 
 T = TypeVar("T")
 
 ROUNDING = 1e-4  # how far beyond [0, 1] a score may be
-
-
-def call(kind: str, stage: Stage, verb: Callable[[], T]) -> T:
-    """Call a plugin's code."""
-    with _stage_errors(kind, stage):
-        return verb()
-
-
-@contextmanager
-def _stage_errors(kind: str, stage: Stage, photo: str | None = None) -> Iterator[None]:
-    """Raise what a stage raises as ``StageError``; ``photo`` names the one that it concerns."""
-    try:
-        yield
-    except AlignimationError:
-        raise
-    except (Exception, SystemExit) as error:  # a plugin's code may do anything
-        LOG.debug("%s %s raised", kind, stage.name, exc_info=True)
-        raise StageError(kind, stage.name, in_one_line(error), photo) from error
 
 
 def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
@@ -64,7 +42,7 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
     Returns:
         One ``Detections`` an image, float32, the precision in which the store keeps them.
     """
-    with _stage_errors("detector", detector):
+    with stage_errors("detector", detector):
         found = _list_of(Detections, detector.detect(images), len(images))
         for detections in found:
             _check_detections(detector, detections)
@@ -73,7 +51,7 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
 
 def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
     """Look up the annotations of one photo."""
-    with _stage_errors("detector", detector):
+    with stage_errors("detector", detector):
         (found,) = _list_of(Detections, [detector.annotate(photo)], 1)
         _check_detections(detector, found)
         return found
@@ -83,7 +61,7 @@ def embed(
     embedder: Embedder, images: Sequence[Tensor], detections: Sequence[Detections]
 ) -> list[Tensor]:
     """Embed what was found in each of several (3, h, w) uint8 images; (N, D) float32 an image."""
-    with _stage_errors("embedder", embedder):
+    with stage_errors("embedder", embedder):
         vectors = _list_of(Tensor, embedder.embed(images, detections), len(images))
         for rows, found in zip(vectors, detections, strict=True):
             if rows.ndim != 2 or len(rows) != len(found):
@@ -97,7 +75,7 @@ def select(
     selector: SubjectSelector, observations: Sequence[Observation], shown: Shown
 ) -> list[Choice]:
     """Run a subject selector on all photos; it is told whom its references show, if it can be."""
-    with _stage_errors("subject_selector", selector):
+    with stage_errors("subject_selector", selector):
         if isinstance(selector, IdentitySelector):
             answers = selector.select_with(observations, shown)
         else:
@@ -117,7 +95,7 @@ def individuals(
     selector: IdentitySelector, observations: Sequence[Observation]
 ) -> list[list[tuple[int, int]]]:
     """Ask a selector who appears in the photos."""
-    with _stage_errors("subject_selector", selector):
+    with stage_errors("subject_selector", selector):
         people = selector.individuals(observations)
         for place, index in (face for faces in people for face in faces):
             observations[place].detections.boxes[index]
@@ -129,7 +107,7 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
 
     Torch's random numbers are as at the run's start.
     """
-    with _stage_errors("target_builder", builder, photo):
+    with stage_errors("target_builder", builder, photo):
         torch.default_generator.manual_seed(torch.initial_seed())  # however many were built before
         target = _one(Target, builder.build(subject, size))
         if target.image.ndim != 3 or target.image.shape[-2:] != size:
@@ -145,7 +123,7 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
 
 def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -> Registration:
     """Fit a transform model to B stacked targets, from (B, 3, 3) ``fixed_from_moving``."""
-    with _stage_errors("transform_model", model):
+    with stage_errors("transform_model", model):
         found = _one(Registration, model.fit(moving, fixed, initial))
         if len(found.matrices) != len(initial):
             raise ValueError(f"expected {len(initial)} matrices, got {len(found.matrices)}")

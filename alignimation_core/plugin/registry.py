@@ -13,6 +13,7 @@ import pluggy
 
 from alignimation_core.api import hooks
 from alignimation_core.api.errors import PluginError, in_one_line
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -24,6 +25,7 @@ from alignimation_core.api.stages import (
 )
 
 KINDS: Mapping[str, type[Stage]] = {
+    "photo_source": PhotoSource,
     "detector": Detector,
     "embedder": Embedder,
     "subject_selector": SubjectSelector,

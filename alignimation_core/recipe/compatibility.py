@@ -13,6 +13,7 @@ from alignimation_core.api.stages import Ability, AnnotationDetector
 from alignimation_core.plugin.registry import registry
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.schema import Settings
+from alignimation_core.recipe.timeline import bounds
 
 MOST_NAMES = 20
 """Keypoints that a message lists."""
@@ -40,9 +41,11 @@ def mismatches(recipe: Settings) -> Iterator[tuple[Location, str]]:
         name = recipe.detector.name
         text = f"the detector {name!r} cannot look again at aligned photos; leave refine out"
         yield ("refine", "passes"), text
+    if recipe.since and recipe.until and bounds(recipe.until)[1] <= bounds(recipe.since)[0]:
+        yield ("to",), f"{recipe.until} is over before from: {recipe.since}; give a later one"
     paths: dict[PurePosixPath, int] = {}
     for i, renderer in enumerate(recipe.renderers):
-        path = PurePosixPath(renderer.path.replace("\\", "/"))
+        path = PurePosixPath(renderer.path)
         for other, first in paths.items():
             if path == other:
                 clash = f"{renderer.path!r} is also the path of renderers[{first}]"

@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from alignimation_core.api.errors import Fault, RecipeError
+from alignimation_core.api.errors import Fault, RecipeError, shown
 
 Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
-_KEY = re.compile(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*")
+LISTS = ("photos", "renderers")
+"""Lists that may be written without brackets where they hold one."""
+MAX_SHOWN = 200
+"""Characters of a ``--set`` that a message repeats."""
+MAX_DIGITS = 100
+"""Characters of a number: no setting takes a longer one, and Python cannot show every integer."""
+_KEY = re.compile(r"[^.\[\]]+(\[\d{1,9}\])*(\.[^.\[\]]+(\[\d{1,9}\])*)*")
+
+
+class _NumberError(yaml.MarkedYAMLError):
+    """A number is longer than any setting takes."""
+
+
+_CLOCK = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but for numbers.
+
+    ``9:16`` is text, as in YAML 1.2, and not 556; numbers that no setting takes are refused.
+    """
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        """Return the tag of a node that has none."""
+        if kind is ScalarNode and implicit[0] and _CLOCK.match(value):
+            return "tag:yaml.org,2002:str"
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return tag
+
+    def construct_number(self, node: ScalarNode) -> int | float:
+        """Return what a node's digits say."""
+        if len(node.value) > MAX_DIGITS:
+            what = f"a number of {len(node.value)} characters; no setting takes so long a one"
+            raise _NumberError(problem=what, problem_mark=node.start_mark)
+        integer = node.tag == "tag:yaml.org,2002:int"
+        number: int | float = (
+            self.construct_yaml_int(node) if integer else self.construct_yaml_float(node)
+        )
+        return number
+
+
+for _name in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", _Loader.construct_number)
 
 
 class Form(NamedTuple):
@@ -28,7 +72,7 @@ class Form(NamedTuple):
     max_bytes: int = 1_000_000
     max_nodes: int = 20_000
     may_be_empty: bool = False
-    loader: type[Any] = yaml.SafeLoader
+    loader: type[Any] = _Loader
 
 
 RECIPE = Form()
@@ -58,11 +102,14 @@ class Source:
 
     def fault(self, location: Location, message: str) -> Fault:
         """Return a fault at a location: with its line, or the ``--set`` that put it there."""
-        for end in range(len(location), -1, -1):
-            if location[:end] in self._overrides:
-                return Fault(self._overrides[location[:end]], None, field_name(location), message)
-            if location[:end] in self._lines:
-                return Fault(self.name, self._lines[location[:end]], field_name(location), message)
+        written = location
+        if location[1:2] == (0,) and not isinstance(self.data.get(str(location[0])), list):
+            written = (location[0], *location[2:])  # see LISTS
+        for end in range(len(written), -1, -1):
+            if written[:end] in self._overrides:
+                return Fault(self._overrides[written[:end]], None, field_name(location), message)
+            if written[:end] in self._lines:
+                return Fault(self.name, self._lines[written[:end]], field_name(location), message)
         return Fault(self.name, None, field_name(location), message)
 
     def overridden(self, locations: Iterable[Location], origin: str) -> Source:
@@ -89,9 +136,12 @@ class Source:
             return RecipeError([Fault(name, line, "", message)])
 
         try:
-            if path.is_dir():
+            found = path.stat()
+            if stat.S_ISDIR(found.st_mode):
                 raise refuse(f"this is a folder; give the {form.file}")
-            if path.stat().st_size > form.max_bytes:
+            if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
+                raise refuse(f"this is no file of text; give the {form.file}")
+            if found.st_size > form.max_bytes:
                 most = f"{form.max_bytes // 1_000_000} MB"
                 raise refuse(f"the file is larger than a {form.what} can be ({most})")
             text = path.read_text(encoding="utf-8-sig")
@@ -148,29 +198,42 @@ class Source:
         if faults:
             raise RecipeError(faults)
 
-    def override(self, settings: Sequence[str]) -> None:
+    def override(
+        self, settings: Sequence[str], defaults: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         """Apply ``key=value`` settings, such as ``renderers[0].fps=24``; values are YAML.
+
+        ``defaults`` are what the recipe has where it says nothing, for settings inside them.
 
         Raises:
             RecipeError: a setting is no ``key=value``, or its key leads nowhere.
         """
         self.data = deepcopy(self.data)
         for setting in settings:
-            origin = f"--set {setting}"
+            origin = f"--set {setting[:MAX_SHOWN]}" + "..." * (len(setting) > MAX_SHOWN)
             key, equals, text = setting.partition("=")
             location = _location(key)
             if not equals or not location:
                 what = "expected key=value, such as canvas.size=1080x1080"
                 raise RecipeError([Fault(origin, None, "", what)])
+            if len(location) > 1 and location[0] in defaults:
+                self.data.setdefault(str(location[0]), deepcopy(defaults[str(location[0])]))
             try:
-                _put(self.data, location, yaml.safe_load(text))
+                _put(self.data, location, yaml.load(text, _Loader))  # noqa: S506 - a safe one
             except (yaml.YAMLError, ValueError):
-                what = f"the value {text!r} is no valid YAML; quote it"
+                what = f"the value {shown(text)} is no valid YAML; quote it"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
             except LookupError:
                 what = "the recipe has no such place to set"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
+            self._forget(location)
             self._overrides[location] = origin
+
+    def _forget(self, location: Location) -> None:
+        """Forget where a value came from, and all in it, in whose place another is put."""
+        for known in (self._lines, self._overrides):
+            for each in [each for each in known if each[: len(location)] == location]:
+                del known[each]
 
 
 def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
@@ -183,6 +246,8 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
         return f"this is no valid YAML: {' '.join(str(error).split())}", None
     problem = error.problem or error.context or "it cannot be read"
     mark = error.problem_mark or error.context_mark
+    if isinstance(error, _NumberError):
+        return problem, mark.line + 1 if mark else None
     if "quoted scalar" in (error.context or "") and "end of stream" in problem:
         problem, mark = "the quote that opens here is never closed", error.context_mark
     elif "'\\t'" in problem:
@@ -206,6 +271,8 @@ def _put(data: Any, location: Location, value: object) -> None:
     inner = data[part] if isinstance(data, list) else data.setdefault(part, {})
     if isinstance(inner, str) and isinstance(rest[0], str):
         inner = data[part] = {"use": inner}
+    elif part in LISTS and isinstance(inner, str | dict) and inner and isinstance(rest[0], int):
+        inner = data[part] = [inner]
     _put(inner, rest, value)
 
 

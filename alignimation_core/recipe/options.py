@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +26,13 @@ def _colour_or(*words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+SHORT = 1080
+"""The short side of a canvas of which only the shape is given."""
+_SIDES = r"\s*([0-9]{1,9})\s*[xX\u00d7]\s*([0-9]{1,9})\s*"
+_SHAPE = r"\s*([0-9]{1,4})\s*:\s*([0-9]{1,4})\s*"
+_Size: TypeAlias = Annotated[str, Field(pattern=f"^({_SIDES}|{_SHAPE})$")] | tuple[int, int] | None
+
+
 class CanvasOptions(BaseModel):
     """What every frame shows."""
 
@@ -34,15 +41,15 @@ class CanvasOptions(BaseModel):
     size: Annotated[
         str | None,
         Field(
-            description="WIDTHxHEIGHT in pixels, such as 1080x1350; left out, the photos' usual "
-            "shape with a long side of 1080",
-            json_schema_extra={"pattern": "^[0-9]{2,5}x[0-9]{2,5}$"},
+            description="WIDTHxHEIGHT in pixels, such as 1080x1350, or a shape such as 9:16, whose "
+            "short side is 1080; left out, the photos' usual shape with a long side of 1080"
         ),
     ] = None
     framing: Annotated[
         Literal["tight", "balanced", "whole", "auto"],
         Field(
-            description="how much around the subject: tight (no border is invented), balanced "
+            description="how much around the subject: tight (no border is invented, unless the "
+            "subject needs it), balanced "
             "(a twentieth of all pixels may be), whole (every photo fully), auto (as much as "
             "max_border allows, wherever the photos reach furthest)"
         ),
@@ -72,16 +79,25 @@ class CanvasOptions(BaseModel):
         ),
     ] = "keep"
 
-    @field_validator("size", mode="before")
+    @field_validator("size", mode="before", json_schema_input_type=_Size)
     @classmethod
     def _sane(cls, size: object) -> object:
         if size is None:
             return None
-        if not isinstance(size, str) or not re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", size):
+        sides = re.fullmatch(_SIDES, size) if isinstance(size, str) else None
+        shape = re.fullmatch(_SHAPE, size) if isinstance(size, str) else None
+        if sides:
+            width, height = (int(side) for side in sides.groups())
+        elif shape and all(int(side) for side in shape.groups()):
+            across, down = (int(side) for side in shape.groups())
+            width, height = (round(SHORT * side / min(across, down)) for side in (across, down))
+        elif isinstance(size, list | tuple) and [type(side) for side in size] == [int, int]:
+            width, height = size
+        else:
             raise ValueError(f"{shown(size)} is no size; write WIDTHxHEIGHT, such as 1080x1350")
-        if not all(16 <= int(side) <= 16384 for side in size.split("x")):
-            raise ValueError(f"{size}: each side must be 16 to 16384 pixels")
-        return size
+        if not all(16 <= side <= 16384 for side in (width, height)):
+            raise ValueError(f"{width}x{height}: each side must be 16 to 16384 pixels")
+        return f"{width}x{height}"
 
     def allowed_border(self) -> float:
         """Return the share of all frames' pixels that may lie beyond their photos."""

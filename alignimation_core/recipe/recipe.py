@@ -20,8 +20,30 @@ from alignimation_core.api.individuals import IdentitySelector, Reference
 from alignimation_core.api.stages import known_device
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Location, Source
-from alignimation_core.recipe.schema import CONFIG, SETTINGS, Settings
+from alignimation_core.recipe.schema import CONFIG, SETTINGS, Settings, defaults
 from alignimation_core.recipe.validation import bind, faults
+
+
+def _blamed(fault: Fault, path: Path, settings: Sequence[str]) -> Fault:
+    """Return a fault as one of the first setting with which there is one, if there is none before.
+
+    What a setting changes may be wrong only beside what stands in the file.
+    """
+    if fault.line is None or not settings:
+        return fault
+    for count in range(len(settings) + 1):
+        source = Source.read(path)
+        source.override(settings[:count], defaults())
+        try:
+            Recipe._bound(source)  # noqa: SLF001
+        except RecipeError as error:
+            found = {(each.field, each.message) for each in error.faults}
+            if (fault.field, fault.message) in found:
+                if not count:
+                    break
+                return replace(fault, where=f"--set {settings[count - 1]}", line=None)
+    return fault
+
 
 IN_PYTHON = Source("recipe", Path(), {})
 
@@ -50,8 +72,13 @@ class Recipe(Settings):
             PluginError: a plugin breaks the rules of discovery.
         """
         source = Source.read(Path(path))
-        source.override(settings)
-        return cls._bound(source)
+        source.override(settings, defaults())
+        try:
+            return cls._bound(source)
+        except RecipeError as error:
+            raise RecipeError(
+                [_blamed(fault, Path(path), settings) for fault in error.faults]
+            ) from error
 
     @classmethod
     def of(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Recipe:
@@ -142,5 +169,5 @@ class Recipe(Settings):
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as plain values, every default filled in, for the run record."""
-        values: dict[str, Any] = SETTINGS.dump_python(self, mode="json")
+        values: dict[str, Any] = SETTINGS.dump_python(self, mode="json", by_alias=True)
         return values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,12 +19,15 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.errors import in_one_line
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -36,8 +40,9 @@ from alignimation_core.api.stages import (
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
+from alignimation_core.recipe.timeline import Gap, Moment, Order, Sample, Zone
 
-CONFIG = ConfigDict(extra="forbid", validate_default=True)
+CONFIG = ConfigDict(extra="forbid", validate_default=True, validate_by_name=True)
 
 
 def _validated_as(form: Any) -> GetPydanticSchema:
@@ -92,16 +97,35 @@ def _stage(kind: str) -> GetPydanticSchema:
     return _validated_as(form)
 
 
+def _place_or_source(
+    given: object, place: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Any:
+    """Make a source of ``{use: name, option: value}``; text stays, for whichever recognises it."""
+    if isinstance(given, PhotoSource):
+        return given
+    if isinstance(given, Mapping):
+        return SOURCE.validate_python(given, context=info.context)
+    return place(given)
+
+
+def _written(entry: str | PhotoSource) -> object:
+    return entry if isinstance(entry, str) else SOURCE.dump_python(entry)
+
+
 def _default(name: str) -> Any:
     return StageChoice(use=name)
 
 
 def _usable(text: str) -> str:
-    """Return a path, or an address that can be used, in its plain form."""
+    """Return a path, or an address that can be used, in its plain form.
+
+    Between the folders of a path a backslash is what a slash is, on every system.
+    """
     text = urls.plain(text)
     if urls.is_address(text):
         urls.at(text)
-    return text
+        return text
+    return text.replace("\\", "/")
 
 
 def _output(text: str) -> Path | str:
@@ -121,7 +145,13 @@ def _text(given: object) -> object:
 
 
 def _listed(given: object) -> object:
-    return [given] if isinstance(_text(given), str) else given
+    """Return a list of what stands alone; an empty mapping is no source."""
+    alone = isinstance(_text(given), str | PhotoSource) or (isinstance(given, Mapping) and given)
+    return [given] if alone else given
+
+
+def _listed_stage(given: object) -> object:
+    return [given] if isinstance(given, str | Mapping | Renderer) else given
 
 
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
@@ -140,15 +170,39 @@ class Settings:
     """The settings of a recipe."""
 
     photos: Annotated[
-        Sequence[str],
-        _validated_as(tuple[Annotated[Text, AfterValidator(_usable)], ...]),
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        Sequence[str | PhotoSource],
+        _validated_as(
+            tuple[
+                Annotated[
+                    Text,
+                    AfterValidator(_usable),
+                    WrapValidator(_place_or_source),
+                    PlainSerializer(_written),
+                ],
+                ...,
+            ]
+        ),
+        BeforeValidator(_listed, json_schema_input_type=str | dict[str, Any] | list[Any]),
         AfterValidator(_not_empty),
         Field(
             description="folder, glob, address (s3://...) or list of them, relative to the recipe",
             json_schema_extra={"minItems": 1},
         ),
     ]
+    order: Annotated[
+        Order,
+        Field(
+            description="of the photos: taken (when they were taken), name (2 before 10), modified "
+            "(the files' time), given (as photos names them)"
+        ),
+    ] = "taken"
+    time_zone: Annotated[
+        Zone | None,
+        Field(
+            description="where photos were taken that do not say, such as Europe/Berlin or +02:00; "
+            "if absent, where this computer is"
+        ),
+    ] = None
     without: Annotated[
         Sequence[str],
         _validated_as(tuple[str, ...]),
@@ -170,6 +224,37 @@ class Settings:
         PlainSerializer(str),
         Field(description="folder or address (s3://...) for all results"),
     ] = "out/"
+    since: Annotated[
+        Moment | None,
+        Field(alias="from", description="leave out what was taken before: 2018, 2018-07-04"),
+    ] = None
+    until: Annotated[
+        Moment | None,
+        Field(alias="to", description="leave out what was taken after: 2020 is until its end"),
+    ] = None
+    duplicates: Annotated[
+        Literal["keep", "drop"],
+        Field(
+            description="keep, or drop: of the same file, of nearly the same picture and of a "
+            "burst the best is used"
+        ),
+    ] = "keep"
+    sample: Annotated[
+        Sample | None,
+        BeforeValidator(
+            lambda given: {"every": given} if isinstance(given, str) else given,
+            json_schema_input_type=str | Sample | None,
+        ),
+        Field(description="use so many photos of every stretch of time, such as month"),
+    ] = None
+    min_gap: Annotated[
+        Gap | None,
+        Field(description="least time between photos, such as 12 hours; of closer ones the better"),
+    ] = None
+    max: Annotated[
+        int | None,
+        Field(description="use so many photos at most, spread over time", ge=1),
+    ] = None
     detector: Annotated[
         Detector, _stage("detector"), Field(description="finds what could be the subject")
     ]
@@ -191,6 +276,7 @@ class Settings:
     renderers: Annotated[
         Sequence[Renderer],
         _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
+        BeforeValidator(_listed_stage),
         AfterValidator(_not_empty),
         Field(description="the outputs to write", json_schema_extra={"minItems": 1}),
     ] = (_default("video"),)
@@ -228,13 +314,30 @@ class Settings:
     def stages(self) -> Iterator[tuple[str, Location, Stage]]:
         """Yield kind, location in the recipe and stage, in the order of the pipeline."""
         for kind in KINDS:
-            if kind == "renderer":
+            if kind == "photo_source":
+                for i, entry in enumerate(self.photos):
+                    if not isinstance(entry, str):
+                        yield kind, ("photos", i), entry
+            elif kind == "renderer":
                 yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
             elif (stage := getattr(self, kind)) is not None:
                 yield kind, (kind,), stage
 
 
 SETTINGS = TypeAdapter(Settings)
+SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
+
+
+def defaults() -> dict[str, object]:
+    """Return the stages that a recipe has where it says nothing, as it would write them."""
+    found: dict[str, object] = {}
+    for setting in fields(Settings):
+        given = setting.default
+        if isinstance(given, StageChoice):
+            found[setting.name] = given.use
+        elif setting.name == "renderers" and isinstance(given, tuple):
+            found[setting.name] = [each.use for each in given]
+    return found
 
 
 def json_schema() -> dict[str, Any]:
@@ -255,8 +358,17 @@ def json_schema() -> dict[str, Any]:
             form["required"] = ["use", *form.get("required", ())]
             forms.append(form)
         definitions[kind] = {"anyOf": forms}
-    properties["renderers"]["items"] = {"$ref": "#/$defs/renderer"}
+    source = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/photo_source"}]}
+    listed = {"type": "array", "items": source, "minItems": 1}
+    properties["photos"] = {**properties["photos"], "anyOf": [*source["anyOf"], listed]}
+    one = {"$ref": "#/$defs/renderer"}
+    listed = {**properties["renderers"], "items": one}
+    properties["renderers"] = {
+        "description": listed.pop("description"),
+        "anyOf": [one, listed],
+        "default": listed.pop("default"),
+    }
     properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
-    for kind in KINDS.keys() - {"renderer", "embedder"}:
+    for kind in KINDS.keys() - {"photo_source", "renderer", "embedder"}:
         properties[kind]["$ref"] = f"#/$defs/{kind}"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

@@ -12,13 +12,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alignimation_core.api.errors import Fault, RecipeError, shown
+from alignimation_core.api.sources import PhotoSource
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.recipe.document import Location, Source
-from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice
+from alignimation_core.recipe.document import Location, Source, field_name
+from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice, defaults
 
 COLOURS = (("canvas", "border"), ("canvas", "background"))
 """Where a recipe takes colours."""
-STRINGS = (list[str], Sequence[str])
+STRINGS = (list[str], Sequence[str], Sequence[str | PhotoSource])
+SYNONYMS = {"speed": "fps", "framerate": "fps", "frame_rate": "fps", "resolution": "size"}
+"""Keys of other programs, and what they are here."""
 
 
 def bind(source: Source) -> Settings:
@@ -28,10 +31,42 @@ def bind(source: Source) -> Settings:
         RecipeError: with every fault.
         PluginError: a plugin breaks the rules of discovery.
     """
+    truths = list(_truths(source, (), source.data))
     try:
-        return SETTINGS.validate_python(source.data, context={"folder": source.folder})
+        settings = SETTINGS.validate_python(source.data, context={"folder": source.folder})
     except ValidationError as error:
-        raise RecipeError(list(faults(source, error))) from error
+        found = list(faults(source, error))
+        fields = {fault.field for fault in found}
+        found += [fault for fault in truths if fault.field not in fields]
+        raise RecipeError(found) from error
+    if truths:
+        raise RecipeError(truths)
+    return settings
+
+
+def _truths(source: Source, location: Location, value: object) -> Iterator[Fault]:
+    """Yield where a recipe says true or false and a number is meant, which pydantic takes for 1."""
+    if isinstance(value, bool):
+        known = _keys_beside(location, source.data).get(str(location[-1]))
+        if (
+            known is not None
+            and _kinds(known.annotation) & {int, float}
+            and bool not in _kinds(known.annotation)
+        ):
+            hint = f" ({known.description})" if known.description else ""
+            yield source.fault(location, f"should be a number, got {str(value).lower()}{hint}")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _truths(source, (*location, str(key)), inner)
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _truths(source, (*location, i), inner)
+
+
+def _kinds(annotation: object) -> set[object]:
+    """Return the types that a union is of, or the one."""
+    parts = getattr(annotation, "__args__", ())
+    return {annotation}.union(*map(_kinds, parts)) if parts else {annotation}
 
 
 def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
@@ -42,8 +77,8 @@ def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
         known = keys.get(str(location[-1]))
         hint = f" ({known.description})" if known and known.description else ""
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-            near = difflib.get_close_matches(str(location[-1]), sorted(keys), n=1, cutoff=0.5)
-            what = f"unknown key; did you mean {near[0]!r}? " if near else "unknown key; "
+            meant = _meant(location, keys, source.data)
+            what = f"unknown key; did you mean {meant!r}? " if meant else "unknown key; "
             text = f"{what}known here: {', '.join(sorted(keys)) or 'none'}"
         elif kind == "missing":
             text = f"this is required{hint}"
@@ -58,7 +93,7 @@ def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
             kind == "string_type"
             or (kind in ("list_type", "tuple_type") and known and known.annotation in STRINGS)
         ):
-            sample = "" if isinstance(given, bool) else f": '{given}'"
+            sample = "" if isinstance(given, bool) else f": '{shown(given)}'"
             text = f"should be text, got {shown(given)}; put it in quotes{sample}{hint}"
         elif kind == "model_type":
             what = _form(item["ctx"]["class_name"], known.annotation if known else None, item)
@@ -75,6 +110,25 @@ def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
         yield source.fault(location, text)
 
 
+def _meant(
+    location: Location, keys: Mapping[str, FieldInfo], data: Mapping[str, Any]
+) -> str | None:
+    """Return the key that a misspelt or misplaced one may be, as it is written there."""
+    key = str(location[-1])
+    name = SYNONYMS.get(key.lower().replace("-", "_"), key)
+    if name in keys:
+        return name
+    if len(location) == 1:
+        groups = ("canvas", "refine", "executor")
+        kinds: list[Location] = [(kind,) for kind in KINDS if kind != "renderer"]
+        places = [(group,) for group in groups] + kinds + [("renderers", 0)]
+        for place in places:
+            if name != "use" and name in _keys_beside((*place, name), {**defaults(), **data}):
+                return field_name((*place, name))
+    near = difflib.get_close_matches(key, sorted(keys), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
 def _form(name: str, annotation: object, item: ErrorDetails) -> str:
     """Return how a group of options is written; with the value given, if that says which."""
     if name == StageChoice.__name__:
@@ -82,7 +136,7 @@ def _form(name: str, annotation: object, item: ErrorDetails) -> str:
     options = _keys_of(_model_in(annotation))
     if isinstance(item["input"], int) and [known.annotation for known in options.values()] == [int]:
         (only,) = options
-        example = f"{item['loc'][-1]}: {{{only}: {int(item['input'])}}}"
+        example = f"{item['loc'][-1]}: {{{only}: {shown(int(item['input']))}}}"
         return f"`option: value` lines, such as `{example}`"
     return "`option: value` lines"
 
@@ -91,15 +145,27 @@ def _keys_beside(location: Location, data: Mapping[str, Any]) -> Mapping[str, Fi
     """Return what may stand where a location ends: keys of the recipe, a group or a stage."""
     owner: type | None = Settings
     match location:
+        case ("photos", int(i), _, *_):
+            given = data["photos"]
+            entry = given if isinstance(given, Mapping) else [*given][i]
+            owner, location = _stage_at("photo_source", entry), location[2:]
         case ("renderers", int(i), _, *_):
-            owner, location = _stage_at("renderer", [*data["renderers"]][i]), location[2:]
+            owner, location = _stage_at("renderer", _renderer(data, i)), location[2:]
+        case ("renderers", str(), *_):  # one may be written without a list
+            owner, location = _stage_at("renderer", _renderer(data, 0)), location[1:]
         case (str(kind), _, *_) if kind in KINDS:
-            owner, location = _stage_at(kind, data[kind]), location[1:]
+            owner, location = _stage_at(kind, data.get(kind)), location[1:]
     for part in location[:-1]:
         if isinstance(part, str):
             known = _keys_of(owner).get(part)
             owner = _model_in(known.annotation) if known else None
     return _keys_of(owner)
+
+
+def _renderer(data: Mapping[str, Any], i: int) -> object:
+    given = data.get("renderers")
+    listed = given if isinstance(given, list | tuple) else [given]
+    return listed[i] if i < len(listed) else None
 
 
 def _stage_at(kind: str, given: object) -> type[BaseModel]:
@@ -109,7 +175,8 @@ def _stage_at(kind: str, given: object) -> type[BaseModel]:
 
 
 def _keys_of(owner: type | None) -> Mapping[str, FieldInfo]:
-    return getattr(owner, "__pydantic_fields__", {})
+    fields: Mapping[str, FieldInfo] = getattr(owner, "__pydantic_fields__", {})
+    return {known.alias or name: known for name, known in fields.items()}
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

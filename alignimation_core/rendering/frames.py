@@ -84,7 +84,8 @@ class Warp:
             picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
-        frame = fill(picture, canvas_from_picture, self.size, self.border)
+        outline = coverage.edges((photo.height, photo.width), canvas_from_photo)
+        frame = fill(picture, canvas_from_picture, self.size, self.border, outline)
         if mask is not None:
             shown = background.replaced(
                 frame.contiguous().float().div_(255),
@@ -98,16 +99,23 @@ class Warp:
 
 
 def fill(
-    picture: Tensor, canvas_from_picture: Tensor, size: tuple[int, int], border: str
+    picture: Tensor,
+    canvas_from_picture: Tensor,
+    size: tuple[int, int],
+    border: str,
+    outline: coverage.Lines | None = None,
 ) -> Tensor:
     """Warp a picture, (3, h, w) uint8, onto the canvas and fill what it does not cover.
+
+    ``outline``: the edges of the photo, which a reduced picture may exceed; those of the picture
+    when left out.
 
     Returns:
         (3, height, width) uint8, the channels of a pixel side by side in memory.
     """
     height, width = size
     frame = torch.empty(height, width, 3, dtype=torch.uint8)
-    edges = coverage.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
+    edges = outline or coverage.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
     beyond: Tensor | None = None
     top = 0
     padding: Literal["border", "reflection"] = "reflection" if border == "mirror" else "border"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.api.stages import Renderer, Writer
 from alignimation_core.execution.executor import Executor
 from alignimation_core.plugin import contract
+from alignimation_core.plugin.guard import call
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure, PhotosError
 from alignimation_core.rendering.frames import frames
@@ -73,7 +74,9 @@ def render(
             step()
         else:
             if not shown:
-                raise PhotosError("no photo could be read again to render it", failures)
+                ((why, _),) = Counter(failure.reason for failure in failures).most_common(1)
+                what = f"no photo could be read again to render it: {why}"
+                raise PhotosError(what, failures)
         for output in outputs:
             output.wait()
         ready()
@@ -149,7 +152,7 @@ class _Output:
 
     def _attempt(self, verb: Callable[[], T]) -> T | None:
         try:
-            return contract.call("renderer", self._renderer, verb)
+            return call("renderer", self._renderer, verb)
         except AlignimationError as error:
             self.errors.append(error)
             self._abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,10 @@ WAIT = 60.0
 """How long another run is waited for, seconds."""
 VERSION = 3
 """Of the table and of what is in it: ``PRAGMA user_version``."""
+MARK = 0x416C0000
+"""With the version added, the file's ``PRAGMA application_id``: one byte makes no newer version."""
+TAILS = ("-wal", "-shm", "-journal")
+"""What SQLite puts behind a file's name for the files beside it."""
 TABLE = f"""
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
@@ -30,6 +35,7 @@ CREATE TABLE entries (
     UNIQUE (kind, key)
 );
 PRAGMA user_version = {VERSION};
+PRAGMA application_id = {MARK + VERSION};
 """
 RECALL = """
 WITH found AS MATERIALIZED (SELECT id, key FROM entries WHERE kind = ? ORDER BY id)
@@ -88,14 +94,9 @@ def alone(path: Path) -> Iterator[None]:
         OSError: its folder cannot be written.
     """
     lock = path.with_name("store.lock")
-    for place in (path.parent, path, lock):
-        if place.is_symlink():
-            raise OutputError(
-                f"{place} is a link; the store is not written through links; remove it, or set "
-                "`output` to another folder"
-            )
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; remove it, or set `output` to another folder")
+    _refuse_others(path.parent, stat.S_ISDIR)
+    for place in (path, lock, *(path.with_name(path.name + tail) for tail in TAILS)):
+        _refuse_others(place, stat.S_ISREG)
     path.parent.mkdir(exist_ok=True)
     try:
         held = filelock.FileLock(lock, timeout=WAIT).acquire()
@@ -103,6 +104,23 @@ def alone(path: Path) -> Iterator[None]:
         raise _in_use(path) from error
     with held:
         yield
+
+
+def _refuse_others(place: Path, is_right: Callable[[int], bool]) -> None:
+    """Raise an ``OutputError`` where something of another kind stands."""
+    try:
+        mode = place.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise OutputError(
+            f"{place} is a link; the store is not written through links; remove it, or set "
+            "`output` to another folder"
+        )
+    if not is_right(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
+        what = kinds.get(stat.S_IFMT(mode), "neither file nor folder")
+        raise OutputError(f"{place} is {what}; remove it, or set `output` to another folder")
 
 
 class Database:
@@ -244,7 +262,8 @@ class Database:
             self._identity = _identity(self.path)
             db.text_factory = bytes  # no text is read, but from a column that damage made one
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
+            (mark,) = db.execute("PRAGMA application_id").fetchone()
+            if version > VERSION and mark == MARK + version:
                 raise OutputError(
                     f"{self.path}: a newer version of alignimation wrote it; update alignimation, "
                     f"or delete the folder {self.path.parent}, which costs nothing but time"
@@ -269,7 +288,7 @@ class Database:
             number = 1
             while (aside := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
                 number += 1
-            for tail in ("", "-wal", "-shm"):
+            for tail in ("", *TAILS):
                 part = self.path.with_name(self.path.name + tail)
                 if part.exists():
                     part.replace(aside.with_name(aside.name + tail))
@@ -297,8 +316,10 @@ class Database:
     def _unusable(self, error: Exception) -> OutputError:
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return _in_use(self.path)
+        denied = _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        advice = "give yourself leave to write there" if denied else "make room"
         return OutputError(
-            f"{self.path}: cannot be written ({error}); make room, or set `output` to another "
+            f"{self.path}: cannot be written ({error}); {advice}, or set `output` to another "
             "place; what is done so far is kept there"
         )
 

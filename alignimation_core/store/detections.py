@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Detections
+from alignimation_core.api.data import Damage, Detections
 from alignimation_core.api.mask import Mask
 from alignimation_core.store.codec import encode, join, pack, split, unpack
 from alignimation_core.store.database import Database
 
 MASK = struct.Struct("<2I9d")
 """Height, width and ``image_from_mask`` of a mask, before its data."""
+
+DAMAGE = "damage"
+"""Kind of what is wrong with files, by photo; of most files nothing is, and nothing is kept."""
 
 
 class Known(NamedTuple):
@@ -27,10 +30,12 @@ class Known(NamedTuple):
     Attributes:
         detections: in the full-size upright photo's continuous pixels.
         embeddings: (N, D) float32; None when there is no embedder, or it has not answered yet.
+        damage: what is wrong with the file that they were found in; None where nothing is.
     """
 
     detections: Detections
     embeddings: Tensor | None = None
+    damage: Damage | None = None
 
 
 def keep(file: Database, known: Mapping[str, Known], detector: str, embedder: str | None) -> None:
@@ -43,8 +48,10 @@ def keep(file: Database, known: Mapping[str, Known], detector: str, embedder: st
         embedder: kind of the embeddings; None where these are not kept.
     """
     rows: list[tuple[str, str, bytes]] = []
-    for photo, (seen, vectors) in known.items():
+    for photo, (seen, vectors, damage) in known.items():
         value = _encode(seen)
+        if damage is not None:
+            rows.append((DAMAGE, photo, json.dumps([damage.reason, damage.lost]).encode()))
         rows.append((detector, photo, value))
         if embedder is not None and vectors is not None:
             rows.append((embedder, _key(photo, value), encode(vectors.shape[1], pack(vectors))))
@@ -57,13 +64,21 @@ def recall(
     """Return what is known of photos; see ``keep``."""
     photo_of: dict[str, str] = {}
     seen = file.recall(detector, photos, lambda rows: _detections(rows, photo_of))
+    damaged = file.recall(DAMAGE, seen, _damage)
     if embedder is None:
-        return {photo: Known(each) for photo, each in seen.items()}
+        return {photo: Known(each, None, damaged.get(photo)) for photo, each in seen.items()}
     vectors = file.recall(embedder, photo_of, lambda rows: _embeddings(rows, photo_of, seen))
     return {
-        photo: Known(each, vectors[photo]) if photo in vectors else Known(_copy(each))
+        photo: Known(
+            each if photo in vectors else _copy(each), vectors.get(photo), damaged.get(photo)
+        )
         for photo, each in seen.items()
     }
+
+
+def _damage(rows: Iterator[tuple[str, bytes]]) -> dict[str, Damage]:
+    told = ((photo, json.loads(value)) for photo, value in rows)
+    return {photo: Damage(reason, tuple(map(tuple, lost))) for photo, (reason, lost) in told}
 
 
 def _key(photo: str, detections: bytes) -> str:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignimation_core import urls
+from alignimation_core.api import urls
 from alignimation_core.api.errors import OutputError
 from alignimation_core.store.database import HIDDEN, alone
 

@@ -32,11 +32,21 @@ class Facts(NamedTuple):
     width: int
     taken: datetime
     taken_from: str
+    taken_zone: str | None = None
+    modified: datetime | None = None
 
     @classmethod
     def of(cls, photo: Photo) -> Facts:
         """Return a photo's facts."""
-        return cls(photo.sha256, photo.height, photo.width, photo.taken, photo.taken_from)
+        return cls(
+            photo.sha256,
+            photo.height,
+            photo.width,
+            photo.taken,
+            photo.taken_from,
+            photo.taken_zone,
+            photo.modified,
+        )
 
 
 def open_store(
@@ -119,8 +129,16 @@ class Store:
         def decode(rows: Iterable[tuple[str, bytes]]) -> dict[str, Facts]:
             known = ((path, json.loads(value)) for path, value in rows)
             return {
-                path: Facts(sha256, height, width, datetime.fromisoformat(taken), taken_from)
-                for path, (stamp, sha256, height, width, taken, taken_from) in known
+                path: Facts(
+                    sha256,
+                    height,
+                    width,
+                    datetime.fromisoformat(taken),
+                    origin,
+                    zone,
+                    modified and datetime.fromisoformat(modified),
+                )
+                for path, (stamp, sha256, height, width, taken, origin, zone, modified) in known
                 if stamp == stamps[path]
             }
 
@@ -153,6 +171,24 @@ class Store:
         """Store what was found, all of it or, where that fails, nothing; what is known stays."""
         if self._detector is not None:
             detections.keep(self._file, known, self._detector, self._embedder)
+
+    def recall_hashes(self, hasher: str, photos: Iterable[str]) -> dict[str, int]:
+        """Return the perceptual hashes of pictures, by SHA-256 of the photos' files, if known.
+
+        ``hasher`` is what they depend on beside the file.
+        """
+
+        def decode(rows: Iterable[tuple[str, bytes]]) -> dict[str, int]:
+            return {photo: int.from_bytes(value, "little") for photo, value in rows}
+
+        return self._file.recall(_kind("hashes", hasher), photos, decode)
+
+    def keep_hashes(self, hasher: str, hashes: Mapping[str, int]) -> None:
+        """Store perceptual hashes of 64 bits, by SHA-256 of the photos' files."""
+        kind = _kind("hashes", hasher)
+        self._file.keep(
+            (kind, sha256, value.to_bytes(8, "little")) for sha256, value in hashes.items()
+        )
 
     def finish(self) -> None:
         """Count a whole run, and drop what none of the last ten has used."""

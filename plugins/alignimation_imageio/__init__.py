@@ -43,6 +43,10 @@ Loop = Annotated[
 ]
 
 
+MOST_WEBP = 16383
+"""Pixels on a side of a WebP."""
+
+
 class _FileRenderer(Renderer):
     suffixes: ClassVar[tuple[str, ...]]
     if TYPE_CHECKING:  # each class has them at their own place among its options
@@ -150,6 +154,17 @@ class WebP(_FileRenderer):
     width: Width = None
     loop: Loop = 0
 
+    def refuses(self, canvas: Canvas) -> str | None:
+        """Return why frames of a canvas cannot be written: WebP has 14 bits for a side."""
+        scale = min(1.0, (self.width or canvas.width) / canvas.width)
+        width, height = int(canvas.width * scale), int(canvas.height * scale)
+        if max(width, height) <= MOST_WEBP:
+            return None
+        return (
+            f"a WebP is at most {MOST_WEBP} pixels wide and high, and this is {width}x{height}; "
+            "set a smaller width or canvas.size"
+        )
+
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # fed with RGB: WebP has a YUV of its own, which is not BT.709
         options = {"quality": str(self.quality), "lossless": str(int(self.lossless))}
@@ -171,7 +186,9 @@ class APNG(_FileRenderer):
 
 
 class Frames(Renderer):
-    """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on, without metadata.
+    """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on.
+
+    They say that they are sRGB, and carry no other metadata.
 
     PNG keeps transparency. The folder is replaced as a whole when the last frame is written, and
     only if it holds nothing but numbered pictures; anything else in it is an error at the start.

@@ -10,14 +10,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 import imageio.v3 as iio
+from PIL import ImageCms, PngImagePlugin
 
 from alignimation_core import OutputError
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._scaling import Layout, Pixels
 
+
+def _srgb_chunk() -> PngImagePlugin.PngInfo:
+    """Return what says in a PNG that it is sRGB, to be shown by perceptual intent."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"sRGB", b"\0")
+    return chunks
+
+
+def _srgb_profile() -> bytes:
+    """Return the profile that says in a JPEG that it is sRGB, without the time of its making."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes.fromhex("07ce00020009000600310000")  # of sRGB itself, 1998
+    profile[84:100] = bytes(16)  # its identity, a hash of the former
+    return bytes(profile)
+
+
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    "png": (".png", {"compress_level": 1}),  # level 9 saves a seventh for thirty times the time
-    "jpeg": (".jpg", {"quality": 92, "subsampling": 0}),
+    # level 9 saves a seventh for thirty times the time
+    "png": (".png", {"compress_level": 1, "pnginfo": _srgb_chunk()}),
+    "jpeg": (".jpg", {"quality": 92, "subsampling": 0, "icc_profile": _srgb_profile()}),
 }
 _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
 _THREADS = min(8, os.cpu_count() or 1)

@@ -95,11 +95,15 @@ def _feed(encoder: Encoder, layout: Layout, time_base: Fraction) -> Feed:
 
     def converted(picture: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
         if picture is not None:
-            yield picture.reformat(
+            ready = picture.reformat(
                 format=encoder.pixel_format,
                 dst_colorspace=Colorspace.ITU709 if encoder.is_yuv else None,
                 dst_color_range=ColorRange.MPEG if encoder.is_yuv else None,
             )
+            if encoder.codec == "apng":  # which says so by these two that it is sRGB
+                ready.color_primaries = ColorPrimaries.BT709
+                ready.color_trc = ColorTrc.IEC61966_2_1
+            yield ready
 
     return converted
 

@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
-from alignimation_core import PhotoError, urls
+from alignimation_core import PhotoError
+from alignimation_core.api import urls
 from alignimation_core.photos import decoder, metadata
+from alignimation_core.photos.dates import names
 
 pytestmark = pytest.mark.slow
 
@@ -272,14 +274,14 @@ def test_a_photo_at_an_address_that_changes_is_refused(memory, discs, tmp_path):
 
 
 def test_a_photo_that_is_still_being_copied_is_not_read(discs, monkeypatch, tmp_path):
-    path, in_name = tmp_path / "2020-01-01.png", metadata.in_name
+    path, in_name = tmp_path / "2020-01-01.png", names.in_name
     discs.paint(path, discs.placed(32, 24))
 
     def grow(name):
         path.write_bytes(path.read_bytes() + b"more")
         return in_name(name)
 
-    monkeypatch.setattr(metadata, "in_name", grow)
+    monkeypatch.setattr(names, "in_name", grow)
     with pytest.raises(PhotoError) as caught:
         metadata.facts(path, tmp_path)
     assert str(caught.value) == f"{path}: the file changed while it was read; run again"

@@ -12,6 +12,7 @@ import yaml
 
 from alignimation_core.cli import main, process, verbs
 
+MAIN = "from alignimation_core.cli import command; command()"
 DATA = {
     "photos": "photos/",
     "output": "out",
@@ -341,7 +342,7 @@ def alignimation_renderers():
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("where", ["detector", "renderer"])
 def test_stopping_leaves_old_outputs_and_nothing_half_written(
     recipe, install, site, tmp_path, where, stop
@@ -446,7 +447,60 @@ def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path,
     assert capsys.readouterr().err.startswith("alignimation check: ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_run_that_nobody_listens_to_any_more_ends_as_one_that_is_told_to(recipe, site, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, recipe()],
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".alignimation",
+        "run.json",
+    ]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["error"] == "interrupted"
+
+
+@pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_without_standard_streams_writes_into_no_file_of_its_own(
+    recipe, site, tmp_path, streams
+):
+    """The next file that is opened would take the place of the one that is closed."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" "$2" {streams}', sys.executable, MAIN, recipe()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+    )
+    out = tmp_path / "out"
+    told = "" if ">&- 2" in streams else f"{out / 'frames.npy'}\n{out / 'a.gif'}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+    assert json.loads((out / "run.json").read_text())["error"] is None
+
+
+def test_under_nohup_a_closed_terminal_is_no_reason_to_end():
+    code = (
+        "import os, signal; from alignimation_core.cli.process import end_with;"
+        "end_with(lambda: os.kill(os.getpid(), signal.SIGHUP) or 0)"
+    )
+    status = {
+        how: subprocess.run(
+            ["/bin/sh", "-c", f'{how} exec "$0" -c "$1"', sys.executable, code], check=False
+        ).returncode
+        for how in ("", "trap '' HUP;")
+    }
+    assert status == {"": 130, "trap '' HUP;": 0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
     went_on = []
 

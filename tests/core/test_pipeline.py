@@ -39,6 +39,7 @@ PHOTO_KEYS = [
     "height",
     "taken",
     "taken_from",
+    "taken_zone",
     "status",
     "stage",
     "reason",
@@ -47,6 +48,7 @@ PHOTO_KEYS = [
     "residual",
     "residual_before",
     "iterations",
+    "remarks",
     "turn",
     "corrected",
 ]
@@ -60,6 +62,7 @@ KEYS = [
     "photos",
     "outputs",
     "kept",
+    "passed_over",
     "seconds",
     "summary",
     "error",
@@ -393,7 +396,8 @@ def test_when_all_photos_disappear_nothing_is_written(tmp_path, recipe, photos, 
                 path.unlink()
             return super().fit(moving, fixed, initial)
 
-    with pytest.raises(AlignimationError, match=r"^no photo could be read again to render it$"):
+    why = r"^no photo could be read again to render it: the file is gone$"
+    with pytest.raises(AlignimationError, match=why):
         run(replace(recipe, transform_model=Vanishing()))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".alignimation", "run.json"]
     assert written()["summary"]["failed"] == 4

@@ -1,4 +1,8 @@
 import io
+import time
+from contextlib import redirect_stderr
+
+import pytest
 
 from alignimation_core.progress import Bars, Lines, Progress
 
@@ -40,6 +44,43 @@ def test_lines_follow_a_download_of_known_and_unknown_size() -> None:
     ]
 
 
+def wait_for(stream: io.StringIO, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while text not in stream.getvalue():
+        assert time.monotonic() < deadline, stream.getvalue()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", [Lines, Bars])
+def test_a_stage_of_which_nothing_is_heard_says_so_again_and_again(
+    kind: type[Lines | Bars],
+) -> None:
+    stream = io.StringIO()
+    with redirect_stderr(stream), kind(quiet=0.1).stage("detecting", 3) as step:
+        step()
+        wait_for(stream, "detecting: 1 of 3, nothing new for 0 s")
+        first = stream.getvalue()
+        step()
+        wait_for(stream, "detecting: 2 of 3, nothing new for 0 s")
+    assert "2 of 3, nothing" not in first
+
+
+def test_a_stage_that_goes_on_is_not_called_silent() -> None:
+    stream = io.StringIO()
+    with Lines(stream, quiet=30.0).stage("detecting", 3) as step:
+        step()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_what_is_waited_for_is_said_until_it_is_over() -> None:
+    stream = io.StringIO()
+    with Lines(stream, every=0.05).waiting("uploading to s3://a"):
+        wait_for(stream, "uploading to s3://a: 0 s so far\n")
+    with redirect_stderr(io.StringIO()) as shown, Bars().waiting("looking at [1]\x1b/*.jpg"):
+        pass
+    assert "\x1b/*" not in shown.getvalue()
+
+
 def test_bars_count_to_the_end_on_stderr(capsys) -> None:  # type: ignore[no-untyped-def]
     bars = Bars()
     with bars.stage("aligning", 2) as step:
@@ -58,7 +99,7 @@ def test_bars_count_to_the_end_on_stderr(capsys) -> None:  # type: ignore[no-unt
 
 def test_the_plain_progress_is_silent(capsys) -> None:  # type: ignore[no-untyped-def]
     silent = Progress()
-    with silent.stage("x", 1) as step, silent.download("y") as received:
+    with silent.stage("x", 1) as step, silent.download("y") as received, silent.waiting("z"):
         step()
         received(1, None)
     silent.note("nothing")

@@ -16,6 +16,7 @@ def record(tmp_path):
         480,
         "2020-01-01T12:00:00",
         "exif",
+        "+02:00",
         canvas_from_photo=((1.0, 0.1, -3e-17), (0.0, 1 / 3, 2.0), (0.0, 0.0, 1.0)),
         residual=0.25,
         iterations=3,
@@ -39,7 +40,7 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
     written = json.loads(text)
     assert list(written) == [
         "alignimation", "recipe", "seed", "device", "canvas", "reference", "photos", "outputs",
-        "kept", "seconds", "summary", "error",
+        "kept", "passed_over", "seconds", "summary", "error",
     ]  # fmt: skip
     assert written["summary"] == {"used": 1, "rejected": 0, "failed": 1}
     assert written["photos"][0] == {
@@ -49,6 +50,7 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "height": 480,
         "taken": "2020-01-01T12:00:00",
         "taken_from": "exif",
+        "taken_zone": "+02:00",
         "status": "used",
         "stage": None,
         "reason": None,

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from alignimation_core import Recipe, preflight, summary
 from alignimation_core.api.weights import cache_folder
@@ -38,7 +39,7 @@ def test_check_tells_where_weights_are(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").touch()
+    Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.jpg")
     recipe = Recipe.of(DATA, folder=tmp_path)
     name = "20180402-114759-vggface2.pt"
     before = preflight.check(recipe).splitlines()
@@ -70,6 +71,70 @@ def test_the_summary_counts_alike_reasons_together_most_frequent_first():
         "  1 failed: the file is empty; replace or remove it (such as c)",
         "1.8 s: photos 0.3 s, detector 1.5 s",
         f"every photo's reason is in {Path('/out/run.json')}",
+    ]
+
+
+def dated(path, taken, taken_from):
+    return PhotoRecord(path, taken=taken, taken_from=taken_from, status="used", reason=None)
+
+
+def test_photos_that_may_be_in_the_wrong_place_are_warned_of():
+    record = Record("1", {}, 0, "cpu", Path("/out"))
+    record.photos = [
+        dated("IMG_1.jpg", "2024-05-06T07:08:09", "file"),
+        dated("2018-07-04.jpg", "2019-01-02T03:04:05", "exif"),
+        dated("2018-07-05.jpg", "2018-07-06T03:04:05", "exif"),
+        dated("2002.jpg", "2002-09-30T03:04:05", "exif"),
+        dated("2003-01-01.jpg", "2003-01-01T00:00:00", "name"),
+        PhotoRecord("IMG_2.jpg", taken="2024-05-06T07:08:09", taken_from="file"),
+    ]
+    undated, apart = summary.summary(record).splitlines()[2:4]
+    assert undated == (
+        "warning: 1 of 5 photos used have no date but their file's (such as IMG_1.jpg); put one "
+        "into their names, such as 2018-07-04.jpg"
+    )
+    assert apart == (
+        "warning: 1 of 5 photos used have dates in EXIF and in their names that are more than a "
+        "day apart (such as 2018-07-04.jpg: 2019-01-02 and 2018-07-04); EXIF was believed"
+    )
+    record.recipe = {"order": "name"}
+    assert "warning" not in summary.summary(record)
+
+
+def shown(path, scale, right=0.0, size=(100, 100)):
+    """A photo of a width and a height that is shown enlarged, and moved to the right."""
+    matrix = ((scale, 0.0, right), (0.0, scale, 0.0), (0.0, 0.0, 1.0))
+    return PhotoRecord(path, width=size[0], height=size[1], status="used", canvas_from_photo=matrix)
+
+
+def warnings(framing, *photos):
+    record = Record("1", {"canvas": {"framing": framing}}, 0, "cpu", Path("/out"))
+    record.canvas, record.photos = {"width": 100, "height": 100}, [*photos]
+    return [line for line in summary.summary(record).splitlines() if line.startswith("warning")]
+
+
+def test_photos_with_a_border_that_was_not_to_be_are_named():
+    photos = [shown("a", 1.0), shown("b", 1.0, 0.4), shown("c", 1.0, 0.6), shown("d", 0.9)]
+    (line,) = warnings("tight", *photos)
+    assert line == (
+        "warning: framing: tight, but 2 of 4 photos used are too narrow around the subject to "
+        "fill the canvas: c, d; part of it is filled as `border` says"
+    )
+    assert warnings("balanced", *photos) == []
+    assert warnings("tight", shown("e", 1.0, size=(1000, 1000))) == []
+    many = [shown(f"{i}", 0.9) for i in range(12)]
+    assert (
+        "the canvas: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more; part" in warnings("tight", *many)[0]
+    )
+
+
+def test_photos_that_are_enlarged_more_than_twice_are_told():
+    photos = [shown("a", 2.0), shown("b", 2.1), shown("c", 3.26)]
+    assert warnings("balanced", *photos) == [
+        (
+            "warning: 2 of 3 photos used are enlarged more than twice (c 3.3 times); a smaller "
+            "canvas.size is sharper"
+        )
     ]
 
 

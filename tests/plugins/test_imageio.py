@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
@@ -16,7 +17,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from pydantic import ValidationError
 
 from alignimation_core import Canvas, Frame, OutputError, Photo, Renderer
@@ -219,7 +220,16 @@ def test_pictures_are_numbered_wide_enough_and_carry_no_metadata(tmp_path: Path)
         writer.write(bars())
     assert names(tmp_path / "many") == ["00001.png"]
     with Image.open(tmp_path / "many" / "00001.png") as image:
-        assert image.info == {}
+        assert image.info == {"srgb": 0}
+
+
+def test_pictures_say_that_they_are_srgb(tmp_path: Path) -> None:
+    path = write(Frames(format="jpeg"), tmp_path, count=1) / "0001.jpg"
+    with Image.open(path) as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    assert ImageCms.getProfileDescription(profile).startswith("sRGB")
+    with Image.open(write(APNG(), tmp_path, count=2)) as image:
+        assert image.info["srgb"] in (0, 1)
 
 
 def test_jpeg_is_not_subsampled(tmp_path: Path) -> None:

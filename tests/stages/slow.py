@@ -128,7 +128,7 @@ def slow_down(owner, verb, word):
 
 
 slow_down(metadata, "facts", "read")
-slow_down(decoder, "load", "load")
+slow_down(decoder, "read", "load")
 slow_down(Path, "replace", "put")
 slow_down(Path, "rename", "put")
 

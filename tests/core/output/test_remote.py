@@ -210,6 +210,23 @@ def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again
     assert standing(fs, root)["run.json"] == (["a.gif", "b.gif"], [], None)
 
 
+def test_where_there_are_no_outputs_none_are_said_to_be_kept(place, monkeypatch):
+    fs, _, address = place
+    remote = RemoteFolder(address, ["a.gif"])
+    remote.prepare()
+
+    def breaks(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(fs, "put_file", breaks)
+    with pytest.raises(OutputError) as error:
+        remote.finish(rendered(remote))
+    assert str(error.value) == (
+        f"{address}: cannot be uploaded to: access failed (OSError: [Errno 5] Input/output error); "
+        "check the network and your credentials, and try again"
+    )
+
+
 def test_the_store_travels_whole_and_consistent(place, tmp_path, monkeypatch):
     _, _, address = place
     remote = RemoteFolder(address, [])

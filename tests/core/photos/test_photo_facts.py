@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -13,7 +12,9 @@ from PIL import Image
 from alignimation_core import Photo, PhotoError
 from alignimation_core.api import geometry
 from alignimation_core.api.data import named
-from alignimation_core.photos import decoder, metadata, order
+from alignimation_core.photos import decoder, metadata
+from alignimation_core.photos.dates import embedded
+from alignimation_core.photos.dates.taken import Taken
 
 
 def picture(path, height=24, width=32):
@@ -23,21 +24,6 @@ def picture(path, height=24, width=32):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb.astype(np.uint8)).save(path)
     return path
-
-
-def taken(name, seconds=0):
-    time = datetime(2020, 1, 1) + timedelta(seconds=seconds)
-    return Photo(Path("/", name), name, "", 24, 32, time, "exif")
-
-
-def test_photos_come_by_time_and_those_of_one_time_by_name_as_people_count():
-    taken_at = [taken("b9.jpg", 1), taken("b10.jpg"), taken("b9.jpg"), taken("z.jpg", -1)]
-    assert order.order(taken_at) == taken_at[::-1]
-
-
-def test_every_number_in_a_name_counts():
-    names = ["trip2 day10 x2", "trip2 day9 x10", "trip2 day9 x9", "trip10 day1 x1", "trip2 day9"]
-    assert sorted(names, key=order.natural) == [names[4], names[2], names[1], names[0], names[3]]
 
 
 def test_a_name_means_the_photo_that_is_called_so_or_all_in_any_folder():
@@ -74,16 +60,32 @@ def test_the_size_is_that_of_the_upright_photo(tmp_path, orientation):
     assert decoder.load(photo).shape == (3, photo.height, photo.width)
 
 
+def test_what_a_source_says_counts_more_than_a_name_and_less_than_a_camera(tmp_path):
+    said = Taken(datetime(2017, 5, 6), "sidecar", "UTC")
+    photo = metadata.facts(picture(tmp_path / "2018-07-04.jpg"), tmp_path, said)
+    assert (photo.taken, photo.taken_from, photo.taken_zone) == (said.at, said.origin, said.zone)
+    dates = Image.Exif()
+    dates[0x8769] = {0x9003: "2016:01:02 03:04:05"}
+    Image.new("L", (8, 8)).save(tmp_path / "2018-07-04.jpg", exif=dates)
+    photo = metadata.facts(tmp_path / "2018-07-04.jpg", tmp_path, said)
+    assert (photo.taken, photo.taken_from) == (datetime(2016, 1, 2, 3, 4, 5), "exif")
+
+
+def test_a_folder_tells_when_where_nothing_else_does(tmp_path):
+    photo = metadata.facts(picture(tmp_path / "2021-03-04 Birthday" / "IMG_1.jpg"), tmp_path)
+    assert (photo.taken, photo.taken_from) == (datetime(2021, 3, 4), "folder")
+
+
 def test_a_file_that_is_written_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = picture(tmp_path / "a.png")
-    read = metadata.in_exif
+    read = embedded.recorded
 
-    def changing(exif):
+    def changing(image):
         with path.open("ab") as stream:
             stream.write(b"more")
-        return read(exif)
+        return read(image)
 
-    monkeypatch.setattr(metadata, "in_exif", changing)
+    monkeypatch.setattr(embedded, "recorded", changing)
     with pytest.raises(PhotoError) as caught:
         metadata.facts(path, tmp_path)
     assert str(caught.value) == f"{path}: the file changed while it was read; run again"
@@ -104,8 +106,12 @@ def test_the_facts_of_a_file_at_an_address(tmp_path, memory):
     photo = metadata.facts(remote, tmp_path)
     assert (photo.path, photo.name) == (remote, "memory://box/b 1.png")
     assert photo.sha256 == hashlib.sha256(local.read_bytes()).hexdigest()
-    local_time = datetime.fromtimestamp(int(wrote.timestamp()))
-    assert (photo.taken, photo.taken_from, photo.stamp) == (local_time, "file", "")
+    assert (photo.taken, photo.taken_zone, photo.taken_from, photo.stamp) == (
+        datetime(2021, 3, 4, 5, 6, 7),
+        "UTC",
+        "file",
+        "",
+    )
     assert torch.equal(decoder.load(photo), decoder.load(local))
     memory.pipe_file("/box/b 1.png", local.read_bytes() + b"more")
     with pytest.raises(PhotoError, match="the file has changed since the run began; run again"):
@@ -115,7 +121,7 @@ def test_the_facts_of_a_file_at_an_address(tmp_path, memory):
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (None, datetime.fromtimestamp(0)),
+        (None, datetime(1970, 1, 1)),
         (FileNotFoundError(), "the file is gone"),
         (
             PermissionError("no"),
@@ -160,20 +166,6 @@ def test_a_stamp_changes_with_the_file(tmp_path, memory):
     assert before is not None
     memory.pipe_file(remote.path, b"other")
     assert metadata.stamp(remote) not in (None, before)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/home/me/trip/a.jpg", "trip/a.jpg"),
-        ("/home/me/a.jpg", "a.jpg"),
-        ("/home/me2/a.jpg", "../me2/a.jpg"),
-        ("/data/a.jpg", "../../data/a.jpg"),
-        ("/opt/me/a.jpg", "../../opt/me/a.jpg"),
-    ],
-)
-def test_names_are_relative_to_the_recipe(path, name):
-    assert order.relative_name(Path(path), Path("/home/me")) == name
 
 
 def test_a_photo_that_was_only_touched_is_the_same_and_one_that_changed_is_refused(tmp_path):

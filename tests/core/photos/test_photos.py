@@ -2,6 +2,7 @@ import os
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -103,7 +104,8 @@ def test_without_any_date_the_file_time_counts(tmp_path: Path) -> None:
     path = save(tmp_path / "IMG_2041.jpg")
     os.utime(path, (1_000_000_000, 1_000_000_000))
     photo = metadata.facts(path, tmp_path)
-    assert (photo.taken, photo.taken_from) == (datetime.fromtimestamp(1_000_000_000), "file")
+    assert (photo.taken, photo.taken_from) == (datetime(2001, 9, 9, 1, 46, 40), "file")
+    assert (photo.taken_zone, photo.modified) == ("UTC", photo.taken)
 
 
 def test_a_burst_is_ordered_by_its_subseconds(tmp_path: Path) -> None:
@@ -177,13 +179,13 @@ def test_a_jpeg_is_to_the_bit_what_pillow_makes_of_it(
     assert np.array_equal(decoder.load(path).permute(1, 2, 0).numpy(), np.array(expected))
 
 
-def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_refused_where_it_refuses(
+def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_beyond_with_its_damage(
     tmp_path: Path,
 ) -> None:
     path, random = tmp_path / "photo.jpg", Random(5)
     picture(64, 96).save(path, progressive=True)
     whole = path.read_bytes()
-    read = 0
+    read = beyond = 0
     for _ in range(200):
         damaged = bytearray(whole)
         damaged[random.randrange(len(whole))] = random.randrange(256)
@@ -192,12 +194,14 @@ def test_a_damaged_jpeg_is_read_where_pillow_reads_it_and_refused_where_it_refus
             with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
                 expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
         except Exception:
-            with pytest.raises(PhotoError):
-                decoder.load(path)
+            with suppress(PhotoError):
+                assert decoder.read(path).damage is not None
+                beyond += 1
         else:
             read += 1
             assert np.array_equal(decoder.load(path).permute(1, 2, 0).numpy(), expected)
     assert 50 < read < 150
+    assert beyond > 10
 
 
 def test_a_jpeg_with_a_harmless_fault_is_read_all_the_same(tmp_path: Path) -> None:
@@ -251,10 +255,6 @@ def test_every_mode_becomes_rgb(
 
 
 def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.jpg"
-    picture(200, 300).save(whole)
-    cut = tmp_path / "cut.jpg"
-    cut.write_bytes(whole.read_bytes()[:-1500])
     empty = tmp_path / "empty.jpg"
     empty.touch()
     text = tmp_path / "text.jpg"
@@ -262,16 +262,15 @@ def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
     raw = tmp_path / "shot.NEF"
     raw.write_bytes(b"raw")
     reasons = {}
-    for path in (cut, empty, text, raw, tmp_path / "gone.jpg"):
+    for path in (empty, text, raw, tmp_path / "gone.jpg"):
         with pytest.raises(PhotoError) as caught:
             decoder.load(path)
         assert str(caught.value) == f"{path}: {caught.value.reason}"
         reasons[path.name] = caught.value.reason
-    assert reasons.pop("cut.jpg").startswith("the picture is damaged: image file is truncated")
     assert reasons == {
         "empty.jpg": "the file is empty; replace or remove it",
-        "text.jpg": "this is no picture that Pillow knows; replace or remove it",
-        "shot.NEF": "camera raw files are not read; export it as JPEG or TIFF",
+        "text.jpg": "this is a text file, no photo; replace or remove it",
+        "shot.NEF": "this is a text file, no photo; replace or remove it",
         "gone.jpg": "the file is gone",
     }
 
@@ -288,7 +287,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
     (output / "frames" / "0001.png").touch()
 
     def names(pattern: str) -> list[str]:
-        found, _ = search.find(pattern, tmp_path, output)
+        found, *_ = search.find(pattern, tmp_path, output)
         return [order.relative_name(path, tmp_path) for path in found]
 
     assert names("b") == ["b/10.jpg", "b/9.JPG", "b/deep/1.png"]
@@ -300,7 +299,7 @@ def test_find_takes_folders_globs_and_files(tmp_path: Path) -> None:
 
 def test_find_says_why_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    reasons = [search.find(p, tmp_path, tmp_path / "out")[1] for p in ("empty", "no", "*.jpg")]
+    reasons = [search.find(p, tmp_path, tmp_path / "out").why for p in ("empty", "no", "*.jpg")]
     assert reasons[0] is not None
     assert reasons[0].startswith(f"the folder {tmp_path / 'empty'} holds no photos (.apng .avif")
     assert reasons[1:] == [
@@ -317,7 +316,7 @@ def test_photos_in_linked_folders_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "all" / "again").symlink_to(tmp_path / "disk" / "2019")
     (tmp_path / "disk" / "2019" / "up").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "self").symlink_to(tmp_path / "all" / "self")
-    found, _ = search.find("all", tmp_path, "out")
+    found, *_ = search.find("all", tmp_path, "out")
     assert sorted(path.name for path in found) == ["a.jpg", "b.jpg"]
 
 
@@ -331,7 +330,7 @@ def test_frames_are_no_photos_whichever_way_leads_to_them(
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("real")
     for written in (pattern, str(tmp_path / pattern)):
-        found, _ = search.find(written, tmp_path, tmp_path / output)
+        found, *_ = search.find(written, tmp_path, tmp_path / output)
         assert [path.name for path in found] == ["1.png"]
 
 
@@ -340,7 +339,7 @@ def test_brackets_in_the_recipes_folder_are_no_pattern(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     for folder in ("[ab]", "trip [2019]"):
-        found, _ = search.find("in/*.jpg", tmp_path / folder, "out")
+        found, *_ = search.find("in/*.jpg", tmp_path / folder, "out")
         assert found == [tmp_path / folder / "in" / "mine.jpg"]
 
 
@@ -350,7 +349,7 @@ def test_a_link_that_leads_nowhere_is_not_lost_in_silence(tmp_path: Path) -> Non
     link.symlink_to("/nowhere/usb.jpg")
     loop = tmp_path / "photos" / "loop.jpg"
     loop.symlink_to("loop.jpg")
-    found, _ = search.find("photos", tmp_path, tmp_path / "out")
+    found, *_ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [loop, link]
     with pytest.raises(PhotoError, match="the link leads nowhere"):
         metadata.facts(link, tmp_path)
@@ -372,11 +371,11 @@ def test_a_folder_that_cannot_be_read_is_not_lost_in_silence(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found, _ = search.find("photos", tmp_path, tmp_path / "out")
+    found, *_ = search.find("photos", tmp_path, tmp_path / "out")
     assert found == [tmp_path / "photos" / "a.jpg", shut]
     with pytest.raises(PhotoError):
         metadata.facts(shut, tmp_path)
-    found, why = search.find("photos/shut", tmp_path, tmp_path / "out")
+    found, _, why = search.find("photos/shut", tmp_path, tmp_path / "out")
     assert (found, why) == ([], f"the folder {shut} cannot be read: Permission denied")
 
 

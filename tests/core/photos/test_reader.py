@@ -1,4 +1,6 @@
 import time
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import PIL
 import pytest
@@ -20,28 +22,36 @@ def count(tmp_path, monkeypatch):
     monkeypatch.setattr(metadata, "facts", lambda *given: reads.append(given) or facts(*given))
     monkeypatch.setattr(time, "time", lambda: later)  # else they are too new to be trusted
 
-    def count():
+    def count(zone=None):
         reads.clear()
         with Store(tmp_path, None, None, print) as store:
-            entries, broken = read(photos, tmp_path, Threads(1), store, lambda: None)
+            entries, broken = read(
+                photos, tmp_path, Threads(1), store, lambda: None, zone=zone and ZoneInfo(zone)
+            )
         assert ([each.height for each in entries], broken) == ([6, 6], [])
-        return len(reads)
+        return len(reads), entries[0].taken, entries[0].taken_zone
 
     return count
 
 
 def test_facts_are_read_once(count):
-    assert [count(), count()] == [2, 0]
+    assert [count()[0], count()[0]] == [2, 0]
 
 
-def test_dates_of_another_time_zone_or_by_another_version_are_read_again(count):
+def test_facts_by_another_version_are_read_again(count, monkeypatch):
     count()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PIL, "__version__", "99.0")
-        assert count() == 2
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "Asia/Kolkata")
-        time.tzset()
-        assert count() == 2
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    assert count()[0] == 2
+
+
+def test_known_dates_are_those_of_another_time_zone_at_once(count, monkeypatch):
+    _, here, _ = count("UTC")
+    later = here + timedelta(hours=5, minutes=30)
+    assert count("Asia/Kolkata") == (0, later, "+05:30")
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
-    assert count() == 0
+    try:
+        assert count() == (0, later, "+05:30")
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -210,7 +210,8 @@ def test_a_misspelt_hook_is_an_error_that_lists_the_hooks(install):
     assert text.startswith("plugin alignimation_last (of alignimation-last): ")
     assert "unknown hook 'alignimation_subject_selector'" in text
     assert text.endswith(
-        "; the hooks are alignimation_detectors, alignimation_embedders, "
+        "; the hooks are alignimation_photo_sources, alignimation_detectors, "
+        "alignimation_embedders, "
         "alignimation_subject_selectors, alignimation_target_builders, "
         "alignimation_transform_models, alignimation_renderers"
     )

@@ -1,3 +1,4 @@
+import os
 from copy import deepcopy
 from pathlib import Path
 
@@ -141,6 +142,58 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path):
     assert RECIPE.max_nodes < 10**6
 
 
+DIGITS = "1" * 200_000
+TOO_LONG = "a number of {} characters; no setting takes so long a one"
+
+
+@pytest.mark.parametrize(
+    "number", [f"0x{DIGITS}", DIGITS, f"-{DIGITS}", f"0b{DIGITS}", ":1" * 9999, f"0.{DIGITS}"]
+)
+def test_a_number_of_any_length_is_one_line(tmp_path, number):
+    number = number.removeprefix(":")
+    text = f"photos: a\ndetector: mtcnn\nseed: {number}\n"
+    assert refusal(tmp_path, text) == [f"recipe.yaml:3: {TOO_LONG.format(len(number))}"]
+    (line,) = refusal(tmp_path, "photos: a\n", settings=[f"seed={number}"])
+    assert line.startswith(f"--set seed={number[:100]}")
+    assert len(line) < 1000
+
+
+def test_a_number_that_python_cannot_write_is_one_line(tmp_path):
+    with pytest.raises(RecipeError) as error:
+        Recipe.of({"photos": 10**5000, "detector": "mtcnn", "seed": 10**5000}, folder=tmp_path)
+    what = "got a number that is too long to show"
+    for line, field in zip(str(error.value).splitlines(), ("photos", "seed"), strict=True):
+        assert line.startswith(f"recipe: {field}: ")
+        assert what in line
+
+
+def test_an_index_of_any_length_is_refused(tmp_path):
+    setting = f"renderers[{DIGITS}].fps=3"
+    (line,) = refusal(tmp_path, "photos: a\n", settings=[setting])
+    assert line == f"--set {setting[:200]}...: expected key=value, such as canvas.size=1080x1080"
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_what_may_never_end_is_not_read(tmp_path, kind):
+    path = Path("/dev/zero")
+    if kind == "a pipe":
+        path = tmp_path / "recipe.yaml"
+        os.mkfifo(path)
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(path)
+    assert str(error.value) == f"{path}: this is no file of text; give the recipe's file"
+
+
+def test_a_file_that_a_recipe_names_is_no_pipe(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    detector = {"use": "coco-annotations", "file": "a.json"}
+    with pytest.raises(RecipeError) as error:
+        Recipe.of({"photos": "a", "detector": detector}, folder=tmp_path)
+    assert str(error.value) == (
+        f"recipe: detector.file[0]: {tmp_path}/a.json: this is a pipe or a device; give a file"
+    )
+
+
 @pytest.mark.parametrize("content", ["folder", "missing", "beneath a file"])
 def test_what_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "recipe.yaml"
@@ -224,7 +277,7 @@ def test_settings_apply_in_their_order(tmp_path):
             "renderers.fps=3",
             "--set renderers.fps=3: renderers.fps: the recipe has no such place to set",
         ),
-        ("photos[0]=3", "--set photos[0]=3: photos[0]: the recipe has no such place to set"),
+        ("photos[1]=3", "--set photos[1]=3: photos[1]: the recipe has no such place to set"),
         ("seed[0]=3", "--set seed[0]=3: seed[0]: the recipe has no such place to set"),
     ],
 )

@@ -1,7 +1,8 @@
 """Addresses such as ``s3://bucket/photos/``: told from local paths, looked at, and explained.
 
-An address is whatever fsspec reads, as universal_pathlib's ``UPath``; both are imported only when
-there is an address. ``file://`` is another spelling of a local path, and no address.
+An address is what fsspec reads at one of ``SCHEMES``, as universal_pathlib's ``UPath``; both are
+imported only when there is an address. ``file://`` is another spelling of a local path, and no
+address.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "sftp", "ssh", "memory")
+"""Of fsspec's, those that hold photos and outputs under credentials that the user has set up.
+
+The others run what a recipe names (``reference://``, ``cached://``), read what it does not name
+(``http://``: whatever this machine can reach), or hold nothing that a run could write.
+"""
+HELD = "a recipe must hold no password; put it into fsspec's configuration (~/.config/fsspec/)"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more: C: is a drive
 _CONTENT = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum", "crc32c")
 """Where file systems keep what changes with a file's content, in fsspec's ``info``."""
@@ -43,12 +51,18 @@ def at(text: str) -> UPath:
     """Return the place at an address; nothing is asked of its server.
 
     Raises:
-        AddressError: a package is missing, fsspec knows no such scheme, or the address holds a
-            password.
+        AddressError: a package is missing, the scheme is none of ``SCHEMES``, addresses are
+            chained, or the address holds a password.
     """
     match = _SCHEME.match(text)
     assert match is not None
     scheme = match[1].lower()
+    if scheme not in SCHEMES:
+        raise AddressError(_refused(scheme))
+    if "::" in text:
+        raise AddressError("addresses are not chained by `::`; give the one of the photos")
+    if _has_password(text[match.end() :]):
+        raise AddressError(HELD)
     try:
         from upath import UPath
     except ImportError:
@@ -58,35 +72,34 @@ def at(text: str) -> UPath:
     _require(scheme)
     try:
         place = UPath(scheme + text[len(scheme) :])
-        secret = bool({"password", "secret", "token"} & place.storage_options.keys())
-        secret |= any(map(_has_password, _SCHEME.finditer(text)))
+        options = place.storage_options.keys()
     except Exception as error:  # whatever a file system makes of an address
         raise AddressError(f"this is no address of {scheme}: {in_one_line(error)}") from error
-    if secret:
-        raise AddressError(
-            "a recipe must hold no password; put it into fsspec's configuration (~/.config/fsspec/)"
-        )
+    if {"password", "secret", "token"} & options:
+        raise AddressError(HELD)
     return place
 
 
-def _has_password(match: re.Match[str]) -> bool:
-    """Return whether a password follows a scheme, of which a chained address has several."""
-    user = match.string[match.end() :].partition("/")[0].rpartition("@")[0]
-    return ":" in user and match[1].lower() != "github"  # where it is org:repo
+def _has_password(rest: str) -> bool:
+    """Return whether what follows a scheme holds a password."""
+    return ":" in rest.partition("/")[0].rpartition("@")[0]
+
+
+def _refused(scheme: str) -> str:
+    known = ", ".join(f"{each}://" for each in SCHEMES if each != "memory")
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    hint = f"did you mean {near[0]}://? " if near else ""
+    return f"{scheme}:// is not read; {hint}known are {known}"
 
 
 def _require(scheme: str) -> None:
-    """Raise unless fsspec has a scheme and the package that it stands on."""
-    from fsspec import available_protocols, get_filesystem_class
+    """Raise unless the package is there that a scheme stands on."""
+    from fsspec import get_filesystem_class
     from fsspec.registry import known_implementations
 
-    if scheme not in available_protocols():
-        near = difflib.get_close_matches(scheme, available_protocols(), n=1)
-        hint = f"did you mean {near[0]}://?" if near else "known are s3://, gs://, az:// and others"
-        raise AddressError(f"fsspec knows no {scheme}://; {hint}")
     try:
         get_filesystem_class(scheme)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         package = known_implementations.get(scheme, {}).get("class", "").partition(".")[0]
         what = f"{scheme}:// needs one more package"
         if package and package != "fsspec":

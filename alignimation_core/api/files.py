@@ -1,0 +1,105 @@
+"""Photo files, and photos that are no files of their own but lie in an archive or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
+    " .srw .x3f".split()
+)
+"""Camera raw formats: found, so that none is lost in silence."""
+
+PHOTO_SUFFIXES = RAW_SUFFIXES | frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .heic .heif .hif .tif .tiff .bmp .gif .jp2"
+    " .j2k .ppm .pgm .tga".split()
+)
+"""Endings, in small letters, of what counts as a photo in a folder or an archive."""
+
+
+class Opener(Protocol):
+    """What opens photos by their keys: a ``PhotoSource``."""
+
+    def open(self, key: str) -> bytes | Path:
+        """Return the bytes of a photo, or the local file that it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePhoto:
+    """A photo as its source lists it: what is known of it before it is opened.
+
+    It stands for the file wherever a photo that is a file has its path.
+
+    Attributes:
+        source: what opens it.
+        key: what the source opens it by.
+        place: where it lies, for people and for the run record; no two photos have the same. What
+            lies in a local file begins with that file's absolute path: ``/a/b.zip/2019/c.jpg``.
+        taken: when it was taken, as far as the source knows; local time if it has no time zone.
+            A date in the photo's own metadata comes before it.
+        taken_from: where ``taken`` is from, in a word: ``takeout``.
+        modified: when the file was last written; what counts when nothing else is known.
+        albums: the albums that it is in.
+        persons: who is in it, by name.
+        version: a text that changes with the photo's content; empty where none is known, and then
+            the photo is read anew by each run.
+    """
+
+    source: Opener = field(repr=False, compare=False)
+    key: str
+    place: str
+    taken: datetime | None = None
+    taken_from: str = ""
+    modified: datetime | None = None
+    albums: tuple[str, ...] = ()
+    persons: tuple[str, ...] = ()
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of the place."""
+        return PurePosixPath(self.place).name
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name."""
+        return PurePosixPath(self.place).suffix
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the place."""
+        return PurePosixPath(self.place).parts
+
+    def as_posix(self) -> str:
+        """Return the place."""
+        return self.place
+
+    def __str__(self) -> str:
+        """Return the place."""
+        return self.place
+
+
+File: TypeAlias = "Path | UPath | SourcePhoto"
+"""A local file, one at an address, or a photo that its source opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a source has.
+
+    Attributes:
+        photos: in any order; a plain path where the photo is a file of which no more is known.
+        passed_over: files that lie among the photos and are none, by their places.
+        why: why there are no photos and what to do, for when there are none.
+    """
+
+    photos: Sequence[File]
+    passed_over: Sequence[str] = ()
+    why: str = "there are no photos in it"

@@ -1,0 +1,1 @@
+"""Pixels of picture files: upright, of full scale or reduced, in sRGB."""
