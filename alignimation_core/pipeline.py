@@ -189,9 +189,10 @@ class Run:
 
     def _select(self, observations: Sequence[Observation]) -> list[tuple[Photo, Subject]]:
         with self._timed("subject_selector", len(observations)) as step:
-            subjects, rejected = select(observations, self.recipe.subject_selector, step)
+            subjects, rejected, values = select(observations, self.recipe.subject_selector, step)
         self.record.fail(rejected)
         self.record.choose(subjects)
+        self.record.measure(values)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
             self.record.fail(failures)

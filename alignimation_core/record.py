@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,8 @@ class PhotoRecord:
             percent of the canvas height; null without keypoints.
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
+        gates: the values of the gates of the subject, or of what was rejected in its place.
+        frame: 0-based number of its frame; null for a photo that is not used.
     """
 
     path: str
@@ -87,6 +90,8 @@ class PhotoRecord:
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
+    gates: Mapping[str, float] = field(default_factory=dict)
+    frame: int | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -182,6 +187,12 @@ class Record:
         for photo, subject in subjects:
             records[photo.name].seen = subject
 
+    def measure(self, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Note the values of gates, by the names of photos."""
+        records = self.by_name()
+        for name, measured in values.items():
+            records[name].gates = measured
+
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""
         return {photo.path: photo for photo in self.photos}
@@ -195,13 +206,14 @@ class Record:
     def reasons(self) -> list[tuple[str, int, str]]:
         """Return (status and reason, how many, example photo), most frequent first.
 
-        Rejections count together by what stands before the colon, failures by all but numbers.
+        Rejections count together by what stands before the colon or the bracket, failures by all
+        but numbers.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
             reason = photo.reason or ""
             if photo.status == "rejected":
-                reason = reason.partition(":")[0]
+                reason = re.split(r":| \(|;", reason, maxsplit=1)[0]
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
                 told = printable(text), printable(photo.path)
@@ -213,6 +225,9 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the file holds; its ``photos`` share what they hold with this record."""
+        frames = count()
+        for photo in self.photos:
+            photo.frame = next(frames) if photo.status == "used" else None
         return {
             "alignimation": self.alignimation,
             "recipe": self.recipe,

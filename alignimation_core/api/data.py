@@ -135,6 +135,16 @@ class Detections:
         """Return N."""
         return self.boxes.shape[0]
 
+    def pick(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return the keypoints of one detection, (K, 2), and their scores, (K,).
+
+        Raises:
+            ValueError: there are no keypoints.
+        """
+        if self.keypoints is None or self.keypoint_scores is None:
+            raise ValueError("there are no keypoints")
+        return self.keypoints[index], self.keypoint_scores[index]
+
     def split(self, counts: Sequence[int]) -> list[Detections]:
         """Split the joined detections of several images by the count of each.
 
@@ -195,12 +205,17 @@ class Observation:
         embeddings: (N, D) float32 of unit length, one row a detection; None without an embedder.
         same_above: the cosine similarity above which the embedder takes two pictures for the same
             individual; None without an embedder.
+        nothing_found: what to say of a photo without detections.
+        measures: (N, 3) float32, what gates need the pixels for: see ``gates.PIXELS``; None where
+            it was not measured.
     """
 
     photo: Photo
     detections: Detections
     embeddings: Tensor | None = None
     same_above: float | None = None
+    nothing_found: str = "nothing was found in this photo"
+    measures: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +226,13 @@ class Choice:
         index: which detection is the subject; None when the photo is rejected.
         reason: why the photo is rejected, for a person to read; None when it is not.
         similarity: cosine similarity to the subject's identity, where one was compared.
+        candidate: which detection was rejected, if it was one: the subject, where the user insists.
     """
 
     index: int | None
     reason: str | None = None
     similarity: float | None = None
+    candidate: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is either a choice or a reason."""

@@ -8,10 +8,16 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from alignimation_core.cli import check, run, schema, stages
+from alignimation_core.cli import check, explain, run, schema, stages
 from alignimation_core.cli.process import EPILOG, end_with, guarded
 
-VERBS: dict[str, ModuleType] = {"run": run, "check": check, "list": stages, "schema": schema}
+VERBS: dict[str, ModuleType] = {
+    "run": run,
+    "check": check,
+    "list": stages,
+    "schema": schema,
+    "explain": explain,
+}
 
 
 def command() -> NoReturn:

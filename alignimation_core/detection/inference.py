@@ -16,6 +16,7 @@ from torch import Tensor
 from alignimation_core.api.data import Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
+from alignimation_core.detection import quality
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.plugin import contract
@@ -60,12 +61,14 @@ class Result:
         detections: in full-size pixels; None if the detector failed.
         embeddings: (N, D); None if they failed, or there is no embedder.
         failure: what failed, and why: ``photos`` or a kind of stage.
+        measures: (N, 3), what gates need the pixels for; None where they were not decoded.
         detecting: seconds, as ``embedding`` is.
     """
 
     detections: Detections | None = None
     embeddings: Tensor | None = None
     failure: tuple[str, str] | None = None
+    measures: Tensor | None = None
     detecting: float = 0.0
     embedding: float = 0.0
 
@@ -77,6 +80,12 @@ class _Item:
     photo: Photo
     result: Result
     image: Tensor | None = None
+
+    def measure(self) -> None:
+        """Measure what gates need the pixels for, of all that was found."""
+        found = self.result.detections
+        if self.image is not None and found is not None:
+            self.result.measures = quality.measure(self.image, self.photo, found.boxes)
 
 
 class Inference:
@@ -121,6 +130,7 @@ class Inference:
                 item.image = _load(item, detector.input_side())
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
+                item.measure()
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
         if self._embedding is not None:
             begun = time.perf_counter()

@@ -43,6 +43,7 @@ class _Content:
     photos: list[Photo]
     detections: Detections | None = None
     embeddings: Tensor | None = None
+    measures: Tensor | None = None
     failed: bool = False
 
     def is_open(self, *, embeds: bool) -> bool:
@@ -54,6 +55,8 @@ class _Content:
         """Take what was computed; return whether anything was."""
         news = result.detections is not None and self.detections is None
         self.detections, self.embeddings = result.detections, result.embeddings
+        if result.measures is not None:
+            self.measures = result.measures
         return news or result.embeddings is not None
 
     def fail(self, stage: str, reason: str) -> list[Failure]:
@@ -99,12 +102,20 @@ def observe(
     inference = Inference(None if annotated else detector, embedder, seed, executor.cores)
     _infer(list(contents.values()), inference, executor, step, keep, observed)
     same_above = None if embedder is None else embedder.same_above
+    nothing_found = f"no {detector.finds()} was found: {detector.hint()}"
     lost = {failure.photo for failure in observed.failures}
     for photo, content in zip(photos, of_photo, strict=True):
         if photo.name not in lost:
             assert content.detections is not None
             observed.observations.append(
-                Observation(photo, content.detections, content.embeddings, same_above)
+                Observation(
+                    photo,
+                    content.detections,
+                    content.embeddings,
+                    same_above,
+                    nothing_found,
+                    content.measures,
+                )
             )
     return observed
 
@@ -143,7 +154,9 @@ def _infer(
                     embedding += result.embedding
                     if content.learn(result) and content.detections is not None:
                         sha256 = content.photos[0].sha256
-                        fresh[sha256] = Known(content.detections, content.embeddings)
+                        fresh[sha256] = Known(
+                            content.detections, content.embeddings, content.measures
+                        )
                     if result.failure is not None:
                         observed.failures += content.fail(*result.failure)
                 done += 1 if content.is_open(embeds=embeds) else copies

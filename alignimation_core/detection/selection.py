@@ -6,14 +6,18 @@ from collections.abc import Callable, Sequence
 
 from alignimation_core.api.data import Observation, Photo, Subject
 from alignimation_core.api.stages import SubjectSelector
+from alignimation_core.detection import gates
 from alignimation_core.plugin import contract
 from alignimation_core.record import Failure
 
 
 def select(
     observations: Sequence[Observation], selector: SubjectSelector, step: Callable[[], None]
-) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
-    """Run the selector on all photos at once: those with a subject, and the others, rejected.
+) -> tuple[list[tuple[Photo, Subject]], list[Failure], dict[str, gates.Values]]:
+    """Run the selector on all photos at once, and hold its gates against what it picks.
+
+    Returns:
+        The photos with a subject; the others, rejected; and what gates limit, by photo.
 
     Raises:
         StageError: the selector raised, or returned what its hook does not allow.
@@ -21,6 +25,8 @@ def select(
     chosen: list[tuple[Photo, Subject]] = []
     rejected: list[Failure] = []
     choices = contract.select(selector, observations)
+    values = gates.values(observations, choices)
+    choices = [gates.held(selector.gates, *each) for each in zip(choices, values, strict=True)]
     for observation, choice in zip(observations, choices, strict=True):
         photo, found = observation.photo, observation.detections
         if choice.index is None:
@@ -29,7 +35,8 @@ def select(
         else:
             chosen.append((photo, found.subject(choice.index, similarity=choice.similarity)))
         step()
-    return chosen, rejected
+    names = (observation.photo.name for observation in observations)
+    return chosen, rejected, {name: each for name, each in zip(names, values, strict=True) if each}
 
 
 def with_masks(

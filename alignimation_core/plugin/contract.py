@@ -98,8 +98,9 @@ def select(selector: SubjectSelector, observations: Sequence[Observation]) -> li
         choices = _list_of(Choice, selector.select(observations), len(observations))
         for choice, observation in zip(choices, observations, strict=True):
             name, count = observation.photo.name, len(observation.detections)
-            if choice.index is not None and not 0 <= choice.index < count:
-                raise IndexError(f"{name}: chose detection {choice.index} of {count}")
+            for index in (choice.index, choice.candidate):
+                if index is not None and not 0 <= index < count:
+                    raise IndexError(f"{name}: chose detection {index} of {count}")
             if choice.similarity is not None and not math.isfinite(choice.similarity):
                 raise ValueError(f"{name}: the similarity is {choice.similarity}")
         return choices
