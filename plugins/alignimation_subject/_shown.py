@@ -24,8 +24,8 @@ def _reference(given: object) -> object:
 
 
 def _references(given: object) -> object:
-    listed = isinstance(given, list | tuple)
-    return [_reference(each) for each in (given if listed else (given,))]
+    every = given if isinstance(given, list | tuple) else (given,)
+    return [_reference(each) for each in every]
 
 
 def _person(given: object) -> object:
@@ -92,11 +92,11 @@ class ShownSelector(IdentitySelector):
         """
         import torch
 
-        from alignimation_subject import _identity
+        from alignimation_subject import _faces, _identity
 
         places = shown.get("person", ())
         like = [_vector(*each) for each in places]
-        seconds = [_identity.seconds(observation.photo) for observation, _ in places]
+        seconds = [_faces.seconds_of(observation.photo) for observation, _ in places]
         if self.like is not None:
             start = self._start(self.like, observations, faces)
             like.append(faces.vectors[start])

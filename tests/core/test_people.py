@@ -127,7 +127,7 @@ def test_who_the_subject_is_not_is_shown_too(recipe, paint, tmp_path):
         ),
         (
             {"person": "broken.png"},
-            ("person[0]: broken.png: this is no picture that Pillow knows; replace or remove it"),
+            ("person[0]: broken.png: this is a text file, no photo; replace or remove it"),
         ),
         (
             {"person": "2001-01-02"},
