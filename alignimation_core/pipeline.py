@@ -233,10 +233,13 @@ class Run:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
-            subjects, rejected = select(observations, selector, step, self.corrections, shown)
+            subjects, rejected, values = select(
+                observations, selector, step, self.corrections, shown
+            )
         self.record.fail(rejected)
         self.record.choose(subjects)
         self.record.correct(self.corrections.changes)
+        self.record.measure(values)
         subjects, failures = undamaged(subjects, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -87,6 +88,8 @@ class PhotoRecord:
         remarks: what else is to be known of the photo, such as a file that is damaged.
         turn: degrees clockwise by which the photo was turned to find the subject; null without one.
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
+        gates: the values of the gates of the subject, or of what was rejected in its place.
+        frame: 0-based number of its frame; null for a photo that is not used.
     """
 
     path: str
@@ -107,6 +110,8 @@ class PhotoRecord:
     remarks: list[str] = field(default_factory=list)
     turn: int | None = None
     corrected: list[dict[str, Any]] = field(default_factory=list)
+    gates: Mapping[str, float] = field(default_factory=dict)
+    frame: int | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -237,6 +242,12 @@ class Record:
             lost = f", and with it {max(1, round(share))} % of the picture" if damage.lost else ""
             record.remarks.append(f"{damage.reason}{lost}")
 
+    def measure(self, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Note the values of gates, by the names of photos."""
+        records = self.by_name()
+        for name, measured in values.items():
+            records[name].gates = measured
+
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""
         return {photo.path: photo for photo in self.photos}
@@ -250,14 +261,14 @@ class Record:
     def reasons(self) -> list[tuple[str, int, str]]:
         """Return (status and reason, how many, example photo), most frequent first.
 
-        Rejections count together by what stands before the colon, failures by all but numbers
-        and what they quote of a file.
+        Rejections count together by what stands before the colon or the bracket, failures by all
+        but numbers and what they quote of a file.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
             reason = photo.reason or ""
             if photo.status == "rejected":
-                reason = reason.partition(":")[0]
+                reason = re.split(r":| \(|;", reason, maxsplit=1)[0]
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
                 told = printable(text), printable(photo.path)
@@ -269,6 +280,9 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the file holds; its ``photos`` share what they hold with this record."""
+        frames = count()
+        for photo in self.photos:
+            photo.frame = next(frames) if photo.status == "used" else None
         return {
             "alignimation": self.alignimation,
             "recipe": self.recipe,

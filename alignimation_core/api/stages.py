@@ -32,6 +32,7 @@ from alignimation_core.api.data import (
     Photo,
     Subject,
 )
+from alignimation_core.api.gates import Gates
 from alignimation_core.api.registration import Registration, Target
 
 if TYPE_CHECKING:
@@ -148,6 +149,14 @@ class Detector(ComputeStage):
         """
         return None
 
+    def finds(self) -> str:
+        """Return what it finds, in a word: it is told of photos in which there is none."""
+        return "subject"
+
+    def hint(self) -> str:
+        """Return what to try where it finds nothing."""
+        return "try another detector"
+
     @abstractmethod
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Detect what could be the subject.
@@ -221,7 +230,14 @@ class Embedder(ComputeStage):
 
 
 class SubjectSelector(Stage):
-    """Picks one detection in each photo, or rejects the photo with a reason."""
+    """Picks one detection in each photo, or rejects the photo with a reason.
+
+    The engine holds the gates against what is picked: no selector needs to.
+    """
+
+    gates: Annotated[
+        Gates, Field(description="limits on what the subject of a photo must be like to be used")
+    ] = Gates()
 
     @abstractmethod
     def select(self, observations: Sequence[Observation]) -> list[Choice]:

@@ -20,20 +20,9 @@ from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.files import RAW_SUFFIXES, SourcePhoto
 from alignimation_core.photos.decoding import camera_raw, contents, jpeg, png_chunks
 from alignimation_core.photos.decoding.picture import LARGEST
-<<<<<<< HEAD
 from alignimation_core.plugin import sources
-=======
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it says there names no file
-
-RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf"
-    " .srw .x3f".split()
-)
-"""Endings of camera raw files."""
-
-HEIF = frozenset({".heic", ".heif", ".hif"})
->>>>>>> formats
 
 FORMATS = "JPEG PNG WEBP AVIF TIFF GIF BMP DIB JPEG2000 PPM".split()
 """What Pillow may take a file for: not what needs other programs, such as PostScript."""

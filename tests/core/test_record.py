@@ -20,6 +20,7 @@ def record(tmp_path):
         canvas_from_photo=((1.0, 0.1, -3e-17), (0.0, 1 / 3, 2.0), (0.0, 0.0, 1.0)),
         residual=0.25,
         iterations=3,
+        gates={"yaw": -3.5},
     )
     used.seen = Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3)
     used.use()
@@ -64,14 +65,14 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "residual": 0.25,
         "residual_before": None,
         "iterations": 3,
-<<<<<<< HEAD
+        "remarks": [],
         "turn": None,
         "corrected": [],
-=======
-        "remarks": [],
->>>>>>> formats
+        "gates": {"yaw": -3.5},
+        "frame": 0,
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
+    assert written["photos"][1]["frame"] is None
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
 
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alignimation_core import Choice, Detections, Observation, Photo
-from alignimation_subject import FacingForward, Identity, Largest, alignimation_subject_selectors
+from alignimation_subject import (
+    Centre,
+    FacingForward,
+    Identity,
+    Largest,
+    MostConfident,
+    Track,
+    alignimation_subject_selectors,
+)
 
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 FORWARD = ((60.0, 40.0), (40.0, 40.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
@@ -78,9 +86,12 @@ def indices(choices):
     return [choice.index for choice in choices]
 
 
-def test_the_plugin_gives_its_two_selectors_under_their_names():
+def test_the_plugin_gives_its_selectors_under_their_names():
     assert {stage.name: stage for stage in alignimation_subject_selectors()} == {
         "largest": Largest,
+        "centre": Centre,
+        "most-confident": MostConfident,
+        "track": Track,
         "identity": Identity,
     }
 
@@ -145,7 +156,7 @@ def test_a_symmetric_face_faces_forward_even_at_the_strictest_ratio():
 def test_a_face_turned_aside_is_refused_with_its_ratio():
     # the nose is (2, 10) from one eye and (24, 10) from the other: sqrt(104 / 676) = 0.39
     assert facing(EYES_ASIDE) == (
-        "the subject looks away: nose-to-eye distance ratio 0.39, needed 0.70"
+        "the subject looks away (nose to eye 0.39, needed 0.70); `facing_forward: false` keeps it"
     )
     assert facing(EYES_ASIDE, min_ratio=0.39) is None
 
@@ -155,14 +166,14 @@ def test_the_ratio_is_of_distances_so_the_original_threshold_is_its_square_root(
     points = ((58.0, 50.0), (40.0, 50.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
     assert facing(points, min_ratio=0.7) is None
     assert facing(points, min_ratio=math.sqrt(0.7)) == (
-        "the subject looks away: nose-to-eye distance ratio 0.80, needed 0.84"
+        "the subject looks away (nose to eye 0.80, needed 0.84); `facing_forward: false` keeps it"
     )
 
 
 def test_the_mouth_alone_can_give_a_turned_face_away():
     points = (*FORWARD[:3], (56.0, 58.0), (34.0, 62.0))
     assert facing(points) == (
-        "the subject looks away: nose-to-mouth distance ratio 0.50, needed 0.70"
+        "the subject looks away (nose to mouth 0.50, needed 0.70); `facing_forward: false` keeps it"
     )
     assert facing(points[:3], NAMES[:3]) is None
     assert facing(points, scores=[1.0, 1.0, 1.0, 0.0, 1.0]) is None
@@ -170,20 +181,20 @@ def test_the_mouth_alone_can_give_a_turned_face_away():
 
 def test_an_eye_that_was_not_found_is_named():
     assert facing(FORWARD, scores=[1.0, 0.0, 1.0, 1.0, 1.0]) == (
-        "the subject may look away: its right_eye was not found"
+        "the subject may look away (its right_eye was not found); `facing_forward: false` keeps it"
     )
 
 
 def test_features_that_fall_together_do_not_face_forward():
     assert facing(((5.0, 5.0),) * 5) == (
-        "the subject looks away: nose-to-eye distance ratio 0.00, needed 0.70"
+        "the subject looks away (nose to eye 0.00, needed 0.70); `facing_forward: false` keeps it"
     )
 
 
 def test_numbers_that_look_equal_get_more_decimals():
     points = ((60.0, 50.0), (43.0, 50.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
     assert facing(points, min_ratio=0.702) == (
-        "the subject looks away: nose-to-eye distance ratio 0.700, needed 0.702"
+        "the subject looks away (nose to eye 0.700, needed 0.702); `facing_forward: false` keeps it"
     )
 
 
@@ -245,8 +256,9 @@ def test_a_photo_without_the_subject_is_rejected_with_its_best_similarity():
         Choice(0, similarity=1.0),
         Choice(
             None,
-            reason="nobody here is the subject: best similarity 0.31, needed 0.50",
+            reason="no face here is like the subject's (0.31; at least 0.50 asked)",
             similarity=pytest.approx(0.31, abs=1e-6),
+            candidate=1,
         ),
     ]
 
@@ -260,7 +272,7 @@ def test_the_threshold_of_the_recipe_goes_before_that_of_the_embedder():
 def test_an_almost_sufficient_similarity_is_told_with_enough_decimals():
     seen = series([SUBJECT], [SUBJECT], [SUBJECT], [between(0, 3, 0.4996)])
     assert Identity().select(seen)[3].reason == (
-        "nobody here is the subject: best similarity 0.4996, needed 0.5000"
+        "no face here is like the subject's (0.4996; at least 0.5000 asked)"
     )
 
 
@@ -270,8 +282,9 @@ def test_two_faces_that_are_too_alike_are_not_told_apart():
     seen = [*series(*[[SUBJECT]] * 400), see(twins, name="twins.jpg")]
     assert Identity().select(seen)[-1] == Choice(
         None,
-        reason="two here are too alike to tell: similarity 0.71 and 0.70",
+        reason="uncertain (two here are alike: 0.71 and 0.70)",
         similarity=pytest.approx(0.71, abs=1e-4),
+        candidate=0,
     )
     assert Identity(min_margin=0.005).select(seen)[-1].index == 0
 
@@ -301,8 +314,10 @@ def test_a_subject_who_looks_away_is_rejected_and_nobody_else_taken_for_it():
     seen.append(see([SUBJECT, FRIEND], points=[EYES_ASIDE, FORWARD], name="aside.jpg"))
     assert Identity().select(seen)[2] == Choice(
         None,
-        reason="the subject looks away: nose-to-eye distance ratio 0.39, needed 0.70",
+        reason="the subject looks away (nose to eye 0.39, needed 0.70); "
+        "`facing_forward: false` keeps it",
         similarity=1.0,
+        candidate=0,
     )
     assert indices(Identity(facing_forward=False).select(seen)) == [0, 0, 0]
 
@@ -322,7 +337,7 @@ def test_photos_without_detections_are_rejected():
 
 
 def test_the_mean_weighs_each_face_by_the_faces_in_its_photo():
-    crowd = [between(0, 3, 0.8), *([axis(i, 8) for i in (4, 5, 6, 7)] * 8)[:30]]
+    crowd = [between(0, 3, 0.95), *([axis(i, 8) for i in (4, 5, 6, 7)] * 8)[:30]]
     seen = series([SUBJECT], [SUBJECT], crowd)
     mean = torch.tensor(SUBJECT) * 2 + torch.tensor(crowd[0]) / 31
     mean /= mean.norm()
@@ -379,9 +394,10 @@ def test_of_a_couple_the_larger_is_taken_with_a_warning(caplog):
     assert indices(Identity().select(couple())) == [1] * 5
     assert caplog.messages == [
         (
-            "identity: 2 persons appear about equally often (in 5 and 5 photos); the subject is "
-            "taken to be the one larger in them, such as in photos/0.jpg: to choose another, name "
-            "a photo in which that one is the largest as `like`"
+            "identity: 2 persons appear about equally often: one in 5 photos, such as "
+            "photos/0.jpg; one in 5 photos, such as photos/0.jpg; the first is taken, who is the "
+            "larger in them: to choose another, name a photo in which that one is the largest as "
+            "`like`"
         )
     ]
 

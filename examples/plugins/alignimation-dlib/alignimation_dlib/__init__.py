@@ -188,6 +188,15 @@ class DlibDetector(Detector):
             raise ValueError("score_threshold: model cnn gives no face below 0.5; use 0.5 or more")
         return self
 
+    def finds(self) -> str:
+        """Return ``face``."""
+        return "face"
+
+    def hint(self) -> str:
+        """Return that there may be smaller faces, or turned ones."""
+        more = f"`upsample: {self.upsample + 1}`" if self.upsample < 3 else "a larger `max_side`"
+        return f"try {more} for smaller faces, or another detector"
+
     def provides(self) -> frozenset[str]:
         """Return ``keypoints`` and the name of each."""
         return frozenset({"keypoints", *(f"keypoints.{name}" for name in self._names)})
