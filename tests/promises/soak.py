@@ -222,8 +222,9 @@ class Soak:
         if found != expected:
             differing = {name for name, _ in found.items() ^ expected.items()}
             raise BrokenError("wrong result", f"{canvas}: {sorted(differing)[:9]}")
-        if record(out) != self.records[canvas]:
-            raise BrokenError("wrong record", json.dumps(record(out))[:2000])
+        written, right = record(out), self.records[canvas]
+        if wrong := {key: written.get(key) for key in right if written.get(key) != right[key]}:
+            raise BrokenError("wrong record", json.dumps(wrong)[:2000])
 
     def kills(self, chance, out):
         """Runs are stopped in any way, one after another, and then gone on with."""
