@@ -500,6 +500,23 @@ def test_under_nohup_a_closed_terminal_is_no_reason_to_end():
     assert status == {"": 130, "trap '' HUP;": 0}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_that_meets_an_object_on_its_way_out_is_not_lost():
+    code = (
+        "import os, signal, time; from alignimation_core.cli.process import end_with\n"
+        "class Leaving:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        "def work():\n"
+        "    Leaving()\n"
+        "    time.sleep(60)\n"
+        "end_with(work)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_while_torch_is_imported_counts_once_it_is(number):
     went_on = []
