@@ -19,6 +19,7 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import File, Observation, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError
 from alignimation_core.detection.observations import count_known, observe
+from alignimation_core.detection.quality import complete
 from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
@@ -185,7 +186,9 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        return observed.observations
+        if not self.recipe.subject_selector.gates.needs_pixels():
+            return observed.observations
+        return complete(observed.observations, detector, self.executor, self.store.keep)
 
     def _select(self, observations: Sequence[Observation]) -> list[tuple[Photo, Subject]]:
         with self._timed("subject_selector", len(observations)) as step:

@@ -47,6 +47,8 @@ PHOTO_KEYS = [
     "residual",
     "residual_before",
     "iterations",
+    "gates",
+    "frame",
 ]
 KEYS = [
     "alignimation",
