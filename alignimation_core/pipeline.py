@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -23,6 +24,7 @@ from alignimation_core.api.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.quality import complete
 from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.detection.thinning import thin, within
@@ -227,7 +229,10 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        return observed
+        if not self.recipe.subject_selector.gates.needs_pixels():
+            return observed
+        measured = complete(observed.observations, detector, self.executor, self.store.keep)
+        return replace(observed, observations=measured)
 
     def _select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
         observations = observed.observations

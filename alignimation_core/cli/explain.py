@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,7 +129,7 @@ def _table(
     state = "off" if gate.limit is None else f"{bound} {gate.limit:g}: it alone rejects "
     yield f"{gate.option}: {state}{'' if gate.limit is None else _photos(len(missed))}"
     numbers = sorted(gate.of(photo["gates"]) for photo in free)
-    steps = {round(number, 2) for number in _quantiles(numbers)}
+    steps = {_rounded(number, down=gate.least) for number in _quantiles(numbers)}
     steps |= set() if gate.limit is None else {gate.limit}
     for limit in sorted(steps):
         kept = sum(gate.passes(photo["gates"], limit) for photo in free)
@@ -150,6 +151,12 @@ def _chosen(photo: Mapping[str, Any]) -> bool:
 def _quantiles(numbers: Sequence[float]) -> list[float]:
     last = len(numbers) - 1
     return [numbers[round(last * step / (COLUMNS - 1))] for step in range(COLUMNS)]
+
+
+def _rounded(number: float, *, down: bool) -> float:
+    """Round to three digits, so that the photo that the number is of is kept."""
+    scale = 10.0 ** (2 - math.floor(math.log10(max(abs(number), 0.01))))
+    return (math.floor if down else math.ceil)(number * scale) / scale
 
 
 def _photos(count: int) -> str:

@@ -15,7 +15,7 @@ from alignimation_core.api.gates import PIXELS, Gates
 HEAD = {
     "left_eye": (32.0, -34.0, 0.0),
     "right_eye": (-32.0, -34.0, 0.0),
-    "nose": (0.0, 4.0, 26.0),
+    "nose": (0.0, -1.0, 26.0),
     "mouth_left": (25.0, 36.0, 2.0),
     "mouth_right": (-25.0, 36.0, 2.0),
     "left_ear": (75.0, -18.0, -85.0),

@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from alignimation_core.api.data import Photo
+from alignimation_core.api.data import Observation, Photo
+from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.stages import AnnotationDetector, Detector
+from alignimation_core.execution.executor import Executor
+from alignimation_core.photos import decoder
+from alignimation_core.store.store import Known
 
+BATCH = 8  # photos that are measured together
 SIDE = 96  # pixels to which the longer side of a detection is reduced
 BLUR = 9  # pixels of the box filter that it is compared with
 FLAT = 1e-4  # mean difference between neighbours, below which there is none but of rounding
 LUMA = 0.299, 0.587, 0.114
+
+
+class Measuring:
+    """Decode photos, and measure what was found in them; None of a photo that cannot be read."""
+
+    def __init__(self, side: int | None) -> None:
+        self._side = side
+
+    def __call__(self, queries: list[tuple[Photo, Tensor]]) -> list[Tensor | None]:
+        """Measure boxes in full-size pixels, photo by photo."""
+        return [self._measured(photo, boxes) for photo, boxes in queries]
+
+    def _measured(self, photo: Photo, boxes: Tensor) -> Tensor | None:
+        try:
+            return measure(decoder.load(photo, self._side), photo, boxes)
+        except PhotoError:
+            return None
+
+
+def complete(
+    observations: Sequence[Observation],
+    detector: Detector,
+    executor: Executor,
+    keep: Callable[[Mapping[str, Known]], None],
+) -> list[Observation]:
+    """Measure the photos that were not, such as those that an earlier version has stored.
+
+    ``keep`` is called with what is measured now, by the content of photos, batch by batch.
+    """
+    missing = [place for place, each in enumerate(observations) if each.measures is None]
+    completed = list(observations)
+    starts = range(0, len(missing), BATCH)
+    batches = [missing[start : start + BATCH] for start in starts]
+    queries = (
+        [(observations[place].photo, observations[place].detections.boxes) for place in batch]
+        for batch in batches
+    )
+    measuring = Measuring(detector.input_side())
+    for batch, results in zip(batches, executor.map(measuring, queries), strict=True):
+        fresh: dict[str, Known] = {}
+        for place, measures in zip(batch, results, strict=True):
+            if isinstance(measures, Tensor):
+                seen = completed[place] = replace(observations[place], measures=measures)
+                fresh[seen.photo.content] = Known(seen.detections, measures=measures)
+        if not isinstance(detector, AnnotationDetector):
+            keep(fresh)
+    return completed
 
 
 def measure(image: Tensor, photo: Photo, boxes: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ PHOTO_KEYS = [
     "remarks",
     "turn",
     "corrected",
+    "gates",
+    "frame",
 ]
 KEYS = [
     "alignimation",
