@@ -761,7 +761,7 @@ def test_answers_of_many_kinds_come_back_each_to_its_photo(opened):
         again = store.recall([*known, "other"])
         masked = again["rich1"].detections.masks
     assert again.keys() == known.keys()
-    for photo, (seen, vectors, _) in known.items():
+    for photo, (seen, vectors, *_) in known.items():
         for name in Detections.__slots__:
             assert same(getattr(seen, name), getattr(again[photo].detections, name)), name
         assert same(vectors, again[photo].embeddings)
