@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -22,8 +21,8 @@ from alignimation_core.detection.observations import count_known, observe
 from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
+from alignimation_core.output.folder import OutputFolder
 from alignimation_core.output.remote import output_folder
-from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
@@ -40,14 +39,17 @@ def run(
     *,
     limit: int | None = None,
     fresh: bool = False,
+    wait: bool = True,
     progress: Progress | None = None,
 ) -> Record:
     """Make the animation.
 
     Args:
         recipe: what to do.
-        limit: a trial run: only this many photos, the first in time.
+        limit: a trial run: only this many photos, the first in time; it writes into the folder
+            ``trial`` in the output folder, and touches nothing else there.
         fresh: forget what earlier runs have stored, and compute everything again.
+        wait: whether to wait for another run that writes into the output folder, or to fail.
         progress: what follows the run; silent when left out.
 
     Returns:
@@ -59,8 +61,14 @@ def run(
     preflight.check_devices(recipe)
     files = preflight.find_photos(recipe)
     preflight.check_weights(recipe)
-    preflight.check_outputs(recipe)
-    return Run(recipe, progress or Progress()).go(files, limit, fresh=fresh)
+    trial = limit is not None
+    preflight.check_outputs(recipe, trial=trial)
+    progress = progress or Progress()
+    output = output_folder(recipe, trial=trial)
+    with output.alone(progress.note, wait=wait) as waited:
+        if waited:
+            preflight.check_outputs(recipe, trial=trial)
+        return Run(recipe, output, progress).go(files, limit, fresh=fresh)
 
 
 LABELS = {
@@ -79,9 +87,8 @@ class Run:
     executor: Executor
     store: Store
 
-    def __init__(self, recipe: Recipe, progress: Progress) -> None:
-        self.recipe, self.progress = recipe, progress
-        self.output = output_folder(recipe)
+    def __init__(self, recipe: Recipe, output: OutputFolder, progress: Progress) -> None:
+        self.recipe, self.output, self.progress = recipe, output, progress
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -93,29 +100,33 @@ class Run:
 
     def go(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> Record:
         """Make every output, and write the record, whatever happens."""
-        self.record.kept = self.output.prepare()
+        self.record.kept = self.output.prepare(len(files))
         try:
             self._fetch_weights()
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
-                self._steps(files, limit, fresh=fresh)
-        except KeyboardInterrupt:
-            self.record.error = "interrupted"
-            self._tell(self.output.write)
-            raise
+                rendered, cost = self._steps(files, limit, fresh=fresh)
+            self.output.publish(self.record, rendered)
         except BaseException as error:
-            self.record.error = str(error) or type(error).__name__
-            if isinstance(error, PhotosError):
-                self.record.fail(error.failures)
-            self._tell(self.output.finish, after=error)
+            if not self.output.published:
+                self._tell(error)
             raise
+        if limit is not None:
+            self.progress.note(projection(self.record, len(files), *cost))
         if self.output.address is not None:
             self.progress.note(f"uploading to {self.output.address}")
         self.output.finish(self.record)
         return self.record
 
-    def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
-        """Take the photos through the stages."""
+    def _steps(
+        self, files: Sequence[File], limit: int | None, *, fresh: bool
+    ) -> tuple[list[str], list[int]]:
+        """Take the photos through the stages.
+
+        Returns:
+            The finished outputs; and of how many photos nothing was stored before: of the trial's,
+            and of all.
+        """
         with self._open_store(fresh=fresh) as self.store:
             photos = self._read(files)
             trial = self._trial(photos, limit)
@@ -130,15 +141,14 @@ class Run:
             del observations
             alignment = self._align(subjects)
             placement = self._place(alignment)
-            self._render(placement)
+            rendered = self._render(placement)
             if limit is None:
                 self.store.finish()
-            else:
-                self.progress.note(projection(self.record, len(files), *unknown))
+        return rendered, unknown
 
     def _open_store(self, *, fresh: bool) -> Store:
         return open_store(
-            self.output.folder,
+            self.output.store_folder,
             self.recipe.detector,
             self.recipe.embedder,
             self.progress.note,
@@ -263,56 +273,41 @@ class Run:
         self.record.canvas = {"width": placement.canvas.width, "height": placement.canvas.height}
         return placement
 
-    def _render(self, placement: Placement) -> None:
+    def _render(self, placement: Placement) -> list[str]:
+        """Write every output under a hidden name; return their names."""
         record, output, placed = self.record, self.output, placement.placed
-        record.kept = sorted({*record.kept, *output.planned})
-        record.error = "the run did not finish"
         output.check()
-        with (
-            self._timed("renderer", len(placed)) as step,
-            ThreadPoolExecutor(1, "record") as beside,
-        ):
-            # whose the outputs are, should it be killed once they are there
-            written = beside.submit(output.write, record)
-
-            def counted() -> None:
-                step()
-                if written.done():
-                    written.result()  # raises what went wrong, now and not after the last frame
-
-            try:
-                rendered = render(
-                    placed,
-                    placement.canvas,
-                    self.recipe.canvas,
-                    self.recipe.renderers,
-                    output.folder,
-                    self.executor,
-                    counted,
-                    written.result,
-                    output.refuse,
-                )
-            finally:
-                record.kept = output.standing()
-        record.error = None
+        with self._timed("renderer", len(placed)) as step:
+            rendered = render(
+                placed,
+                placement.canvas,
+                self.recipe.canvas,
+                self.recipe.renderers,
+                output.rendering,
+                self.executor,
+                step,
+            )
         record.fail(rendered.failures)
-        record.outputs = [relative_name(path, output.folder) for path in rendered.outputs]
-        record.kept = sorted(set(record.kept) - set(record.outputs))
         if rendered.errors:
+            output.check()  # where the folder went away, that is the reason
             unwritable = any(isinstance(error, OutputError) for error in rendered.errors)
             kind = OutputError if unwritable else AlignimationError
-            raise kind("; ".join(str(error) for error in rendered.errors))
+            text = "; ".join(str(error) for error in rendered.errors)
+            raise kind(text.replace(str(output.rendering), str(output.folder)))
+        return rendered.outputs
 
-    def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
-        """Write what is known of a run that failed, whose own error is the one to be raised.
-
-        Where that error says already that the output cannot be written, it is not said twice.
-        """
+    def _tell(self, error: BaseException) -> None:
+        """Write what is known of a run that failed, whose own error is the one to be raised."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self.record.error = "interrupted" if interrupted else str(error) or type(error).__name__
+        if isinstance(error, PhotosError):
+            self.record.fail(error.failures)
+        verb = self.output.write if interrupted else self.output.fail
         try:
             verb(self.record)
-        except Exception as error:  # whatever it is, it must not take the place of the run's own
-            if not isinstance(after, OutputError):
-                self.progress.note(str(error))
+        except Exception as another:  # whatever it is, it must not take the place of the run's own
+            if str(another) != str(error):
+                self.progress.note(str(another))
 
     def _fetch_weights(self) -> None:
         for _, _, stage in self.recipe.stages():

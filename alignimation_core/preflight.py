@@ -9,7 +9,7 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import File, named
 from alignimation_core.api.errors import Fault, RecipeError, in_one_line
 from alignimation_core.api.stages import ComputeStage
-from alignimation_core.output.folder import name
+from alignimation_core.output.obstacles import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
 from alignimation_core.recipe.recipe import Recipe
@@ -61,8 +61,12 @@ def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
             yield recipe.fault(place, what)
 
 
-def check_outputs(recipe: Recipe) -> None:
+def check_outputs(recipe: Recipe, *, trial: bool = False) -> None:
     """Refuse outputs that would take the place of the run record, or of what no run wrote.
+
+    Args:
+        recipe: whose outputs.
+        trial: whether they are those of a trial run.
 
     Raises:
         RecipeError: what stands in the way, by the path of the renderer.
@@ -72,7 +76,7 @@ def check_outputs(recipe: Recipe) -> None:
         (("renderers", i, "path"), record)
         for i, renderer in enumerate(recipe.renderers)
         if name(renderer.path) == RECORD_NAME
-    ] or output_folder(recipe).obstacles()
+    ] or output_folder(recipe, trial=trial).obstacles()
     if faults := [recipe.fault(location, text) for location, text in obstacles]:
         raise RecipeError(faults)
 
