@@ -34,16 +34,33 @@ RELY_ON = {
         "test_outputs_are_not_written_through_links",
         "test_what_appears_under_an_outputs_name_during_the_run_stays",
         "test_nothing_of_the_users_is_replaced",
+        "test_nothing_of_ours_is_written_through_a_link",
+        "test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours",
+        "test_a_trial_run_writes_beside_the_whole_and_never_touches_it",
     ],
     "Photos are only read.": [
         "test_photos_are_only_read",
     ],
-    "An output replaces what an earlier run wrote, nothing else, and only when it is finished.": [
+    "An output replaces what an earlier run wrote, nothing else, and only when it is finished: a "
+    "file counts by its content, not by its name.": [
         "test_what_an_earlier_run_wrote_is_replaced",
+        "test_a_photo_put_into_a_finished_folder_of_frames_is_refused_and_named",
+        "test_a_film_in_the_place_of_ours_is_refused",
+        "test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same",
         "test_a_file_of_the_users_is_refused_before_any_photo_is_opened",
         "test_old_outputs_stay_until_new_ones_are_finished",
         "test_killed_runs_are_gone_on_with_and_give_the_same",
         "test_result_appears_only_when_closed_and_replaces_the_old",
+    ],
+    "Outputs of one run appear together or not at all.": [
+        "test_outputs_appear_together_or_not_at_all_and_the_record_says_which",
+        "test_where_a_renderer_does_wrong_no_output_of_the_run_appears",
+        "test_a_full_disk_leaves_a_record_that_says_why",
+    ],
+    "One run at a time has an output folder.": [
+        "test_a_second_run_waits_and_says_for_whom",
+        "test_a_run_that_does_not_wait_is_refused_at_once",
+        "test_pairs_of_runs_at_once_give_the_outputs_of_one_of_them",
     ],
     "Nothing is computed twice.": [
         "test_a_second_run_asks_no_network_and_gives_the_same",

@@ -312,7 +312,7 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self) -> Path:
-        """Finish, put the result under its final name, and return that."""
+        """Finish, put the result under its name in the folder, and return that path."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -359,7 +359,8 @@ class Renderer(Stage):
         Args:
             canvas: the size that every frame will have.
             count: how many frames will come; a frame that fails on the way does not come.
-            folder: the output folder; it exists.
+            folder: where to write, under ``path``; it exists. In a run it is a hidden folder, out
+                of which all outputs get into the output folder together once they are finished.
 
         Returns:
             A writer. Until it is closed, nothing stands under the final name but what stood there.
