@@ -14,6 +14,7 @@ import torch
 
 from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
+from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Observation, Photo, Subject, named
@@ -29,7 +30,7 @@ from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
-from alignimation_core.rendering.placement import Placement, place
+from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection
@@ -81,6 +82,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         self.recipe, self.progress = recipe, progress
+        self._detected: dict[str, Subject] = {}
         self.output = output_folder(recipe)
         self.record = Record(
             alignimation=version("alignimation"),
@@ -215,8 +217,8 @@ class Run:
         return self.recipe.reference in ("medoid", "mean")
 
     def _align(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
-        alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
+            alignment = self._align_once(subjects)
             aligned = alignment.aligned
             turn = upright(aligned) if self._level else 0.0
             with self._timed("refine", len(aligned)) as step:
@@ -230,10 +232,21 @@ class Run:
                     step,
                 )
             self.record.choose(subjects)
-            alignment = self._align_once(subjects)
+        if self.recipe.refine.photos:
+            subjects = self._agree(subjects)
+        alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"
         self.record.reference = "mean" if mean else alignment.reference.photo.name
         return alignment
+
+    def _agree(self, subjects: Sequence[tuple[Photo, Subject]]) -> list[tuple[Photo, Subject]]:
+        """Let the photos correct each other's keypoints."""
+        builder, model = self.recipe.target_builder, self.recipe.transform_model
+        with self._timed("refine", len(subjects)) as step:
+            agreed = agree(subjects, builder, model, self.executor, self.store.fits, step)
+        self._detected = {photo.name: subject for photo, subject in subjects}
+        self.record.choose(agreed)
+        return agreed
 
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.recipe.target_builder, self.recipe.transform_model
@@ -255,6 +268,8 @@ class Run:
             record = records[item.photo.name]
             record.residual, record.residual_before = item.residual, item.residual_before
             record.iterations = item.aligned.iterations
+            if (before := self._detected.get(item.photo.name)) is not None:
+                record.moved = moved(before, item, placement.canvas)
         for item in placement.placed:
             record = records[item.photo.name]
             record.canvas_from_photo = item.canvas_from_photo

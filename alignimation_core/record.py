@@ -71,6 +71,8 @@ class PhotoRecord:
             percent of the canvas height; null without keypoints.
         residual_before: the same for the photo merely resized to the reference's size.
         iterations: steps of the fit.
+        moved: RMS distance by which the photos moved the keypoints that they correct, in percent
+            of the canvas height; null where they were not asked.
     """
 
     path: str
@@ -87,6 +89,7 @@ class PhotoRecord:
     residual: float | None = None
     residual_before: float | None = None
     iterations: int | None = None
+    moved: float | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
