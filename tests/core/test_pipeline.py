@@ -47,6 +47,7 @@ PHOTO_KEYS = [
     "residual",
     "residual_before",
     "iterations",
+    "moved",
 ]
 KEYS = [
     "alignimation",
@@ -137,6 +138,7 @@ def test_the_record_has_exactly_the_keys_that_others_read(recipe, photos, writte
         "photos",
         "detector",
         "subject_selector",
+        "refine",
         "transform_model",
         "renderer",
     }

@@ -62,6 +62,7 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "residual": 0.25,
         "residual_before": None,
         "iterations": 3,
+        "moved": None,
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]

@@ -22,7 +22,7 @@ from alignimation_core.alignment.consensus.correlation import (
 from alignimation_core.alignment.consensus.neighbours import hubs_of, neighbours
 from alignimation_core.alignment.consensus.patches import Cut, Spool
 from alignimation_core.alignment.consensus.settlement import settle
-from alignimation_core.alignment.consensus.shape import common_frame
+from alignimation_core.alignment.consensus.shape import are_usable, common_frame
 from alignimation_core.alignment.subjects import in_working_frames, keypoints_of
 from alignimation_core.alignment.targets import Targets, stacked
 from alignimation_core.api import geometry
@@ -158,7 +158,7 @@ def corrected(
     detected = keypoints.points
     places = detected.clone()
     first_from_photo, shape = common_frame(places, weights, firm)
-    usable = first_from_photo.isfinite().all(-1).all(-1)
+    usable = are_usable(first_from_photo)
     size = WINDOW[0] + 2 * MARGIN, WINDOW[1] + 2 * MARGIN
     half = torch.tensor([size[1] / 2, size[0] / 2], dtype=torch.float64)
     corners = (shape[firm] - half).round()
@@ -177,7 +177,7 @@ def corrected(
             found = geometry.apply(photo_from_frame, settled + shape[firm])
             places[:, firm] = torch.where(seen[..., None], found, detected[:, firm])
             frame_from_photo, shape = common_frame(places, weights, firm)
-            usable &= frame_from_photo.isfinite().all(-1).all(-1)
+            usable &= are_usable(frame_from_photo)
     return places
 
 
@@ -221,15 +221,15 @@ class Sampler:
         self._spool, self._first_from_frame = spool, first_from_frame
         self._corners = corners
         y, x = (torch.arange(side, dtype=torch.float64) + 0.5 - side / 2 for side in WINDOW)
-        grid = torch.stack(torch.broadcast_tensors(x, y[:, None]), -1)
-        self._grid = grid + centres[:, None, None]
+        grid = torch.cartesian_prod(y, x).flip(1)
+        self._grid = grid + centres[:, None]
 
     def windows(self, some: Tensor) -> tuple[Tensor, Tensor]:
         """Return the normalised (n, K, *WINDOW) windows of some photos; what of them is shown."""
         patches = self._spool.read(some.tolist())
         count, points = patches.shape[:2]
         matrices = self._first_from_frame[some]
-        at = geometry.apply(matrices[:, None], self._grid.flatten(1, 2)) - self._corners[:, None]
+        at = geometry.apply(matrices[:, None], self._grid) - self._corners[:, None]
         height, width = patches.shape[-2:]
         at = 2 * at / at.new_tensor([width, height]) - 1
         grid = at.float().reshape(count * points, *WINDOW, 2)
@@ -241,22 +241,28 @@ class Sampler:
         return normalised(light / shares.clamp(min=1e-3), shares), shares
 
 
+def _in_blocks(photos: Tensor) -> list[Tensor]:
+    return [photos[start : start + BLOCK] for start in range(0, len(photos), BLOCK)]
+
+
 def _compare(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compare each photo with its neighbours.
 
     Returns:
         Photos and others, (M,) int64; (M, K, 2) shifts and (M, K) weights, float64.
     """
-    blocks = torch.split(torch.arange(count), BLOCK)
+    blocks = _in_blocks(torch.arange(count))
     hubs = hubs_of(count)
     reduced = torch.cat([thumbnails(sampler.windows(block)[0]) for block in blocks])
     here, there = neighbours(reduced, hubs)
-    of_hubs = Spectra.join([Spectra.of(*sampler.windows(some)) for some in hubs.split(BLOCK)])
+    of_hubs = Spectra.join([Spectra.of(*sampler.windows(some)) for some in _in_blocks(hubs)])
     moved, weights = [], []
     for block in blocks:
         mine = (here >= block[0]) & (here <= block[-1])
-        needed = torch.cat([here[mine], there[mine]]).unique()
-        others = needed[~torch.isin(needed, hubs)]
+        needed = torch.zeros(count, dtype=torch.bool)
+        needed[here[mine]] = needed[there[mine]] = True
+        needed[hubs] = False
+        others = needed.nonzero()[:, 0]
         table = of_hubs
         if len(others):
             table = Spectra.join([of_hubs, Spectra.of(*sampler.windows(others))])

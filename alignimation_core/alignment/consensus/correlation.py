@@ -22,10 +22,14 @@ FLAT = 0.01
 """Least standard deviation of the surroundings, of a range of 1: what is flat says nothing."""
 SHOWN = 0.5
 """Least share of a patch that must show the subject."""
-APART = 1.0
+APART = 2.0
 """How far the shifts found in both directions may disagree, pixels."""
 LIKE = 0.5
 """Correlation from which on patches are held to show the same."""
+CLOSE = 4
+"""Pixels about a peak that belong to it."""
+DISTINCT = 0.1
+"""How much higher a peak must be than any other, lest it be there by chance."""
 THUMBNAIL = 7
 """Pixels of a patch along a side of one of its thumbnail's."""
 
@@ -134,6 +138,11 @@ def _peak(spectra: Spectra, here: Tensor, there: Tensor) -> tuple[Tensor, Tensor
     inside = (x > 0) & (x < side - 1) & (y > 0) & (y < side - 1)
     inside &= spectra.energy[there] > 0
     x, y = x.clamp(1, side - 2), y.clamp(1, side - 2)
+    steps = torch.arange(side)
+    near = ((steps - y[..., None]).abs() <= CLOSE)[..., :, None]
+    near = near & ((steps - x[..., None]).abs() <= CLOSE)[..., None, :]
+    rival = found.masked_fill(near, 0.0).flatten(-2).amax(-1)
+    inside &= height - rival > DISTINCT
     flat = found.flatten(-2)
     centre = y * side + x
 

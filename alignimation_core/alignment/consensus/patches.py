@@ -76,7 +76,8 @@ def _covered(size: tuple[int, int], part_from_photo: Tensor, whole: tuple[int, i
     y, x = (torch.arange(side, dtype=torch.float64) + 0.5 for side in whole)
     (a, b, c), (d, e, f), _ = geometry.inverse(part_from_photo).tolist()
     u, v = a * x + b * y[:, None] + c, d * x + e * y[:, None] + f
-    return (u >= 0) & (u <= size[1]) & (v >= 0) & (v <= size[0])
+    inside: Tensor = (u >= 0) & (u <= size[1]) & (v >= 0) & (v <= size[0])
+    return inside
 
 
 class Spool:

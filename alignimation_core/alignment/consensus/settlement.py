@@ -9,10 +9,12 @@ from torch import Tensor
 
 PULL = 0.5
 """What a detection counts, beside pairs of photos, which count 1 each at most."""
-NOISE = 0.7
+NOISE = 1.0
 """Scale of the Cauchy weights of pairs, pixels: what is further off counts less than half."""
 STRAY = 4.0
 """Scale of the Cauchy weights of detections, pixels."""
+SUPPORT = 0.2
+"""Least sum of a point's weights over all pairs: less may be chance."""
 LONELY = 3.0
 """How much more a detection counts at most where a photo is like few others."""
 ROUNDS = 8
@@ -46,6 +48,7 @@ def settle(
     offsets = start
     total = torch.zeros(start.shape[:2], dtype=start.dtype)
     total.index_add_(0, here, both).index_add_(0, there, both)
+    both = both * ((total >= SUPPORT)[here] & (total >= SUPPORT)[there])
     linked = torch.where(total > 0, total, torch.nan).nanmedian(0).values.nan_to_num(1.0)
     pull = PULL * (linked / total.clamp(min=1e-9)).clamp(1.0, LONELY)
     for _ in range(ROUNDS):

@@ -11,6 +11,8 @@ from alignimation_core.api import geometry
 SIZE = 40.0
 """RMS distance of the firm points from their centre in the frame, pixels: eyes are 80 apart."""
 ROUNDS = 10
+LEAST_AREA = 1e-8
+"""Of a photo's pixel in the frame."""
 
 
 def common_frame(points: Tensor, weights: Tensor, firm: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,9 +26,8 @@ def common_frame(points: Tensor, weights: Tensor, firm: Tensor) -> tuple[Tensor,
         firm: (K,) bool, the points by which the frame's size is measured.
 
     Returns:
-        (N, 3, 3) ``frame_from_photo``, NaN for a photo without two points of weight that are apart;
-        and the mean shape, (K, 2), whose point (0, 0) is arbitrary. On average, photos are turned
-        by nothing.
+        (N, 3, 3) ``frame_from_photo``, of no use for a photo without two points of weight that are
+        apart; and the mean shape, (K, 2), about (0, 0). On average, photos are turned by nothing.
     """
     first = int(weights.sum(1).argmax())
     shape, known = points[first], weights[first] > 0
@@ -35,7 +36,7 @@ def common_frame(points: Tensor, weights: Tensor, firm: Tensor) -> tuple[Tensor,
         frame_from_photo = procrustes.similarity_from_points(
             points, shape.expand_as(points), weights * known
         )
-        usable = frame_from_photo.isfinite().all(-1).all(-1)
+        usable = are_usable(frame_from_photo)
         if not usable.any():
             break
         moved = geometry.apply(frame_from_photo, points).nan_to_num(0.0)
@@ -56,3 +57,10 @@ def common_frame(points: Tensor, weights: Tensor, firm: Tensor) -> tuple[Tensor,
         procrustes.similarity_from_points(points, shape.expand_as(points), weights * known),
         shape,
     )
+
+
+def are_usable(matrices: Tensor) -> Tensor:
+    """Return which of (N, 3, 3) similarities have an inverse, (N,) bool."""
+    finite = matrices.isfinite().all(-1).all(-1)
+    area: Tensor = torch.linalg.det(matrices.nan_to_num(0.0))
+    return finite & (area > LEAST_AREA)
