@@ -14,7 +14,7 @@ import torch
 
 from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
-from alignimation_core.alignment.consensus.agreement import agree
+from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Observation, Photo, Subject, named
@@ -243,7 +243,8 @@ class Run:
         """Let the photos correct each other's keypoints."""
         builder, model = self.recipe.target_builder, self.recipe.transform_model
         with self._timed("refine", len(subjects)) as step:
-            agreed = agree(subjects, builder, model, self.executor, self.store.fits, step)
+            names = EYES if self.recipe.refine.photos == "eyes" else None
+            agreed = agree(subjects, builder, model, self.executor, self.store.fits, step, names)
         self._detected = {photo.name: subject for photo, subject in subjects}
         self.record.choose(agreed)
         return agreed

@@ -101,12 +101,13 @@ class RefineOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photos: Annotated[
-        bool,
+        bool | Literal["eyes"],
         Field(
-            description="let the photos correct each other: keypoints go to where the patches "
-            "around them agree"
+            description="let the photos correct each other's keypoints, which go to where the "
+            "patches around them agree: eyes (they alone, where they count most), true (whichever "
+            "count most), false"
         ),
-    ] = True
+    ] = "eyes"
     passes: Annotated[
         int,
         Field(

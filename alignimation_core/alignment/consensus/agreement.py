@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -31,6 +31,7 @@ from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.execution.executor import Executor
 from alignimation_core.store.fits import Fits
 
+EYES = "left_eye", "right_eye"
 PASSES = 2
 MARGIN = 6
 """Pixels around what is compared: room for what the passes move."""
@@ -71,18 +72,24 @@ def agree(
     executor: Executor,
     kept: Fits,
     step: Callable[[], None],
+    names: Container[str] | None = None,
 ) -> list[tuple[Photo, Subject]]:
     """Move keypoints to where the patches around them agree, photo against photo.
 
     Only those are moved on which the target builder lays weight, and of these the ones that count
     most. What patches cannot decide stays where the detector saw it. The answer is kept in the
     store. ``subjects``, in full-size pixels, are in the order of time; ``step`` is called for
-    each.
+    each; with ``names``, no others are moved.
 
     Returns:
         The same photos, with their subjects' keypoints corrected.
     """
     keypoints = _that_count(subjects, builder, model, kept)
+    if keypoints is not None and names is not None:
+        allowed = torch.tensor([name in names for name in keypoints.names])
+        keypoints = replace(keypoints, firm=keypoints.firm & allowed)
+    if keypoints is not None and not keypoints.firm.any():
+        keypoints = None
     places = None
     if keypoints is not None and len(subjects) > 1:
         key = _digest(subjects, keypoints)

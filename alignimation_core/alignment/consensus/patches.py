@@ -64,7 +64,7 @@ class Cut:
         shown = _covered((photo.height, photo.width), part_from_photo, whole)
         if mask is not None:
             part_from_mask = part_from_photo @ geometry.as_tensor(mask.image_from_mask)
-            shown &= geometry.draw(mask.tensor(), part_from_mask.float(), whole) > 0.5
+            shown &= geometry.draw(mask.tensor(), part_from_mask, whole) > 0.5
         part = torch.where(shown, (1 + 254 * grey).round(), 0.0).byte().numpy()
         return np.stack(
             [part[y - top : y - top + height, x - left : x - left + width] for x, y in self.corners]

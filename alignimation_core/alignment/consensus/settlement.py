@@ -13,7 +13,7 @@ NOISE = 1.0
 """Scale of the Cauchy weights of pairs, pixels: what is further off counts less than half."""
 STRAY = 4.0
 """Scale of the Cauchy weights of detections, pixels."""
-SUPPORT = 0.2
+SUPPORT = 0.4
 """Least sum of a point's weights over all pairs: less may be chance."""
 LONELY = 3.0
 """How much more a detection counts at most where a photo is like few others."""

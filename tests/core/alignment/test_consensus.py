@@ -161,19 +161,32 @@ def test_spoilt_photos_harm_none(tmp_path, warps, spoiler):
     series = Series(tmp_path, warps, 0.01, spoil)
     before, after = (series.scatter(some) for some in (series.subjects, agreed(series.subjects)))
     assert after.mean() < 0.7 * before.mean()
-    assert (after - before).max() < 0.3
+    # eyes are 57 pixels apart here: blurred by 4, their lids are gone
+    assert (after - before).max() < (0.6 if spoiler == "blurred" else 0.3)
 
 
 def test_only_points_that_the_target_builder_lays_weight_on_are_moved(tmp_path, warps):
     series = Series(tmp_path, warps, error=0.015)
     builder = GaussianKeypoints(weights={"right_eye": 1, "left_eye": 0, "nose": 1})
+    moved = dict.fromkeys(EYES | NOSE, 0)
     for (_, before), (_, after) in zip(
         series.subjects, agreed(series.subjects, builder), strict=True
     ):
-        assert after.keypoints["left_eye"] == before.keypoints["left_eye"]
-        assert after.keypoints["right_eye"] != before.keypoints["right_eye"]
-        assert after.keypoints["nose"] != before.keypoints["nose"]
+        for name in moved:
+            moved[name] += after.keypoints[name] != before.keypoints[name]
         assert (after.box, after.score) == (before.box, before.score)
+    assert moved["left_eye"] == 0
+    assert min(moved["right_eye"], moved["nose"]) > COUNT / 2
+
+
+def test_with_names_no_other_points_are_moved(tmp_path, warps):
+    series = Series(tmp_path, warps[:4], error=0.015)
+    builder, given = GaussianKeypoints(weights={}), (Similarity(), Threads(1), Fits())
+    after = agree(series.subjects, builder, *given, lambda: None, EYES)
+    for (_, before), (_, now) in zip(series.subjects, after, strict=True):
+        assert now.keypoints["nose"] == before.keypoints["nose"]
+        assert now.keypoints["left_eye"] != before.keypoints["left_eye"]
+    assert agree(series.subjects, builder, *given, lambda: None, ["hip"]) == series.subjects
 
 
 def test_a_target_without_points_moves_none(tmp_path, warps):
@@ -319,7 +332,7 @@ def recipe(tmp_path, discs_recipe, warps):
             target_builder=GaussianKeypoints(),
             transform_model=Similarity(),
             canvas=CanvasOptions(size="200x200"),
-            refine=RefineOptions(photos=photos),
+            refine=RefineOptions(photos=photos and "eyes"),
         )
 
     return series, recipe

@@ -357,7 +357,7 @@ EMPTY = "is empty; give a value or leave the line out"
             "refine: 1",
             "refine",
             (
-                "should be `option: value` lines, such as `refine: {photos: true}`, got 1 (correct "
+                "should be `option: value` lines, such as `refine: {passes: 1}`, got 1 (correct "
                 "the keypoints that were detected)"
             ),
         ),
