@@ -15,6 +15,7 @@ import torch
 
 from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
+from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
@@ -38,7 +39,7 @@ from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
-from alignimation_core.rendering.placement import Placement, place
+from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection
@@ -106,6 +107,7 @@ class Run:
     ) -> None:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
+        self._detected: dict[str, Subject] = {}
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -317,8 +319,8 @@ class Run:
         return self.recipe.reference in ("medoid", "mean")
 
     def _align(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
-        alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
+            alignment = self._align_once(subjects)
             aligned = alignment.aligned
             own = radians(alignment.reference.subject.turn)
             turn = upright(aligned) if self._level else own
@@ -334,10 +336,23 @@ class Run:
                 )
             subjects = [(photo, self.corrections.corrected(photo, s)) for photo, s in subjects]
             self.record.choose(subjects)
-            alignment = self._align_once(subjects)
+        if self.recipe.refine.photos:
+            subjects = self._agree(subjects)
+        alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"
         self.record.reference = "mean" if mean else alignment.reference.photo.name
         return alignment
+
+    def _agree(self, subjects: Sequence[tuple[Photo, Subject]]) -> list[tuple[Photo, Subject]]:
+        """Let the photos correct each other's keypoints."""
+        builder, model = self.recipe.target_builder, self.recipe.transform_model
+        with self._timed("refine", len(subjects)) as step:
+            names = EYES if self.recipe.refine.photos == "eyes" else None
+            agreed = agree(subjects, builder, model, self.executor, self.store.fits, step, names)
+        self._detected = {photo.name: subject for photo, subject in subjects}
+        agreed = [(photo, self.corrections.corrected(photo, s)) for photo, s in agreed]
+        self.record.choose(agreed)
+        return agreed
 
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.recipe.target_builder, self.recipe.transform_model
@@ -359,6 +374,8 @@ class Run:
             record = records[item.photo.name]
             record.residual, record.residual_before = item.residual, item.residual_before
             record.iterations = item.aligned.iterations
+            if (before := self._detected.get(item.photo.name)) is not None:
+                record.moved = moved(before, item, placement.canvas)
         for item in placement.placed:
             record = records[item.photo.name]
             record.canvas_from_photo = item.canvas_from_photo

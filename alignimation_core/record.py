@@ -90,6 +90,8 @@ class PhotoRecord:
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
         gates: the values of the gates of the subject, or of what was rejected in its place.
         frame: 0-based number of its frame; null for a photo that is not used.
+        moved: RMS distance by which the photos moved the keypoints that they correct, in percent
+            of the canvas height; null where they were not asked.
     """
 
     path: str
@@ -112,6 +114,7 @@ class PhotoRecord:
     corrected: list[dict[str, Any]] = field(default_factory=list)
     gates: Mapping[str, float] = field(default_factory=dict)
     frame: int | None = None
+    moved: float | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:

@@ -69,6 +69,7 @@ def test_the_usual_detector_and_kornias_registrator_leave_what_the_readme_says(
         "output": "out",
         "detector": "mtcnn",
         "transform_model": model,
+        "refine": {"photos": False},
         "canvas": {"size": "64x64"},
         "renderers": ["gif"],
     }

@@ -53,6 +53,7 @@ PHOTO_KEYS = [
     "corrected",
     "gates",
     "frame",
+    "moved",
 ]
 KEYS = [
     "alignimation",
@@ -145,6 +146,7 @@ def test_the_record_has_exactly_the_keys_that_others_read(recipe, photos, writte
         "photos",
         "detector",
         "subject_selector",
+        "refine",
         "transform_model",
         "renderer",
     }
