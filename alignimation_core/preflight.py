@@ -226,5 +226,10 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
             path = weights.find(needed, local)
             state = f"present: {path}" if path else f"not yet here, will be fetched: {needed.url}"
             lines.append(f"weights {needed.filename} {state}")
+    try:
+        remarks = list(recipe.subject_selector.remarks(recipe.embedder))
+    except Exception as error:  # any failure of a plugin's own code
+        remarks = [f"{recipe.subject_selector.name!r} failed to say more: {in_one_line(error)}"]
+    lines += [f"subject_selector: {remark}" for remark in remarks]
     lines.append("the recipe is fine")
     return "\n".join(lines)
