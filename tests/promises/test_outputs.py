@@ -1,19 +1,26 @@
 """Nothing of yours is overwritten: an output replaces what a run wrote, and only when finished."""
 
+import errno
 import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
-from alignimation_core import OutputError, RecipeError, run
+from alignimation_core import AlignimationError, OutputError, RecipeError, run
 from alignimation_core.api import atomic
 from alignimation_core.output.folder import OutputFolder
 from alignimation_core.output.written import LocalFiles
+from alignimation_core.recipe.options import CanvasOptions
 from alignimation_imageio import GIF, Frames
 
-OTHER = ("canvas.size=96x64",)
+OTHER = ("canvas.size=96x64", "to=null")
+"""Larger pictures, and one more."""
 OUTPUTS = ("a.gif", "frames", "sub")
 
 
@@ -112,7 +119,7 @@ def test_a_copy_a_touch_or_another_disk_changes_nothing(recipe, out, tmp_path):
 def test_what_file_managers_leave_in_a_folder_of_frames_stays_there(recipe, out):
     run(recipe())
     (out / "frames" / ".DS_Store").write_bytes(b"icons")
-    run(recipe(canvas=type(recipe().canvas)(size="96x64")))
+    run(recipe(canvas=CanvasOptions(size="96x64")))
     assert (out / "frames" / ".DS_Store").read_bytes() == b"icons"
     assert len(list((out / "frames").iterdir())) == 5
 
@@ -195,6 +202,87 @@ def test_a_file_put_into_the_old_frames_at_the_last_moment_is_given_back(recipe,
     run(recipe())
     assert (out / "frames" / "mine.jpg").read_bytes() == b"mine"
     assert len(list((out / "frames").iterdir())) == 5
+
+
+def test_where_what_was_replaced_cannot_be_removed_old_frames_do_not_come_back(
+    recipe, out, monkeypatch
+):
+    run(recipe())
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **_: None)
+        run(recipe(until="2020-01-03"))
+    assert list((out / ".alignimation").glob("outputs-*/old/frames/0004.png"))
+    for _ in range(2):
+        run(recipe(until="2020-01-03"))
+        assert [path.name for path in sorted((out / "frames").iterdir())] == [
+            f"000{number}.png" for number in (1, 2, 3)
+        ]
+    assert not list((out / ".alignimation").glob("outputs-*"))
+
+
+def test_old_outputs_that_cannot_be_brought_back_are_by_the_next_run(recipe, out, monkeypatch):
+    """The disk fails when the new ones are put in their places, and when they are taken back."""
+    run(recipe())
+    before = {path: path.read_bytes() for path in out.rglob("*.[gp][in][fg]")}
+    rename, replace = os.rename, os.replace
+
+    def failing(call):
+        def failing(source, target, **options):
+            if str(out / "frames") in (str(source), str(target)) and "/old/" not in str(target):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(source, target, **options)
+
+        return failing
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing(rename))
+        patch.setattr(os, "replace", failing(replace))
+        with pytest.raises(OutputError, match="Input/output error"):
+            run(recipe(canvas=CanvasOptions(size="96x64")))
+    assert not (out / "frames").exists()
+    with pytest.raises(AlignimationError, match="no photo is of the recipe's time"):
+        run(recipe(since="2030"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_interrupt_while_a_writers_thread_starts_leaves_no_half_written_file(
+    recipe, out, monkeypatch
+):
+    """It comes where the pool has started a thread and does not know of it yet."""
+    start, opened = threading.Thread.start, threading.Event()
+
+    class Slow(GIF):
+        def open(self, canvas, count, folder):
+            time.sleep(0.2)
+            opened.set()
+            return super().open(canvas, count, folder)
+
+    def started(thread):
+        start(thread)
+        if thread.name.startswith("renderer-"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", started)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe(Slow(path="a.gif")))
+    assert not opened.wait(1)
+    assert not list((out / ".alignimation").glob("outputs-*"))
+    run(recipe(Slow(path="a.gif")))
+    assert opened.is_set()
+
+
+def test_what_killed_runs_left_is_removed_by_the_next(recipe, out):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    run(recipe())
+    left = out / f".run.json.part-{ended.pid}"
+    others = [out / f".run.json.part-{os.getppid()}", out / ".run.json.part-x"]
+    for path in (left, *others):
+        path.write_text("{")
+    run(recipe())
+    assert not left.exists()
+    assert all(path.exists() for path in others)
 
 
 # links
