@@ -19,7 +19,7 @@ from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
-from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
@@ -37,9 +37,11 @@ from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
+from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, place
 from alignimation_core.rendering.writers import render
+from alignimation_core.scoring.score import Score, Scorer
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection
 
@@ -84,6 +86,7 @@ LABELS = {
     "transform_model": "aligning",
     "refine": "refining",
     "renderer": "rendering",
+    "score": "scoring",
 }
 
 
@@ -148,7 +151,8 @@ class Run:
             shown = look(self.recipe, self.corrections, photos, self.executor, self.store)
             subjects = self._select(observed, shown)
             del observed
-            self._film(subjects)
+            placement = self._film(subjects)
+            self.record.score = self._score(placement) if self.recipe.score else None
             if limit is None:
                 self.store.finish()
             else:
@@ -256,7 +260,7 @@ class Run:
             raise AlignimationError(f"no photo shows the subject: {why}")
         return subjects
 
-    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> None:
+    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> Placement:
         """Make the film of the photos that the recipe asks for, and of others where some fail."""
         hashes: dict[str, int] = {}
         if self.recipe.duplicates == "drop":
@@ -277,7 +281,7 @@ class Run:
                 elif not rendered:
                     failed, rendered = self._render(placement), True
                 else:
-                    return
+                    return placement
             except PhotosError as error:
                 failed = {failure.photo for failure in error.failures}
                 if not others or failed.isdisjoint(names):
@@ -392,6 +396,17 @@ class Run:
             kind = OutputError if unwritable else AlignimationError
             raise kind("; ".join(str(error) for error in rendered.errors))
         return {failure.photo for failure in rendered.failures}
+
+    def _score(self, placement: Placement) -> Score:
+        """Return how still the subject stands; the film is made, whatever happens here."""
+        placed, canvas, options = placement.placed, placement.canvas, self.recipe.canvas
+        try:
+            scorer = Scorer.of_run(self.recipe.detector, len(placed), self.recipe.seed)
+            with self._timed("score", len(scorer.sample)) as step:
+                look_again(placed, canvas, options, self.executor, scorer, step)
+            return scorer.score()
+        except Exception as error:  # whatever it is, such as a cluster that is gone
+            return {"note": in_one_line(error)}
 
     def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised.

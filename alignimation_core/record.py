@@ -167,6 +167,8 @@ class Record:
         outputs: finished outputs, relative to the output folder.
         kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
         passed_over: files that lie among the photos and are none, named as photos are.
+        score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
+            where that was not looked at.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -185,6 +187,7 @@ class Record:
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
+    score: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -294,6 +297,7 @@ class Record:
             "outputs": self.outputs,
             "kept": self.kept,
             "passed_over": self.passed_over,
+            "score": self.score,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

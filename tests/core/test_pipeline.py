@@ -65,6 +65,7 @@ KEYS = [
     "outputs",
     "kept",
     "passed_over",
+    "score",
     "seconds",
     "summary",
     "error",
