@@ -27,7 +27,7 @@ from alignimation_core.detection.observations import Observed, count_known, obse
 from alignimation_core.detection.quality import complete
 from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
-from alignimation_core.detection.thinning import thin, within
+from alignimation_core.detection.thinning import thin, thins, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.folder import OutputFolder
@@ -42,7 +42,7 @@ from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
-from alignimation_core.summary import projection
+from alignimation_core.summary import projection, remark
 
 
 def run(
@@ -108,6 +108,7 @@ class Run:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
         self._detected: dict[str, Subject] = {}
+        self._sharpness: dict[str, float] = {}
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -125,6 +126,7 @@ class Run:
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
                 rendered, cost = self._steps(files, limit, fresh=fresh)
+            remark(self.record)
             self.output.publish(self.record, rendered)
         except BaseException as error:
             if not self.output.published:
@@ -243,7 +245,7 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        if not self.recipe.subject_selector.gates.needs_pixels():
+        if not (self.recipe.subject_selector.gates.needs_pixels() or thins(self.recipe)):
             return observed
         measured = complete(observed.observations, detector, self.executor, self.store.keep)
         return replace(observed, observations=measured)
@@ -252,14 +254,19 @@ class Run:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
-            subjects, rejected, values = select(
-                observations, selector, step, self.corrections, shown
-            )
-        self.record.fail(rejected)
-        self.record.choose(subjects)
+            with self.recipe.blamed("subject_selector"):
+                selected = select(observations, selector, step, self.corrections, shown)
+        self.record.fail(selected.rejected)
+        self.record.choose(selected.chosen)
         self.record.correct(self.corrections.changes)
-        self.record.measure(values)
-        subjects, failures = undamaged(subjects, observed.damaged)
+        self.record.measure(selected.values)
+        self.record.min_similarity = selected.least
+        self._sharpness = {
+            name: values["sharpness"]
+            for name, values in selected.values.items()
+            if "sharpness" in values
+        }
+        subjects, failures = undamaged(selected.chosen, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
@@ -285,7 +292,7 @@ class Run:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.recipe, self._named, hashes)
+            shown, others = thin(subjects, self.recipe, self._named, hashes, self._sharpness)
             names = [photo.name for photo, _ in shown]
             self.record.pass_over(others)
             try:
