@@ -15,6 +15,7 @@ from alignimation_core.api.errors import PluginError as PluginError
 from alignimation_core.api.errors import RecipeError as RecipeError
 from alignimation_core.api.errors import StageError as StageError
 from alignimation_core.api.errors import WeightsError as WeightsError
+from alignimation_core.api.faces import FaceEmbedder as FaceEmbedder
 from alignimation_core.api.files import Listing as Listing
 from alignimation_core.api.files import SourcePhoto as SourcePhoto
 from alignimation_core.api.hooks import hookimpl as hookimpl

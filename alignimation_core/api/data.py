@@ -263,12 +263,17 @@ class Choice:
         reason: why the photo is rejected, for a person to read; None when it is not.
         similarity: cosine similarity to the subject's identity, where one was compared.
         candidate: which detection was rejected, if it was one: the subject, where the user insists.
+        gate: the option that rejects the subject, ``gates.max_yaw``; None where something else is
+            the reason, such as who it is.
+        least: the similarity that was asked for, where one was compared.
     """
 
     index: int | None
     reason: str | None = None
     similarity: float | None = None
     candidate: int | None = None
+    gate: str | None = field(default=None, compare=False)
+    least: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check that there is either a choice or a reason."""

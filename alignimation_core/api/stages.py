@@ -211,6 +211,10 @@ class Embedder(ComputeStage):
     box_side: ClassVar[int] = 160
     """Pixels across a detection's box that the embedding makes use of; photos may come smaller."""
 
+    def side_for(self, found: Detections) -> int:  # noqa: ARG002
+        """Return how many pixels across their boxes the embedding of detections makes use of."""
+        return self.box_side
+
     @abstractmethod
     def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
         """Embed every detection of every image.
