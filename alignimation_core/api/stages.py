@@ -273,7 +273,8 @@ class TargetBuilder(Stage):
 
         Returns:
             A target whose image is (C, height, width) float32 in [0, 1]. C, and P of its points,
-            must not depend on the subject: an absent keypoint has weight 0.
+            must not depend on the subject: an absent keypoint has weight 0. Where it has a
+            ``width``, it is that of the subject, if that has one.
         """
 
 
