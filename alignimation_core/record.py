@@ -90,6 +90,8 @@ class PhotoRecord:
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
         gates: the values of the gates of the subject, or of what was rejected in its place.
         frame: 0-based number of its frame; null for a photo that is not used.
+        moved: RMS distance by which the photos moved the keypoints that they correct, in percent
+            of the canvas height; null where they were not asked.
     """
 
     path: str
@@ -112,6 +114,7 @@ class PhotoRecord:
     corrected: list[dict[str, Any]] = field(default_factory=list)
     gates: Mapping[str, float] = field(default_factory=dict)
     frame: int | None = None
+    moved: float | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -165,7 +168,9 @@ class Record:
         reference: path of the photo that the others were aligned on; null until known.
         photos: every photo found, in the recipe's order; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
-        kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
+        kept: outputs of earlier runs that stand there, as those wrote them.
+        written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
+            ``digest  name`` of its files.
         passed_over: files that lie among the photos and are none, named as photos are.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
@@ -184,6 +189,7 @@ class Record:
     photos: list[PhotoRecord] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -293,6 +299,7 @@ class Record:
             "photos": [photo.as_json() for photo in self.photos],
             "outputs": self.outputs,
             "kept": self.kept,
+            "written": self.written,
             "passed_over": self.passed_over,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
@@ -308,12 +315,20 @@ class Record:
         path = self.folder / RECORD_NAME
         try:
             with atomic.AtomicWrite(path) as part:
-                # a file name that is no UTF-8 becomes a JSON escape
-                part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
+                self.save(part)
         except OSError as error:
             what = atomic.reason(error, "set `output` to another place")
             raise OutputError(f"{path}: {what}") from error
         return path
+
+    def save(self, path: Path) -> None:
+        """Write what ``run.json`` is to hold into another file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        # a file name that is no UTF-8 becomes a JSON escape
+        path.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
 
     def _text(self) -> str:
         """Return the file's text: a line for everything, and one for every photo."""

@@ -137,8 +137,8 @@ class Detector(ComputeStage):
     parallel: ClassVar[bool] = False
     """Whether several threads may call ``detect`` at once, each on one core of the CPU.
 
-    It must draw nothing at random then. Otherwise one call is made at a time, with all cores for
-    it, and with random numbers seeded anew.
+    It must draw nothing at random then. Otherwise one call at a time has all cores, and random
+    numbers seeded anew.
     """
 
     def input_side(self) -> int | None:
@@ -150,7 +150,7 @@ class Detector(ComputeStage):
         return None
 
     def finds(self) -> str:
-        """Return what it finds, in a word: it is told of photos in which there is none."""
+        """Return what it finds, in a word, to tell of photos in which there is none."""
         return "subject"
 
     def hint(self) -> str:
@@ -230,13 +230,10 @@ class Embedder(ComputeStage):
 
 
 class SubjectSelector(Stage):
-    """Picks one detection in each photo, or rejects the photo with a reason.
-
-    The engine holds the gates against what is picked: no selector needs to.
-    """
+    """Picks one detection in each photo, or rejects the photo with a reason."""
 
     gates: Annotated[
-        Gates, Field(description="limits on what the subject of a photo must be like to be used")
+        Gates, Field(description="limits on what a photo's subject must be like, of any selector")
     ] = Gates()
 
     @abstractmethod
@@ -250,6 +247,10 @@ class SubjectSelector(Stage):
         Returns:
             One ``Choice`` an observation.
         """
+
+    def remarks(self, embedder: Embedder | None) -> Sequence[str]:  # noqa: ARG002
+        """Return lines for ``--check`` on options that can hardly be meant with the embedder."""
+        return ()
 
     def photos_named(self) -> Mapping[str, str]:
         """Return the photos that options name, by option: with or without folders, as users write.
@@ -313,7 +314,7 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self) -> Path:
-        """Finish, put the result under its final name, and return that."""
+        """Finish, put the result under its name in the folder, and return that path."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -360,7 +361,8 @@ class Renderer(Stage):
         Args:
             canvas: the size that every frame will have.
             count: how many frames will come; a frame that fails on the way does not come.
-            folder: the output folder; it exists.
+            folder: where to write, under ``path``; it exists. In a run it is a hidden folder, out
+                of which all outputs get into the output folder together once they are finished.
 
         Returns:
             A writer. Until it is closed, nothing stands under the final name but what stood there.

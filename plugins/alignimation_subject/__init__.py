@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from math import hypot
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core import Choice, Observation, SubjectSelector, hookimpl
+from alignimation_core import Choice, Embedder, Observation, SubjectSelector, hookimpl
 from alignimation_core.api.gates import distinct
 from alignimation_core.api.individuals import Shown
 from alignimation_subject._facing import FacingForward, FacingSelector, Gate
+from alignimation_subject._places import Centre, Largest, MostConfident, Track
 from alignimation_subject._shown import ShownSelector
 
 if TYPE_CHECKING:
@@ -23,108 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Centre", "FacingForward", "Identity", "Largest", "MostConfident", "Track"]
 
 logger = logging.getLogger(__name__)
-
-
-class _EachPhoto(FacingSelector):
-    """A selector that chooses in each photo for itself.
-
-    When a gate refuses the one chosen, the photo is rejected: the next is somebody else.
-    """
-
-    def select(self, observations: Sequence[Observation]) -> list[Choice]:
-        """Choose in each photo for itself."""
-        return [self._choose(observation) for observation in observations]
-
-    def _choose(self, observation: Observation) -> Choice:
-        count = len(observation.detections)
-        if not count:
-            return Choice(None, reason=observation.nothing_found)
-        ranks = self._ranks(observation)
-        return self.chosen(observation, max(range(count), key=lambda i: (ranks[i], -i)))
-
-    def _ranks(self, observation: Observation) -> Sequence[tuple[float, ...]]:
-        """Return what each detection is ranked by: the highest is taken, then the first."""
-        raise NotImplementedError
-
-
-class Largest(_EachPhoto):
-    """Takes the largest detection of each photo: right where the subject is alone or in front.
-
-    Of boxes of equal area the one with the higher score is taken, then the first. When the gate
-    refuses the largest, the photo is rejected: the second largest is somebody else.
-    """
-
-    name: ClassVar[str] = "largest"
-
-    def _ranks(self, observation: Observation) -> Sequence[tuple[float, ...]]:
-        found = observation.detections
-        areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in found.boxes.tolist()]
-        return list(zip(areas, found.scores.tolist(), strict=True))
-
-
-class MostConfident(_EachPhoto):
-    """Takes the detection of each photo of which the detector is surest; of equals the first."""
-
-    name: ClassVar[str] = "most-confident"
-
-    def _ranks(self, observation: Observation) -> Sequence[tuple[float, ...]]:
-        return [(score,) for score in observation.detections.scores.tolist()]
-
-
-class Centre(_EachPhoto):
-    """Takes the detection whose middle is nearest to the middle of its photo; of equals the first.
-
-    Distances are in parts of the photo's width and height.
-    """
-
-    name: ClassVar[str] = "centre"
-
-    def _ranks(self, observation: Observation) -> Sequence[tuple[float, ...]]:
-        photo = observation.photo
-        return [
-            (-hypot((x0 + x1) / photo.width - 1, (y0 + y1) / photo.height - 1),)
-            for x0, y0, x1, y1 in observation.detections.boxes.tolist()
-        ]
-
-
-class Track(FacingSelector):
-    """Follows one detection from photo to photo, by where it is: for what has no embedding.
-
-    Boxes are compared as parts of their photos, by the share that two have in common, and
-    embeddings too, where there is an embedder. Of all paths through the photos in their order, the
-    one is taken on which neighbours agree the most; it may skip up to four photos at once.
-    """
-
-    name: ClassVar[str] = "track"
-
-    min_overlap: Annotated[
-        float,
-        Field(
-            description="least intersection over union with the subject in a photo before or "
-            "after, boxes taken as parts of their photos",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.1
-
-    def select(self, observations: Sequence[Observation]) -> list[Choice]:
-        """Choose along the best path."""
-        from alignimation_subject import _path
-
-        path, overlaps = _path.best_path(observations, self.min_overlap)
-        alone = sum(len(each.detections) > 0 for each in observations) < 2
-        choices = []
-        for observation, index, overlap in zip(observations, path, overlaps, strict=True):
-            if not len(observation.detections):
-                choices.append(Choice(None, observation.nothing_found))
-            elif index is not None and (alone or overlap >= self.min_overlap):
-                choices.append(self.chosen(observation, index))
-            else:
-                found, asked = distinct(overlap, self.min_overlap)
-                reason = f"nothing is where the subject is in the photos before and after ({found}"
-                reason += f"; at least {asked} asked)" if overlap < self.min_overlap else ")"
-                choices.append(Choice(None, reason, candidate=index))
-        return choices
 
 
 class Identity(FacingSelector, ShownSelector):
@@ -170,6 +68,27 @@ class Identity(FacingSelector, ShownSelector):
     def requires(self) -> frozenset[str]:
         """Return ``embeddings``, and the keypoints that the gate reads."""
         return super().requires() | {"embeddings"}
+
+    def remarks(self, embedder: Embedder | None) -> list[str]:
+        """Return whether ``min_similarity`` is far from what the embedder takes for the same."""
+        if embedder is None or self.min_similarity is None:
+            return []
+        return self._far(self.min_similarity, embedder.same_above)
+
+    @staticmethod
+    def _far(asked: float, same: float) -> list[str]:
+        """Return a line where a threshold is as far below the embedder's own as that is below 1.
+
+        Or where it is most of the way from there to 1.
+        """
+        what = (
+            f"min_similarity: {asked:g} is far {{}} the embedder's own {same:g}: {{}}; leave it out"
+        )
+        if asked < same - (1 - same):
+            return [what.format("below", "strangers may be taken for the subject")]
+        if asked > same + 0.75 * (1 - same):
+            return [what.format("above", "many photos of the subject may be left out")]
+        return []
 
     def individuals(self, observations: Sequence[Observation]) -> list[list[tuple[int, int]]]:
         """Return who appears in the photos; see ``IdentitySelector.individuals``.
@@ -314,11 +233,14 @@ class Identity(FacingSelector, ShownSelector):
         from alignimation_subject import _identity
 
         known = (each.same_above for each in observations if each.same_above is not None)
-        needed = next(known, None) if self.min_similarity is None else self.min_similarity
+        same = next(known, None)
+        needed = same if self.min_similarity is None else self.min_similarity
         if needed is None:
             raise ValueError(
                 "no similarity is known above which two are the same: set min_similarity"
             )
+        for remark in [] if same is None else self._far(needed, same):
+            logger.warning("identity: %s", remark)
         margin = (1 - needed) / 10 if self.min_margin is None else self.min_margin
         return _identity.Rule(needed, margin, adapts=self.min_similarity is None)
 

@@ -10,6 +10,7 @@ from alignimation_core import Observation
 
 BACK = 5  # photos over which a path may skip
 BREAK = -0.25  # worth of a link between two that do not overlap: less than that of a few skips
+APPEARANCE = 2.0  # worth of embeddings that are the same: more than that of a full overlap
 SKIP = -0.05  # worth of each photo that is skipped
 
 
@@ -80,7 +81,7 @@ def _link(
     overlap = iou(left, right)
     link: np.ndarray = np.where(overlap >= least, overlap, BREAK)
     if left_vectors is not None and right_vectors is not None:
-        link = link + left_vectors @ right_vectors.T
+        link = link + APPEARANCE * left_vectors @ right_vectors.T
     return link
 
 

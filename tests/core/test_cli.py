@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -78,6 +79,7 @@ def test_help_tells_of_every_option_and_exit_status(capsys):
         "--schema",
         "--set KEY=VALUE",
         "--limit N",
+        "--no-wait",
         "--fresh",
         "--device NAME",
         "--traceback",
@@ -354,7 +356,8 @@ def test_stopping_leaves_old_outputs_and_nothing_half_written(
     old = ["frames.npy", "a.gif", "slow.npy", "a.mp4"]
     for name in old:
         (out / name).write_text("old")
-    earlier = {"alignimation": "0.1.0", "photos": [], "outputs": old}
+    digests = dict.fromkeys(old, hashlib.sha256(b"old").hexdigest())
+    earlier = {"alignimation": "0.1.0", "photos": [], "outputs": old, "written": digests}
     (out / "run.json").write_text(json.dumps(earlier))
     renderers = ["array", {"use": "gif", "path": "a.gif"}, {"use": "video", "path": "a.mp4"}]
     if where == "detector":
@@ -379,7 +382,7 @@ def test_stopping_leaves_old_outputs_and_nothing_half_written(
         while not sign.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
         assert sign.exists(), process.communicate(timeout=10)
-        parts = [each.name for each in out.iterdir() if "part" in each.name]
+        parts = [each.name for each in out.rglob("*.part*")]
         assert bool(parts) == (where == "renderer")
         process.send_signal(stop)
         out_text, err = process.communicate(timeout=30)

@@ -53,6 +53,7 @@ PHOTO_KEYS = [
     "corrected",
     "gates",
     "frame",
+    "moved",
 ]
 KEYS = [
     "alignimation",
@@ -64,6 +65,7 @@ KEYS = [
     "photos",
     "outputs",
     "kept",
+    "written",
     "passed_over",
     "seconds",
     "summary",
@@ -144,6 +146,7 @@ def test_the_record_has_exactly_the_keys_that_others_read(recipe, photos, writte
         "photos",
         "detector",
         "subject_selector",
+        "refine",
         "transform_model",
         "renderer",
     }
@@ -921,6 +924,25 @@ def breaking(discs, at):
     return Breaking
 
 
+@pytest.mark.parametrize("name", ["", "nothing.npy", "../frames.npy"])
+def test_a_renderer_that_writes_elsewhere_is_told(tmp_path, recipe, photos, discs, name):
+    class Elsewhere(discs.ArrayWriter):
+        def close(self):
+            super().close()
+            return self.path.parent / name
+
+    class Array(discs.Array):
+        def open(self, canvas, count, folder):
+            return Elsewhere(folder / self.path)
+
+    with pytest.raises(AlignimationError) as error:
+        run(replace(recipe, renderers=[Array()]))
+    assert str(error.value) == (
+        f"renderer array: close: expected a file or folder that stands in {tmp_path}/out, got "
+        f"{tmp_path / 'out'}{'/' * bool(name)}{name}"
+    )
+
+
 @pytest.mark.parametrize(
     ("at", "reason"),
     [
@@ -931,9 +953,11 @@ def breaking(discs, at):
         ("type", "close: expected a Path, got str"),
     ],
 )
-def test_a_renderer_that_does_wrong_harms_no_other(
+def test_where_a_renderer_does_wrong_no_output_of_the_run_appears(
     tmp_path, recipe, photos, discs, written, at, reason
 ):
+    run(replace(recipe, renderers=[discs.Array(path="a.npy")], canvas=CanvasOptions(size="96x64")))
+    earlier = (tmp_path / "out" / "a.npy").read_bytes()
     renderers = [
         discs.Array(path="a.npy"),
         breaking(discs, at)(path="b.npy"),
@@ -942,18 +966,17 @@ def test_a_renderer_that_does_wrong_harms_no_other(
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, renderers=renderers))
     assert str(error.value) == f"renderer breaking: {reason}"
-    assert written()["outputs"] == ["a.npy", "c.npy"]
+    assert (written()["outputs"], written()["kept"]) == ([], ["a.npy"])
     assert written()["error"] == str(error.value)
     assert written()["summary"]["used"] == 4
-    for name in ("a.npy", "c.npy"):
-        assert len(np.load(tmp_path / "out" / name)) == 4
-    left = {path.name for path in (tmp_path / "out").iterdir()} - {"b.npy"}
-    assert left == {".alignimation", "a.npy", "c.npy", "run.json"}
-    assert (tmp_path / "out" / "b.npy").exists() == (at == "type")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {".alignimation", "a.npy", "run.json"}
+    assert (tmp_path / "out" / "a.npy").read_bytes() == earlier
 
 
-def test_all_renderers_that_fail_are_named(recipe, photos, discs):
-    renderers = [breaking(discs, "open")(path="a"), breaking(discs, "write")(path="b")]
+@pytest.mark.parametrize("at", ["open", "close"])
+def test_all_renderers_that_fail_are_named(recipe, photos, discs, at):
+    renderers = [breaking(discs, at)(path=path) for path in "ab"]
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, renderers=renderers))
     assert str(error.value).count("renderer breaking: RuntimeError: out of ink") == 2
@@ -1013,14 +1036,17 @@ def most_alive(tmp_path, recipe, discs, count):
             most["images"] = max(most["images"], alive(images))
 
         def close(self):
-            return tmp_path / "out" / "nothing"
+            self.path.touch()
+            return self.path
 
         def abort(self):
             pass
 
     class Nothing(discs.Array):
         def open(self, canvas, count, folder):
-            return Forgetful()
+            writer = Forgetful()
+            writer.path = folder / self.path
+            return writer
 
     folder = tmp_path / f"photos{count}"
     warps = [discs.placed(30 + i % 5, 24, math.radians(i % 13)) for i in range(count)]
@@ -1079,27 +1105,3 @@ def test_a_link_to_nowhere_that_appears_under_an_outputs_name_stays(
     )
     assert link.readlink() == Path("/nowhere/mine.npy")
     assert (written()["outputs"], written()["kept"]) == ([], [])
-
-
-def test_two_runs_at_once_may_write_the_same_outputs(tmp_path, recipe, photos, written):
-    class Same(Progress):
-        @contextmanager
-        def stage(self, name, total):
-            if name == "rendering":
-                run(recipe)
-            yield lambda: None
-
-    run(recipe, progress=Same())
-    assert (written()["outputs"], written()["kept"]) == (["frames.npy"], [])
-
-
-def test_what_another_run_wrote_meanwhile_stays_known(tmp_path, recipe, photos, written):
-    class Another(Progress):
-        @contextmanager
-        def stage(self, name, total):
-            if name == "rendering":
-                run(replace(recipe, renderers=[type(recipe.renderers[0])(path="other.npy")]))
-            yield lambda: None
-
-    run(recipe, progress=Another())
-    assert (written()["outputs"], written()["kept"]) == (["frames.npy"], ["other.npy"])

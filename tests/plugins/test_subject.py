@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import math
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alignimation_core import Choice, Detections, Observation, Photo
+from alignimation_core import Choice, Detections, Embedder, Observation, Photo
 from alignimation_subject import (
     Centre,
     FacingForward,
@@ -640,3 +641,161 @@ def test_like_is_the_photo_that_the_selector_names():
     assert Identity(like="0.jpg").photos_named() == {"like": "0.jpg"}
     assert Identity().photos_named() == {}
     assert Largest().photos_named() == {}
+
+
+# other selectors
+
+
+def test_centre_takes_what_is_nearest_to_the_middle_of_the_photo():
+    boxes = [[0.0, 0.0, 20.0, 20.0], [480.0, 500.0, 500.0, 520.0], [900.0, 0.0, 999.0, 999.0]]
+    assert indices(Centre().select([see(boxes=boxes), see(boxes=boxes[::-1])])) == [1, 1]
+    assert indices(Centre().select([see(boxes=boxes[:1] * 2)])) == [0]
+
+
+def test_most_confident_takes_the_highest_score_of_equals_the_first():
+    boxes = [[0.0, 0.0, 9.0, 9.0]] * 3
+    assert indices(MostConfident().select([see(boxes=boxes, scores=[0.5, 0.9, 0.9])])) == [1]
+
+
+@pytest.mark.parametrize("selector", [Centre, MostConfident, Track])
+def test_every_selector_says_what_was_not_found_and_can_ask_for_a_face_that_faces_forward(selector):
+    nothing = "nothing was found in this photo"
+    aside = see(boxes=[[0.0, 0.0, 50.0, 50.0]], points=[EYES_ASIDE])
+    choices = selector(facing_forward=True).select([see(boxes=[]), aside])
+    assert [choice.index for choice in choices] == [None, None]
+    assert choices[0].reason == nothing
+    assert choices[1].reason.startswith("the subject looks away")
+    assert choices[1].candidate == 0
+
+
+def walking(count, jump=None):
+    """Someone walks to the right, before a larger one who is elsewhere in every photo."""
+    generator = torch.Generator().manual_seed(0)
+    photos = []
+    for number in range(count):
+        x = 20.0 * number
+        walker = [x, 400.0, x + 100, 600.0]
+        left, top = (600 * torch.rand(2, generator=generator)).tolist()
+        boxes = [[left, top, left + 350, top + 350], walker]
+        photos.append(see(boxes=boxes[: 1 if number == jump else 2], name=f"{number}.jpg"))
+    return photos
+
+
+def test_track_follows_what_overlaps_from_photo_to_photo():
+    assert indices(Track().select(walking(30))) == [1] * 30
+
+
+def test_track_skips_a_photo_in_which_nothing_is_where_the_subject_was():
+    photos = walking(30, jump=12)
+    lonely = see(boxes=[[900.0, 0.0, 999.0, 99.0]], name="12.jpg")
+    photos[12] = lonely
+    choices = Track().select(photos)
+    assert indices(choices) == [1] * 12 + [None] + [1] * 17
+    assert choices[12].reason == (
+        "nothing is where the subject is in the photos before and after (0.00; at least 0.10 asked)"
+    )
+
+
+def test_track_tells_two_who_change_places_by_their_embeddings():
+    left, right = [100.0, 100.0, 300.0, 300.0], [600.0, 100.0, 790.0, 290.0]
+    photos = [
+        see(
+            [SUBJECT, FRIEND],
+            boxes=[left, right] if number < 5 else [right, left],
+            name=f"{number}",
+        )
+        for number in range(10)
+    ]
+    assert indices(Track().select(photos)) == [0] * 10
+
+
+def test_track_of_a_single_photo_takes_the_largest():
+    assert indices(Track().select([see(boxes=[[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 99.0, 99.0]])])) == [
+        1
+    ]
+
+
+# a threshold of its own
+
+
+def spread_out(cosines, same=0.91):
+    """Photos of one person, each at its own similarity to the direction of them all."""
+    generator = torch.Generator().manual_seed(1)
+    photos = []
+    for number, cosine in enumerate(cosines):
+        aside = torch.randn(64, generator=generator)
+        aside[0] = 0.0
+        aside = torch.nn.functional.normalize(aside, dim=0) * math.sqrt(1 - cosine**2)
+        aside[0] = cosine
+        photos.append(see([aside.tolist()], name=f"{number}.jpg", same=same))
+    return photos
+
+
+def test_a_face_far_outside_the_subjects_own_spread_is_uncertain():
+    photos = spread_out([*torch.linspace(0.97, 0.99, 20).tolist(), 0.917])
+    choice = Identity(facing_forward=False).select(photos)[-1]
+    assert (choice.index, choice.candidate) == (None, 0)
+    assert choice.reason == "uncertain (0.91; this person's other photos lie between 0.97 and 0.99)"
+
+
+def test_a_subject_whose_photos_differ_keeps_them_all():
+    cosines = torch.linspace(0.92, 0.98, 21).tolist()
+    assert indices(Identity(facing_forward=False).select(spread_out(cosines))) == [0] * 21
+
+
+def test_a_stated_similarity_wins_over_the_spread():
+    photos = spread_out([0.985] * 20 + [0.915])
+    identity = Identity(facing_forward=False, min_similarity=0.9)
+    assert indices(identity.select(photos)) == [0] * 21
+
+
+def test_photos_without_a_reliable_date_are_compared_with_all_times():
+    cosines = [0.985] * 20
+    photos = spread_out(cosines)
+    dated = [
+        dataclasses.replace(
+            each,
+            photo=dataclasses.replace(
+                each.photo,
+                taken=datetime(2000 + number, 1, 1),
+                taken_from="file" if number % 3 else "exif",
+            ),
+        )
+        for number, each in enumerate(photos)
+    ]
+    assert indices(Identity(facing_forward=False).select(dated)) == [0] * 20
+
+
+# thresholds of another embedder
+
+
+class Embeddings(Embedder):
+    name = "embeddings"
+    same_above = 0.91
+
+    def embed(self, images, detections):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (0.5, ["far below", "strangers may be taken for the subject"]),
+        (0.99, ["far above", "many photos of the subject may be left out"]),
+        (0.85, None),
+        (0.95, None),
+        (None, None),
+    ],
+)
+def test_a_threshold_made_for_another_embedder_is_told_of(asked, words, caplog):
+    identity = Identity(facing_forward=False, min_similarity=asked)
+    expected = []
+    if words:
+        where, effect = words
+        expected = [
+            f"min_similarity: {asked:g} is {where} the embedder's own 0.91: {effect}; leave it out"
+        ]
+    assert identity.remarks(Embeddings()) == expected
+    assert identity.remarks(None) == []
+    identity.select(series([SUBJECT], [SUBJECT], same=0.91))
+    assert caplog.messages == [f"identity: {line}" for line in expected]

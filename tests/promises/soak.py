@@ -216,7 +216,6 @@ class Soak:
                 raise BrokenError("half an output", name)
 
     def check_as_undisturbed(self, out, canvas):
-        """All is as after one run alone."""
         self.check_mine(out)
         found, expected = contents(out), self.whole[canvas] | MINE
         if found != expected:

@@ -539,10 +539,10 @@ def counts(file):
 def test_any_sqlite_tool_reads_what_the_documentation_says(go, file):
     (_, record), _ = go()
     sql = re.search("```sql\n(.*?);\n```", (ROOT / "docs" / "store.md").read_text(), re.DOTALL)[1]
-    found = {json.loads(stage)["name"]: (kind, count) for stage, kind, count, _ in query(file, sql)}
-    (detections, photos), (embeddings, vectors) = found["counted"], found["colours"]
-    assert (detections.split()[0], photos) == ("detections", 20)
-    assert (embeddings.split()[0], vectors) == ("embeddings", 20)
+    rows = query(file, sql)
+    found = {(json.loads(row[0])["name"], row[1].split()[0]): row[1:3] for row in rows}
+    detections, photos = found["counted", "detections"]
+    assert photos == found["counted", "measures"][1] == found["colours", "embeddings"][1] == 20
     keys = query(file, f"SELECT CAST(key AS TEXT) FROM entries WHERE kind = '{detections}'")
     assert {key for (key,) in keys} == {photo["sha256"] for photo in record["photos"]}
     assert query(file, "PRAGMA user_version") == [(3,)]
