@@ -240,6 +240,8 @@ def test_a_wrong_value_gets_one_line(data, line):
         ({"canvas": {"max_border": 1}}, "canvas.max_border: should be less than 1, got 1"),
         ({"refine": {"passes": 5}}, None),
         ({"refine": {"passes": 6}}, "refine.passes: should be less than or equal to 5, got 6"),
+        ({"max_residual": "auto"}, None),
+        ({"max_residual": None}, None),
         ({"max_residual": 0}, "max_residual: should be greater than 0, got 0"),
         ({"seed": 2**32 - 1}, None),
         ({"seed": 2**32}, "seed: should be less than 4294967296, got 4294967296"),
