@@ -178,6 +178,10 @@ class AnnotationDetector(Detector):
 
     device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
 
+    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002
+        """Return that the annotations are of none of the photos; None where they are of some."""
+        return None
+
     @abstractmethod
     def annotate(self, photo: Photo) -> Detections:
         """Return the detections of one photo.

@@ -956,3 +956,14 @@ def test_a_tilde_in_output_is_the_users_home(monkeypatch, tmp_path):
         output_folder(Recipe.of(SMALLEST | {"output": "a~b"}, folder=tmp_path)).folder
         == tmp_path / "a~b"
     )
+
+
+def test_what_the_file_of_annotations_does_not_have_is_said_of_the_file(tmp_path):
+    empty = '{"images": [], "categories": [{"id": 1, "name": "person"}], "annotations": []}'
+    (tmp_path / "coco.json").write_text(empty, encoding="utf-8")
+    detector = "detector: {use: coco-annotations, file: coco.json}\n"
+    (line,) = faults(f"photos: a\n{detector}target_builder: mask\n", tmp_path)
+    assert line.startswith(
+        "recipe.yaml:3: target_builder: 'mask' needs masks: the file of the detector "
+        "'coco-annotations' has no masks; detectors that do: "
+    )
