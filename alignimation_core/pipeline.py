@@ -365,6 +365,7 @@ class Run:
                     placement.canvas,
                     self.recipe.canvas,
                     self.recipe.renderers,
+                    self.recipe.effects,
                     output.folder,
                     self.executor,
                     counted,
