@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from alignimation_core import Effect, Film, Frame, hookimpl
-from alignimation_core.api.stages import RecipePath
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-def _colour(colour: str) -> str:
-    from PIL import ImageColor
-
-    try:
-        ImageColor.getrgb(colour)
-    except ValueError:
-        raise ValueError(f"{colour!r} is no colour; write a name or '#rrggbb'") from None
-    return colour
-
-
-def _font(path: Path) -> Path:
-    from PIL import ImageFont
-
-    try:
-        ImageFont.truetype(str(path), 10)
-    except OSError:
-        raise ValueError(f"{path} is no font that can be read; give a .ttf or .otf file") from None
-    return path
+from alignimation_effects._options import Colour, Font
+from alignimation_effects._transitions import CrossFade, Morph
 
 
 def _language(language: str) -> str:
@@ -51,13 +28,6 @@ def _template(text: str) -> str:
     for line in text.split("\n"):
         fields_of(line)
     return text
-
-
-Colour = Annotated[str, AfterValidator(_colour)]
-Font = Annotated[
-    Annotated[RecipePath, AfterValidator(_font)] | None,
-    Field(description="file of a font, .ttf or .otf; DejaVu Sans if absent"),
-]
 
 
 class Caption(Effect):
@@ -180,81 +150,6 @@ class Caption(Effect):
             yield replace(frame, image=put(frame.image, picture, placed(picture, self.place, size)))
 
 
-class _Transition(Effect):
-    seconds: Annotated[float, Field(description="from one photo to the next", ge=0, le=3600)] = 0.5
-    frames: Annotated[
-        int | None, Field(description="in place of seconds: frames between two photos", ge=0)
-    ] = None
-    ease: Annotated[bool, Field(description="begin and end each change slowly")] = True
-
-    @abstractmethod
-    def _between(
-        self, first: Frame, second: Frame, film: Film, shares: Sequence[float]
-    ) -> Iterator[Tensor]:
-        """Yield the frames between two, each with so much of the second."""
-
-    def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
-        """Put frames between every two; see ``Effect.apply``.
-
-        A photo that has a time of its own is held for what the change leaves of it.
-        """
-        first = next(frames, None)
-        while first is not None:
-            second = next(frames, None)
-            if second is None:
-                yield first
-            else:
-                count = round(self.seconds * film.fps) if self.frames is None else self.frames
-                held = first
-                if first.seconds is not None:
-                    count = max(0, min(count, round(first.seconds * film.fps) - 1))
-                    held = replace(first, seconds=first.seconds - count / film.fps)
-                yield held
-                steps = [(i + 1) / (count + 1) for i in range(count)]
-                shares = [u * u * (3 - 2 * u) for u in steps] if self.ease else steps
-                for step, image in zip(
-                    steps, self._between(first, second, film, shares), strict=True
-                ):
-                    yield replace(first if step < 0.5 else second, image=image, seconds=None)
-            first = second
-
-
-class CrossFade(_Transition):
-    """Fades every photo into the next, in linear light, as projectors do."""
-
-    name: ClassVar[str] = "cross-fade"
-
-    def _between(
-        self,
-        first: Frame,
-        second: Frame,
-        film: Film,  # noqa: ARG002
-        shares: Sequence[float],
-    ) -> Iterator[Tensor]:
-        from alignimation_effects._fade import faded
-
-        return faded(first, second, shares)
-
-
-class Morph(_Transition):
-    """Changes the shape of the face or body into that of the next photo, while it fades.
-
-    A thin-plate spline through the keypoints moves both photos to the shape between them; what is
-    around the subject stays where it is. Where two photos have fewer than three keypoints in
-    common, they fade.
-    """
-
-    name: ClassVar[str] = "morph"
-
-    def _between(
-        self, first: Frame, second: Frame, film: Film, shares: Sequence[float]
-    ) -> Iterator[Tensor]:
-        from alignimation_effects._morph import morphed
-
-        shapes = film.subjects.get(first.photo.name), film.subjects.get(second.photo.name)
-        return morphed(first, second, shapes, film.canvas, shares)
-
-
 class Pace(Effect):
     """Sets how long every photo is shown: the film's length, by the time that passes, by ease.
 
@@ -313,7 +208,109 @@ class Pace(Effect):
             yield replace(frame, seconds=shares[step] + longer)
 
 
+class EvenLight(Effect):
+    """Evens out exposure and white balance from photo to photo, measured on the subject.
+
+    Its pixels, by its mask or else in its box, are brought to the median of 24 frames before and
+    after. Black and white stay, and nothing clips that did not. Give it before the other effects.
+    """
+
+    name: ClassVar[str] = "even-light"
+    strength: Annotated[
+        float, Field(description="1: the same light in all; 0.5 keeps half of a sunset", ge=0, le=1)
+    ] = 1.0
+
+    def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+        """Even out the light; see ``Effect.apply``."""
+        from alignimation_effects._even import evened
+
+        return evened(frames, film, self.strength)
+
+
+class Progress(Effect):
+    """Draws a thin bar along the edge that grows with the film, or a timeline with years."""
+
+    name: ClassVar[str] = "progress"
+    years: Annotated[
+        bool, Field(description="a timeline: the bar goes by dates, and years stand along it")
+    ] = False
+    place: Annotated[Literal["bottom", "top"], Field(description="at which edge")] = "bottom"
+    size: Annotated[
+        float, Field(description="of the bar, percent of the frame's height", gt=0, le=50)
+    ] = 0.8
+    colour: Annotated[Colour, Field(description="of the bar and of the years")] = "white"
+    font: Font = None
+
+    def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+        """Draw the bar; see ``Effect.apply``."""
+        from alignimation_effects import _progress
+        from alignimation_effects._lettering import put
+
+        height, width = film.canvas.height, film.canvas.width
+        tall = max(2, round(self.size / 100 * height))
+        shares = _progress.shares(film.photos, by_time=self.years)
+        labels = None
+        if self.years and film.photos:
+            size, letters = (height, width), 0.03 * height
+            labels = _progress.years(film.photos, size, letters, self.font, self.colour)
+        for frame in frames:
+            bar = _progress.bar(width, tall, shares.get(frame.photo.name, 1.0), self.colour)
+            top = self.place == "top"
+            image = put(frame.image, bar, (0, 0 if top else height - tall))
+            if labels is not None:
+                image = put(image, labels, (0, tall if top else height - tall - labels.height))
+            yield replace(frame, image=image)
+
+
+class Title(Effect):
+    """Shows a card with text before the first photo or after the last.
+
+    Before ``cross-fade`` or ``morph`` in the recipe, cards fade too; after ``caption`` in
+    it they have none.
+    """
+
+    name: ClassVar[str] = "title"
+    text: Annotated[
+        str, Field(description="on the card, such as 'Anna\\n2018 to 2022'", min_length=1)
+    ]
+    at: Annotated[
+        Literal["opening", "end"], Field(description="before the first photo or after the last")
+    ] = "opening"
+    seconds: Annotated[float, Field(description="that the card is shown", gt=0, le=3600)] = 2.0
+    size: Annotated[
+        float, Field(description="of the letters, percent of the frame's height", gt=0, le=50)
+    ] = 7.0
+    font: Font = None
+    colour: Annotated[Colour, Field(description="of the letters")] = "white"
+    background: Annotated[Colour, Field(description="of the card")] = "black"
+
+    def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+        """Put the card before or after the others; see ``Effect.apply``."""
+        last: Frame | None = None
+        for frame in frames:
+            if last is None and self.at == "opening":
+                yield self._card(frame, film)
+            yield frame
+            last = frame
+        if last is not None and self.at == "end":
+            yield self._card(last, film)
+
+    def _card(self, frame: Frame, film: Film) -> Frame:
+        from PIL import Image
+
+        from alignimation_effects._lettering import MARGIN, image_of, lettering, placed
+
+        size = film.canvas.height, film.canvas.width
+        card = Image.new("RGBA", size[::-1], self.background)
+        widest = size[1] - 2 * MARGIN * size[0]
+        high = self.size / 100 * size[0]
+        letters = lettering(self.text, self.font, high, self.colour, None, None, widest)
+        card.alpha_composite(letters, placed(letters, "middle", size))
+        shown = card if film.canvas.alpha else card.convert("RGB")
+        return replace(frame, image=image_of(shown), seconds=self.seconds)
+
+
 @hookimpl
 def alignimation_effects() -> list[type[Effect]]:
     """Return the effects of this package."""
-    return [Caption, CrossFade, Morph, Pace]
+    return [Caption, CrossFade, EvenLight, Morph, Pace, Progress, Title]

@@ -91,4 +91,9 @@ def put(image: Tensor, picture: Image.Image, corner: tuple[int, int]) -> Tensor:
         frame.alpha_composite(picture, corner)
     else:
         frame.paste(picture, corner, picture)
-    return torch.from_numpy(np.array(frame)).permute(2, 0, 1)
+    return image_of(frame)
+
+
+def image_of(picture: Image.Image) -> Tensor:
+    """Return a picture as the image of a frame, (3 or 4, h, w) uint8."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

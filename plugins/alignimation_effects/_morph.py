@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from alignimation_core import Canvas, Frame, Subject
 from alignimation_core.api import geometry
-from alignimation_effects._fade import faded, image_of, light, mix
+from alignimation_effects._fade import Fade, faded
 
 STEP = 16
 """Pixels of the canvas between two places at which the warp is computed."""
-REACH = 1.6
+REACH = 1.2
 """How far around the keypoints the picture moves, in units of their extent."""
 EDGE = 0.25
 """Share of the region's half in which the movement fades out, so that its edge is fixed."""
@@ -43,19 +43,18 @@ def morphed(
     if moving is None:
         yield from faded(first, second, shares)
         return
-    lights = light(first), light(second)
+    fade = Fade(first.image, second.image)
     part = moving.rows, moving.columns
-    planes = [torch.from_numpy(each[part]).permute(2, 0, 1)[None] for each in lights]
+    planes = [each.image[:, *part][None].float() for each in (first, second)]
     for share in shares:
         between = torch.lerp(begin, end, share)
-        mixed = mix(*lights, share)
         warped = [
-            moving.warped(plane, between, points)
+            moving.warped(plane, between, points)[0].round_().byte().contiguous()
             for plane, points in zip(planes, (begin, end), strict=True)
         ]
-        within = torch.lerp(warped[0], warped[1], share)[0].permute(1, 2, 0).numpy()
-        mixed[part] = within
-        yield image_of(mixed)
+        pixels = fade.at(share)
+        pixels[part] = Fade(*warped).at(share)
+        yield torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 class Region:
