@@ -84,7 +84,7 @@ def find(recipe: Recipe, progress: Progress) -> list[Individual]:
     with (
         executor_of(recipe.executor) as executor,
         torch_threads(1),
-        open_store(output.folder, recipe.detector, recipe.embedder, progress.note) as store,
+        open_store(output.store_folder, recipe.detector, recipe.embedder, progress.note) as store,
     ):
         files = corrections.kept(recipe, files)
         with progress.stage("reading", len(files)) as step:

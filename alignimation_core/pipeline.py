@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -15,6 +15,7 @@ import torch
 
 from alignimation_core import preflight
 from alignimation_core.alignment.alignment import Alignment, align
+from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
@@ -23,11 +24,13 @@ from alignimation_core.api.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.quality import complete
 from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.detection.thinning import thin, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
+from alignimation_core.output.folder import OutputFolder
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
@@ -36,7 +39,7 @@ from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
 from alignimation_core.rendering.framing import upright
-from alignimation_core.rendering.placement import Placement, place
+from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection
@@ -47,14 +50,17 @@ def run(
     *,
     limit: int | None = None,
     fresh: bool = False,
+    wait: bool = True,
     progress: Progress | None = None,
 ) -> Record:
     """Make the animation.
 
     Args:
         recipe: what to do.
-        limit: a trial run: only this many photos, the first in time.
+        limit: a trial run: only this many photos, the first in time; it writes into the folder
+            ``trial`` in the output folder, and touches nothing else there.
         fresh: forget what earlier runs have stored, and compute everything again.
+        wait: whether to wait for another run that writes into the output folder, or to fail.
         progress: what follows the run; silent when left out.
 
     Returns:
@@ -68,10 +74,15 @@ def run(
     found = preflight.find_photos(recipe, progress)
     corrections = preflight.check_corrections(recipe, found.photos)
     preflight.check_weights(recipe)
-    preflight.check_outputs(recipe)
-    run = Run(recipe, corrections, progress)
-    run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
-    return run.go(found.photos, limit, fresh=fresh)
+    trial = limit is not None
+    preflight.check_outputs(recipe, trial=trial)
+    output = output_folder(recipe, trial=trial)
+    with output.alone(progress.note, wait=wait) as waited:
+        if waited:
+            preflight.check_outputs(recipe, trial=trial)
+        run = Run(recipe, corrections, output, progress)
+        run.record.passed_over = [relative_name(each, recipe.folder) for each in found.passed_over]
+        return run.go(found.photos, limit, fresh=fresh)
 
 
 LABELS = {
@@ -91,9 +102,12 @@ class Run:
     executor: Executor
     store: Store
 
-    def __init__(self, recipe: Recipe, corrections: Corrections, progress: Progress) -> None:
-        self.recipe, self.corrections, self.progress = recipe, corrections, progress
-        self.output = output_folder(recipe)
+    def __init__(
+        self, recipe: Recipe, corrections: Corrections, output: OutputFolder, progress: Progress
+    ) -> None:
+        self.recipe, self.corrections = recipe, corrections
+        self.output, self.progress = output, progress
+        self._detected: dict[str, Subject] = {}
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -105,22 +119,19 @@ class Run:
 
     def go(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> Record:
         """Make every output, and write the record, whatever happens."""
-        self.record.kept = self.output.prepare()
+        self.record.kept = self.output.prepare(len(files))
         try:
             self._fetch_weights()
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
-                self._steps(files, limit, fresh=fresh)
-        except KeyboardInterrupt:
-            self.record.error = "interrupted"
-            self._tell(self.output.write)
-            raise
+                rendered, cost = self._steps(files, limit, fresh=fresh)
+            self.output.publish(self.record, rendered)
         except BaseException as error:
-            self.record.error = str(error) or type(error).__name__
-            if isinstance(error, PhotosError):
-                self.record.fail(error.failures)
-            self._tell(self.output.finish, after=error)
+            if not self.output.published:
+                self._tell(error)
             raise
+        if limit is not None:
+            self.progress.note(projection(self.record, *cost))
         if self.output.address is None:
             self.output.finish(self.record)
         else:
@@ -130,30 +141,37 @@ class Run:
                 self.output.finish(self.record)
         return self.record
 
-    def _steps(self, files: Sequence[File], limit: int | None, *, fresh: bool) -> None:
-        """Take the photos through the stages."""
+    def _steps(
+        self, files: Sequence[File], limit: int | None, *, fresh: bool
+    ) -> tuple[list[str], tuple[int, int, int]]:
+        """Take the photos through the stages.
+
+        Returns:
+            The finished outputs; and how many photos there are, and of how many nothing was stored
+            before: of the trial's, and of all.
+        """
         with self._open_store(fresh=fresh) as self.store:
-            photos = self._within(self._read(files), limit)
+            found = self._read(files)
+            photos = self._within(found, limit)
             trial = self._trial(photos, limit)
             known = self.store.recall([photo.content for photo in photos])
-            unknown = [
+            looked, unknown = (
                 len(some) - count_known(some, self.recipe.embedder, known)
                 for some in (trial, photos)
-            ]
+            )
             observed = self._observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
             shown = look(self.recipe, self.corrections, photos, self.executor, self.store)
             subjects = self._select(observed, shown)
             del observed
-            self._film(subjects)
+            rendered = self._film(subjects)
             if limit is None:
                 self.store.finish()
-            else:
-                self.progress.note(projection(self.record, len(files), *unknown))
+        return rendered, (len(files) - len(found) + len(photos), looked, unknown)
 
     def _open_store(self, *, fresh: bool) -> Store:
         return open_store(
-            self.output.folder,
+            self.output.store_folder,
             self.recipe.detector,
             self.recipe.embedder,
             self.progress.note,
@@ -225,16 +243,22 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        return observed
+        if not self.recipe.subject_selector.gates.needs_pixels():
+            return observed
+        measured = complete(observed.observations, detector, self.executor, self.store.keep)
+        return replace(observed, observations=measured)
 
     def _select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
-            subjects, rejected = select(observations, selector, step, self.corrections, shown)
+            subjects, rejected, values = select(
+                observations, selector, step, self.corrections, shown
+            )
         self.record.fail(rejected)
         self.record.choose(subjects)
         self.record.correct(self.corrections.changes)
+        self.record.measure(values)
         subjects, failures = undamaged(subjects, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
@@ -246,8 +270,12 @@ class Run:
             raise AlignimationError(f"no photo shows the subject: {why}")
         return subjects
 
-    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> None:
-        """Make the film of the photos that the recipe asks for, and of others where some fail."""
+    def _film(self, subjects: Sequence[tuple[Photo, Subject]]) -> list[str]:
+        """Make the film of the photos that the recipe asks for, and of others where some fail.
+
+        Returns:
+            The finished outputs.
+        """
         hashes: dict[str, int] = {}
         if self.recipe.duplicates == "drop":
             photos = [photo for photo, _ in subjects]
@@ -255,19 +283,19 @@ class Run:
                 hashes = likeness.hashes(photos, self.executor, self.store, step)
         placement: Placement | None = None
         placed: list[str] = []
-        rendered = False
+        outputs: list[str] | None = None
         while True:
             shown, others = thin(subjects, self.recipe, self._named, hashes)
             names = [photo.name for photo, _ in shown]
             self.record.pass_over(others)
             try:
                 if placement is None or names != placed:
-                    placement, rendered = self._place(self._align(shown)), False
+                    placement, outputs = self._place(self._align(shown)), None
                     failed = {*names} - {item.photo.name for item in placement.placed}
-                elif not rendered:
-                    failed, rendered = self._render(placement), True
+                elif outputs is None:
+                    outputs, failed = self._render(placement)
                 else:
-                    return
+                    return outputs
             except PhotosError as error:
                 failed = {failure.photo for failure in error.failures}
                 if not others or failed.isdisjoint(names):
@@ -291,8 +319,8 @@ class Run:
         return self.recipe.reference in ("medoid", "mean")
 
     def _align(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
-        alignment = self._align_once(subjects)
         for _ in range(self.recipe.refine.passes):
+            alignment = self._align_once(subjects)
             aligned = alignment.aligned
             own = radians(alignment.reference.subject.turn)
             turn = upright(aligned) if self._level else own
@@ -308,10 +336,23 @@ class Run:
                 )
             subjects = [(photo, self.corrections.corrected(photo, s)) for photo, s in subjects]
             self.record.choose(subjects)
-            alignment = self._align_once(subjects)
+        if self.recipe.refine.photos:
+            subjects = self._agree(subjects)
+        alignment = self._align_once(subjects)
         mean = self.recipe.reference == "mean"
         self.record.reference = "mean" if mean else alignment.reference.photo.name
         return alignment
+
+    def _agree(self, subjects: Sequence[tuple[Photo, Subject]]) -> list[tuple[Photo, Subject]]:
+        """Let the photos correct each other's keypoints."""
+        builder, model = self.recipe.target_builder, self.recipe.transform_model
+        with self._timed("refine", len(subjects)) as step:
+            names = EYES if self.recipe.refine.photos == "eyes" else None
+            agreed = agree(subjects, builder, model, self.executor, self.store.fits, step, names)
+        self._detected = {photo.name: subject for photo, subject in subjects}
+        agreed = [(photo, self.corrections.corrected(photo, s)) for photo, s in agreed]
+        self.record.choose(agreed)
+        return agreed
 
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.recipe.target_builder, self.recipe.transform_model
@@ -333,6 +374,8 @@ class Run:
             record = records[item.photo.name]
             record.residual, record.residual_before = item.residual, item.residual_before
             record.iterations = item.aligned.iterations
+            if (before := self._detected.get(item.photo.name)) is not None:
+                record.moved = moved(before, item, placement.canvas)
         for item in placement.placed:
             record = records[item.photo.name]
             record.canvas_from_photo = item.canvas_from_photo
@@ -341,59 +384,46 @@ class Run:
         self.record.canvas = {"width": placement.canvas.width, "height": placement.canvas.height}
         return placement
 
-    def _render(self, placement: Placement) -> set[str]:
-        """Write the outputs; return the photos that could not be read again."""
+    def _render(self, placement: Placement) -> tuple[list[str], set[str]]:
+        """Write every output under a hidden name.
+
+        Returns:
+            Their names; and the photos that could not be read again.
+        """
         record, output, placed = self.record, self.output, placement.placed
-        record.kept = sorted({*record.kept, *output.planned})
-        record.error = "the run did not finish"
         output.check()
-        with (
-            self._timed("renderer", len(placed)) as step,
-            ThreadPoolExecutor(1, "record") as beside,
-        ):
-            # whose the outputs are, should it be killed once they are there
-            written = beside.submit(output.write, record)
-
-            def counted() -> None:
-                step()
-                if written.done():
-                    written.result()  # raises what went wrong, now and not after the last frame
-
-            try:
-                rendered = render(
-                    placed,
-                    placement.canvas,
-                    self.recipe.canvas,
-                    self.recipe.renderers,
-                    self.recipe.effects,
-                    output.folder,
-                    self.executor,
-                    counted,
-                    written.result,
-                    output.refuse,
-                )
-            finally:
-                record.kept = output.standing()
-        record.error = None
+        with self._timed("renderer", len(placed)) as step:
+            rendered = render(
+                placed,
+                placement.canvas,
+                self.recipe.canvas,
+                self.recipe.renderers,
+                self.recipe.effects,
+                output.rendering,
+                self.executor,
+                step,
+            )
         record.fail(rendered.failures)
-        record.outputs = [relative_name(path, output.folder) for path in rendered.outputs]
-        record.kept = sorted(set(record.kept) - set(record.outputs))
         if rendered.errors:
+            output.check()  # where the folder went away, that is the reason
             unwritable = any(isinstance(error, OutputError) for error in rendered.errors)
             kind = OutputError if unwritable else AlignimationError
-            raise kind("; ".join(str(error) for error in rendered.errors))
-        return {failure.photo for failure in rendered.failures}
+            text = "; ".join(str(error) for error in rendered.errors)
+            raise kind(text.replace(str(output.rendering), str(output.folder)))
+        return rendered.outputs, {failure.photo for failure in rendered.failures}
 
-    def _tell(self, verb: Callable[[Record], None], after: BaseException | None = None) -> None:
-        """Write what is known of a run that failed, whose own error is the one to be raised.
-
-        Where that error says already that the output cannot be written, it is not said twice.
-        """
+    def _tell(self, error: BaseException) -> None:
+        """Write what is known of a run that failed, whose own error is the one to be raised."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self.record.error = "interrupted" if interrupted else str(error) or type(error).__name__
+        if isinstance(error, PhotosError):
+            self.record.fail(error.failures)
+        verb = self.output.write if interrupted else self.output.fail
         try:
             verb(self.record)
-        except Exception as error:  # whatever it is, it must not take the place of the run's own
-            if not isinstance(after, OutputError):
-                self.progress.note(str(error))
+        except Exception as another:  # whatever it is, it must not take the place of the run's own
+            if str(another) != str(error):
+                self.progress.note(str(another))
 
     def _fetch_weights(self) -> None:
         for _, _, stage in self.recipe.stages():

@@ -19,7 +19,7 @@ from alignimation_core.api.errors import (
 from alignimation_core.api.files import Listing
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
-from alignimation_core.output.folder import name
+from alignimation_core.output.obstacles import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import order, search
 from alignimation_core.photos.image_file import opened
@@ -99,10 +99,14 @@ def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
     return corrections
 
 
-def check_outputs(recipe: Recipe) -> None:
+def check_outputs(recipe: Recipe, *, trial: bool = False) -> None:
     """Refuse outputs that would take the place of the run record, or of what no run wrote.
 
     And those of a canvas that their format cannot hold.
+
+    Args:
+        recipe: whose outputs.
+        trial: whether they are those of a trial run.
 
     Raises:
         RecipeError: what stands in the way, by the path of the renderer.
@@ -112,7 +116,7 @@ def check_outputs(recipe: Recipe) -> None:
         (("renderers", i, "path"), record)
         for i, renderer in enumerate(recipe.renderers)
         if name(renderer.path) == RECORD_NAME
-    ] or [*output_folder(recipe).obstacles(), *_too_large(recipe)]
+    ] or [*output_folder(recipe, trial=trial).obstacles(), *_too_large(recipe)]
     if faults := [recipe.fault(location, text) for location, text in obstacles]:
         raise RecipeError(faults)
 
@@ -222,5 +226,10 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
             path = weights.find(needed, local)
             state = f"present: {path}" if path else f"not yet here, will be fetched: {needed.url}"
             lines.append(f"weights {needed.filename} {state}")
+    try:
+        remarks = list(recipe.subject_selector.remarks(recipe.embedder))
+    except Exception as error:  # any failure of a plugin's own code
+        remarks = [f"{recipe.subject_selector.name!r} failed to say more: {in_one_line(error)}"]
+    lines += [f"subject_selector: {remark}" for remark in remarks]
     lines.append("the recipe is fine")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -87,6 +88,10 @@ class PhotoRecord:
         remarks: what else is to be known of the photo, such as a file that is damaged.
         turn: degrees clockwise by which the photo was turned to find the subject; null without one.
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
+        gates: the values of the gates of the subject, or of what was rejected in its place.
+        frame: 0-based number of its frame; null for a photo that is not used.
+        moved: RMS distance by which the photos moved the keypoints that they correct, in percent
+            of the canvas height; null where they were not asked.
     """
 
     path: str
@@ -107,6 +112,9 @@ class PhotoRecord:
     remarks: list[str] = field(default_factory=list)
     turn: int | None = None
     corrected: list[dict[str, Any]] = field(default_factory=list)
+    gates: Mapping[str, float] = field(default_factory=dict)
+    frame: int | None = None
+    moved: float | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -160,7 +168,9 @@ class Record:
         reference: path of the photo that the others were aligned on; null until known.
         photos: every photo found, in the recipe's order; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
-        kept: outputs of earlier runs, or of this one if it did not finish, that may stand there.
+        kept: outputs of earlier runs that stand there, as those wrote them.
+        written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
+            ``digest  name`` of its files.
         passed_over: files that lie among the photos and are none, named as photos are.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
@@ -179,6 +189,7 @@ class Record:
     photos: list[PhotoRecord] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -237,6 +248,12 @@ class Record:
             lost = f", and with it {max(1, round(share))} % of the picture" if damage.lost else ""
             record.remarks.append(f"{damage.reason}{lost}")
 
+    def measure(self, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Note the values of gates, by the names of photos."""
+        records = self.by_name()
+        for name, measured in values.items():
+            records[name].gates = measured
+
     def by_name(self) -> dict[str, PhotoRecord]:
         """Return the photos by their paths."""
         return {photo.path: photo for photo in self.photos}
@@ -250,14 +267,14 @@ class Record:
     def reasons(self) -> list[tuple[str, int, str]]:
         """Return (status and reason, how many, example photo), most frequent first.
 
-        Rejections count together by what stands before the colon, failures by all but numbers
-        and what they quote of a file.
+        Rejections count together by what stands before the colon or the bracket, failures by all
+        but numbers and what they quote of a file.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
             reason = photo.reason or ""
             if photo.status == "rejected":
-                reason = reason.partition(":")[0]
+                reason = re.split(r":| \(|;", reason, maxsplit=1)[0]
             if photo.status != "used":
                 text = f"{photo.status}: {reason}"
                 told = printable(text), printable(photo.path)
@@ -269,6 +286,9 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the file holds; its ``photos`` share what they hold with this record."""
+        frames = count()
+        for photo in self.photos:
+            photo.frame = next(frames) if photo.status == "used" else None
         return {
             "alignimation": self.alignimation,
             "recipe": self.recipe,
@@ -279,6 +299,7 @@ class Record:
             "photos": [photo.as_json() for photo in self.photos],
             "outputs": self.outputs,
             "kept": self.kept,
+            "written": self.written,
             "passed_over": self.passed_over,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
@@ -294,12 +315,20 @@ class Record:
         path = self.folder / RECORD_NAME
         try:
             with atomic.AtomicWrite(path) as part:
-                # a file name that is no UTF-8 becomes a JSON escape
-                part.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
+                self.save(part)
         except OSError as error:
             what = atomic.reason(error, "set `output` to another place")
             raise OutputError(f"{path}: {what}") from error
         return path
+
+    def save(self, path: Path) -> None:
+        """Write what ``run.json`` is to hold into another file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        # a file name that is no UTF-8 becomes a JSON escape
+        path.write_text(self._text(), encoding="utf-8", errors="backslashreplace")
 
     def _text(self) -> str:
         """Return the file's text: a line for everything, and one for every photo."""

@@ -75,7 +75,7 @@ def test_every_photo_with_her_is_used_and_the_empty_one_says_why(record):
         photo["file"]: "used" if photo["subject"] else "rejected" for photo in TRUTH["photos"]
     }
     (empty,) = (photo for photo in record["photos"] if photo["status"] == "rejected")
-    assert empty["reason"] == "nothing was found in this photo"
+    assert empty["reason"] == "no person was found: the annotations of this photo have none"
 
 
 def test_photos_come_in_the_order_of_the_weeks(record):

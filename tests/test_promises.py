@@ -1,4 +1,4 @@
-"""Every sentence of what the README promises names the tests that hold it."""
+"""Every sentence of what the README and docs/store.md promise names the tests that hold it."""
 
 import ast
 import re
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+STORE_PAGE = (REPOSITORY / "docs" / "store.md").read_text(encoding="utf-8")
 
 RELY_ON = {
     "No photo is lost in silence.": [
@@ -32,16 +34,33 @@ RELY_ON = {
         "test_outputs_are_not_written_through_links",
         "test_what_appears_under_an_outputs_name_during_the_run_stays",
         "test_nothing_of_the_users_is_replaced",
+        "test_nothing_of_ours_is_written_through_a_link",
+        "test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours",
+        "test_a_trial_run_writes_beside_the_whole_and_never_touches_it",
     ],
     "Photos are only read.": [
         "test_photos_are_only_read",
     ],
-    "An output replaces what an earlier run wrote, nothing else, and only when it is finished.": [
+    "An output replaces what an earlier run wrote, nothing else, and only when it is finished: a "
+    "file counts by its content, not by its name.": [
         "test_what_an_earlier_run_wrote_is_replaced",
+        "test_a_photo_put_into_a_finished_folder_of_frames_is_refused_and_named",
+        "test_a_film_in_the_place_of_ours_is_refused",
+        "test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same",
         "test_a_file_of_the_users_is_refused_before_any_photo_is_opened",
         "test_old_outputs_stay_until_new_ones_are_finished",
         "test_killed_runs_are_gone_on_with_and_give_the_same",
         "test_result_appears_only_when_closed_and_replaces_the_old",
+    ],
+    "Outputs of one run appear together or not at all.": [
+        "test_outputs_appear_together_or_not_at_all_and_the_record_says_which",
+        "test_where_a_renderer_does_wrong_no_output_of_the_run_appears",
+        "test_a_full_disk_leaves_a_record_that_says_why",
+    ],
+    "One run at a time has an output folder.": [
+        "test_a_second_run_waits_and_says_for_whom",
+        "test_a_run_that_does_not_wait_is_refused_at_once",
+        "test_pairs_of_runs_at_once_give_the_outputs_of_one_of_them",
     ],
     "Nothing is computed twice.": [
         "test_a_second_run_asks_no_network_and_gives_the_same",
@@ -50,7 +69,7 @@ RELY_ON = {
         "test_photos_that_come_and_go_cost_only_themselves",
     ],
     "What was computed is stored: another threshold, canvas or renderer needs no network (unless "
-    "you `refine`), and a run that was killed goes on where it was, to the same bytes.": [
+    "`refine` has `passes`), and a run that was killed goes on where it was, to the same bytes.": [
         "test_what_comes_after_the_networks_may_change_without_them_and_without_pixels",
         "test_refining_asks_the_detector_again",
         "test_killed_runs_are_gone_on_with_and_give_the_same",
@@ -87,10 +106,16 @@ RELY_ON = {
         "test_known_warps_are_recovered_and_the_frames_stand_still",
         "test_scale_and_turn_are_those_of_the_known_warps",
     ],
-    "On the photos above, the eyes scatter by 0.4 % of their distance, where the keypoints of the "
-    "usual face detector leave 1.6 % and kornia's registrator 10 % (measured).": [
+    "The photos correct each other: on those above, which are one portrait, the eyes scatter by "
+    "0.05 % of their distance, where the keypoints of the usual face detector leave 1.6 % and "
+    "kornia's registrator 10 %.": [
         "test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her",
         "test_the_usual_detector_and_kornias_registrator_leave_what_the_readme_says",
+    ],
+    "On ten real persons, with glasses on and off and eyes open and closed, they scatter by 1.2 %, "
+    "where the detector alone leaves 2.0 % (measured).": [
+        "test_noise_of_the_detector_goes",
+        "test_spoilt_photos_harm_none",
     ],
     "Nothing leaves your machine.": [
         "test_a_run_speaks_to_no_other_machine",
@@ -107,6 +132,9 @@ RELY_ON = {
         "test_wrong_content_never_gets_the_name",
         "test_load_verifies_the_cached_file",
         "test_it_says_which_weights_it_needs",
+    ],
+    "What each of these means, and what was done to break it: docs/promises.md.": [
+        "test_every_promise_is_explained",
     ],
 }
 
@@ -139,26 +167,175 @@ HOW_IT_WORKS = {
 }
 
 
-def sentences(title):
-    """Return the sentences of a section of the README, without code blocks, links and bold."""
+STORE = {
+    "What was computed is kept in `<output>/.alignimation/store.sqlite3`: what detectors and "
+    "embedders answered, the fitted transforms, and the facts of files.": [
+        "test_a_second_run_asks_no_network_and_gives_the_same",
+        "test_a_second_run_draws_and_fits_nothing",
+        "test_facts_are_read_once",
+    ],
+    "So no network looks at the same photo twice and no file is read twice for its hash: a second "
+    "run with another threshold, canvas or renderer goes straight to the numbers, and a run that "
+    "was killed goes on with what is left.": [
+        "test_what_comes_after_the_networks_may_change_without_them_and_without_pixels",
+        "test_killed_runs_are_gone_on_with_and_give_the_same",
+    ],
+    "Deleting the folder `.alignimation` is always safe: it costs time, nothing else.": [
+        "test_a_file_that_is_deleted_meanwhile_is_made_anew",
+    ],
+    "So does `alignimation-run recipe.yaml --fresh` (in Python `run(recipe, fresh=True)`), which "
+    "empties it.": [
+        "test_fresh_forgets_everything",
+        "test_emptying_gives_the_room_back",
+    ],
+    "What is known again.": [
+        "test_answers_come_back_bit_by_bit",
+    ],
+    "An answer belongs to what it is about and to everything else it depends on: the stage's name "
+    "and options, the version and the code of its plugin and of alignimation, the contents of its "
+    "weights and of other files that its options name, and all of that of the stage that it stands "
+    "on.": [
+        "test_options_and_versions_count_and_the_device_does_not",
+        "test_code_that_is_edited_counts_though_its_version_stays",
+        "test_new_content_of_a_file_under_the_same_name_counts",
+        "test_embeddings_are_not_put_beside_detections_of_another_run",
+    ],
+    "The device is left out: answers of a GPU are used on a CPU.": [
+        "test_options_and_versions_count_and_the_device_does_not",
+    ],
+    "So is `seed`: where a plugin draws at random, take `--fresh` with another seed.": [
+        "test_a_run_that_finds_all_in_its_store_gives_the_same",
+    ],
+    "Only stages that an installed plugin registers are stored, and no annotations: they change "
+    "with their file.": [
+        "test_stages_that_no_plugin_registers_are_not_stored",
+    ],
+    "*Detections and embeddings* belong to the bytes of the photo: a renamed, copied or touched "
+    'photo is known, an edited one is not. "Nothing found" is an answer; a failure is not: the '
+    "photo is tried again.": [
+        "test_renamed_copied_and_touched_photos_are_known_and_edited_ones_are_not",
+        "test_nothing_found_is_stored_and_failures_are_not",
+    ],
+    "*Summaries* (the points of a target and a thumbnail, by which the reference is chosen) belong "
+    "to the subject as the target builder sees it: its numbers and mask in the frame in which it "
+    "is drawn, and the photo's bytes where the builder looks at pixels.": [
+        "test_the_key_is_all_that_a_builder_sees",
+    ],
+    "*Fits* belong to two such subjects, the photo's and the reference's.": [
+        "test_photos_that_come_and_go_cost_only_themselves",
+    ],
+    "Another threshold fits only photos that were not chosen before, unless another photo becomes "
+    "the reference; of more than a thousand, that is looked for among a thousand, the same ones as "
+    "long as they are chosen.": [
+        "test_photos_that_come_and_go_cost_only_themselves",
+        "test_of_many_photos_the_reference_remains_when_others_come_and_go",
+    ],
+    "A fit that a model refuses, with its reason, is an answer; where a model raised an error, it "
+    "is asked again.": [
+        "test_an_error_is_tried_again_and_a_refusal_is_an_answer",
+    ],
+    "What `refine` finds on aligned photos is not kept.": [
+        "test_refining_asks_the_detector_again",
+    ],
+    "*Facts* (hash, size, date) belong to a file's path and its size, times and inode, or to what "
+    "a server says of an address.": [
+        "test_facts_come_back_for_the_same_stamp_alone",
+        "test_a_stamp_changes_with_the_file_and_only_then",
+    ],
+    "A file that changed less than two seconds before it was read, or whose time lies ahead of the "
+    "clock, is read again by the next run, as it may change once more within the same tick of the "
+    "clock.": [
+        "test_a_file_that_has_only_just_changed_is_not_trusted",
+        "test_an_edit_that_sets_the_times_back_is_seen",
+        "test_a_clock_that_jumps_changes_nothing",
+    ],
+    "When it is written.": [
+        "test_killed_runs_are_gone_on_with_and_give_the_same",
+    ],
+    "Every batch in one transaction: a killed run loses at most the batches that were under way "
+    "(of four photos for detectors, of 32 for fits), a power cut the last ones written, and "
+    "nothing else; outputs and `run.json` are on the disk before they take their names.": [
+        "test_killed_runs_are_gone_on_with_and_give_the_same",
+        "test_a_killed_run_goes_on_to_the_same_bits",
+    ],
+    "The same run gives the same transforms to the last bit, however often it is killed and gone "
+    "on with.": [
+        "test_a_killed_run_goes_on_to_the_same_bits",
+        "test_killed_runs_are_gone_on_with_and_give_the_same",
+    ],
+    "A photo that is changed while a run goes on fails in that run.": [
+        "test_photos_that_change_on_the_way_fail_alone_and_leave_nothing_wrong_behind",
+        "test_a_photo_at_an_address_that_changes_is_refused",
+    ],
+    "Runs may share a store at the same time.": [
+        "test_two_runs_at_once_share_one_store",
+        "test_two_runs_that_meet_the_same_damage_go_on_with_one_new_store",
+    ],
+    "What none of the last ten finished runs has used is removed; trial runs (`--limit`) do not "
+    "count.": [
+        "test_what_ten_whole_runs_have_not_used_goes",
+        "test_facts_summaries_and_fits_that_ten_runs_have_not_used_go",
+    ],
+    "What cannot be read as it was written, or was written by an earlier version, is set aside as "
+    "`store.sqlite3.damaged-1`, which you may delete, and made anew; a store of a newer version is "
+    "left alone.": [
+        "test_no_damage_fails_a_run_or_changes_what_it_gets",
+        "test_a_store_may_end_anywhere",
+        "test_one_changed_byte_of_the_header_is_no_newer_version",
+        "test_a_damaged_store_is_set_aside_and_made_anew",
+        "test_every_damaged_file_is_kept_under_a_name_of_its_own",
+        "test_a_store_of_an_earlier_version_is_set_aside",
+        "test_a_store_of_a_newer_version_is_left_alone",
+    ],
+    "Nothing is written through a link in the place of the folder or of its files, or into "
+    "anything else that stands there: it is named, and the run ends at its beginning.": [
+        "test_what_is_not_the_stores_is_named_and_stays",
+        "test_a_store_that_cannot_be_written_is_said_at_the_start",
+    ],
+}
+
+
+def readme(title):
+    """Return the text of a section of the README."""
     (section,) = re.findall(rf"^#+ {title}\n(.*?)^#+ ", README, re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^```.*?^```", "", section, flags=re.MULTILINE | re.DOTALL)
+    return section
+
+
+def sentences(text):
+    """Return the sentences of a text, without code blocks, links and bold."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text.replace("**", ""))
     parts = re.split(r"\n\s*\n|^- ", text, flags=re.MULTILINE)
     whole = [" ".join(part.split()) for part in parts if part.strip()]
-    return [each for part in whole for each in re.split(r"(?<=[.!?]) (?=[A-Z`])", part)]
+    return [each for part in whole for each in re.split(r"(?<=[.!?]) (?=[A-Z`*])", part)]
 
 
 @pytest.mark.parametrize(
-    ("title", "held"), [("What you can rely on", RELY_ON), ("How it works", HOW_IT_WORKS)]
+    ("text", "held"),
+    [
+        (readme("What you can rely on"), RELY_ON),
+        (readme("How it works"), HOW_IT_WORKS),
+        (STORE_PAGE.partition("\n")[2].partition("**Looking inside.**")[0], STORE),
+    ],
+    ids=["README: what you can rely on", "README: how it works", "docs/store.md"],
 )
-def test_every_sentence_has_tests(title, held):
-    assert sentences(title) == list(held)
+def test_every_sentence_has_tests(text, held):
+    assert sentences(text) == list(held)
     assert all(held.values())
 
 
+def test_every_promise_is_explained():
+    page = (REPOSITORY / "docs" / "promises.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| ([^|]+?) \|", page, re.MULTILINE)
+    titles = re.findall(r"^- \*\*(.+?)\.\*\*", readme("What you can rely on"), re.MULTILINE)
+    assert titles
+    assert [title for title in titles if title not in explained] == []
+
+
 def test_each_of_the_tests_is_there_once():
-    named = {name for held in (RELY_ON, HOW_IT_WORKS) for names in held.values() for name in names}
+    named = {
+        name for held in (RELY_ON, HOW_IT_WORKS, STORE) for names in held.values() for name in names
+    }
     there = Counter(
         node.name
         for path in Path(__file__).parent.rglob("test_*.py")

@@ -69,6 +69,11 @@ def test_the_usual_detector_and_kornias_registrator_leave_what_the_readme_says(
         "output": "out",
         "detector": "mtcnn",
         "transform_model": model,
+        "refine": {"photos": False},
+        "target_builder": {
+            "use": "gaussian-keypoints",
+            "weights": {"left_eye": 3, "right_eye": 3},
+        },
         "canvas": {"size": "64x64"},
         "renderers": ["gif"],
     }

@@ -122,7 +122,7 @@ def test_a_trial_run_says_what_the_whole_will_cost(tmp_path, discs, discs_recipe
     record = run(discs_recipe(), limit=3, progress=heard)
     assert record.summary["used"] == 3
     (line,) = (note for note in heard.notes if "photos: about" in note)
-    kilobytes = (tmp_path / "out" / "frames.npy").stat().st_size * 12 / 3 / 1e3
+    kilobytes = (tmp_path / "out" / "trial" / "frames.npy").stat().st_size * 12 / 3 / 1e3
     assert re.fullmatch(
         rf"all 12 photos: about \d+ s \(.*rendering \d+ s\) and {kilobytes:.0f} kB", line
     )

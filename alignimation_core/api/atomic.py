@@ -83,7 +83,7 @@ class AtomicWrite:
             _remove(old)
         else:
             part.replace(final)
-        _sync(final.parent)
+        sync(final.parent)
         return final
 
     def discard(self) -> None:
@@ -105,8 +105,8 @@ class AtomicWrite:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; it need not exist."""
-    if path.is_dir():
+    """Remove a file, a link, or a folder with all that is in it; it need not exist."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -116,11 +116,15 @@ def _write_through(path: Path) -> None:
     if path.is_dir():
         for inside in path.iterdir():
             _write_through(inside)
-    _sync(path)
+    sync(path)
 
 
-def _sync(path: Path) -> None:
-    """Wait until the disk holds a file's bytes, or a folder's names."""
+def sync(path: Path) -> None:
+    """Wait until the disk holds a file's bytes, or a folder's names.
+
+    Raises:
+        OSError: it does not.
+    """
     if os.name == "nt":
         return  # a file that is only open for reading, or a folder, cannot be synchronised there
     descriptor = os.open(path, os.O_RDONLY)

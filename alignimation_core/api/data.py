@@ -169,6 +169,16 @@ class Detections:
         """Return N."""
         return self.boxes.shape[0]
 
+    def pick(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return the keypoints of one detection, (K, 2), and their scores, (K,).
+
+        Raises:
+            ValueError: there are no keypoints.
+        """
+        if self.keypoints is None or self.keypoint_scores is None:
+            raise ValueError("there are no keypoints")
+        return self.keypoints[index], self.keypoint_scores[index]
+
     def split(self, counts: Sequence[int]) -> list[Detections]:
         """Split the joined detections of several images by the count of each.
 
@@ -231,12 +241,17 @@ class Observation:
         embeddings: (N, D) float32 of unit length, one row a detection; None without an embedder.
         same_above: the cosine similarity above which the embedder takes two pictures for the same
             individual; None without an embedder.
+        nothing_found: what to say of a photo without detections.
+        measures: (N, 3) float32, what gates need the pixels for: see ``gates.PIXELS``; None where
+            it was not measured.
     """
 
     photo: Photo
     detections: Detections
     embeddings: Tensor | None = None
     same_above: float | None = None
+    nothing_found: str = "nothing was found in this photo"
+    measures: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

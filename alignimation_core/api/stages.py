@@ -34,6 +34,7 @@ from alignimation_core.api.data import (
     Photo,
     Subject,
 )
+from alignimation_core.api.gates import Gates
 from alignimation_core.api.registration import Registration, Target
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ class Detector(ComputeStage):
     parallel: ClassVar[bool] = False
     """Whether several threads may call ``detect`` at once, each on one core of the CPU.
 
-    It must draw nothing at random then. Otherwise one call is made at a time, with all cores for
-    it, and with random numbers seeded anew.
+    It must draw nothing at random then. Otherwise one call at a time has all cores, and random
+    numbers seeded anew.
     """
 
     def input_side(self) -> int | None:
@@ -149,6 +150,14 @@ class Detector(ComputeStage):
         the coordinates of what is found back to the full-size photo.
         """
         return None
+
+    def finds(self) -> str:
+        """Return what it finds, in a word, to tell of photos in which there is none."""
+        return "subject"
+
+    def hint(self) -> str:
+        """Return what to try where it finds nothing."""
+        return "try another detector"
 
     @abstractmethod
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
@@ -225,6 +234,10 @@ class Embedder(ComputeStage):
 class SubjectSelector(Stage):
     """Picks one detection in each photo, or rejects the photo with a reason."""
 
+    gates: Annotated[
+        Gates, Field(description="limits on what a photo's subject must be like, of any selector")
+    ] = Gates()
+
     @abstractmethod
     def select(self, observations: Sequence[Observation]) -> list[Choice]:
         """Choose the subject in each photo, with all photos in view.
@@ -236,6 +249,10 @@ class SubjectSelector(Stage):
         Returns:
             One ``Choice`` an observation.
         """
+
+    def remarks(self, embedder: Embedder | None) -> Sequence[str]:  # noqa: ARG002
+        """Return lines for ``--check`` on options that can hardly be meant with the embedder."""
+        return ()
 
     def photos_named(self) -> Mapping[str, str]:
         """Return the photos that options name, by option: with or without folders, as users write.
@@ -298,7 +315,7 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self) -> Path:
-        """Finish, put the result under its final name, and return that."""
+        """Finish, put the result under its name in the folder, and return that path."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -370,7 +387,8 @@ class Renderer(Stage):
             canvas: the size that every frame will have.
             count: how many photos will come; one that fails on the way does not, and effects may
                 make more frames of them.
-            folder: the output folder; it exists.
+            folder: where to write, under ``path``; it exists. In a run it is a hidden folder, out
+                of which all outputs get into the output folder together once they are finished.
 
         Returns:
             A writer. Until it is closed, nothing stands under the final name but what stood there.

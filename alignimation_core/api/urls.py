@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def missing_bucket(place: UPath) -> str | None:
 
 def remember(path: UPath, info: dict[str, Any]) -> None:
     """Keep the version of a file that a listing told, for ``stamp``."""
-    _listed[path] = _version(info)
+    _listed[path] = version(info)
 
 
 def modified(path: UPath) -> datetime | None:
@@ -177,13 +178,17 @@ def stamp(path: UPath) -> str | None:
         return known
     try:
         info = path.fs.info(path.path)
-        version = _version(info)
-        time = None if version else modified(path)
+        known = version(info)
+        time = None if known else modified(path)
     except Exception:  # whoever reads the file will be told why it cannot be read
         return None
-    return version or (f"{info.get('size')} {time.isoformat()}" if time else None)
+    return known or (f"{info.get('size')} {time.isoformat()}" if time else None)
 
 
-def _version(info: dict[str, Any]) -> str | None:
+def version(info: Mapping[str, Any]) -> str | None:
+    """Return a text that changes with a file's content, of what a file system says of it; or None.
+
+    It is of an ETag or a checksum; where there is none, there is no text.
+    """
     key = next((key for key in _CONTENT if info.get(key)), None)
     return f"{info.get('size')} {key} {info[key]}" if key else None

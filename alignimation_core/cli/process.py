@@ -34,6 +34,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     """Do the command's work, and end the process: at once, whatever stage is still at work."""
     gc.set_threshold(500_000, 20, 100)  # to look through what torch imports takes half a second
     _open_standard_streams()
+    sys.unraisablehook = _interrupted_again
     stderr = _Listened(sys.stderr)
     sys.stderr = cast("TextIO", stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a file is called, it can be told
@@ -121,6 +122,22 @@ def _discard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _interrupt() -> None:
+    """Raise ``KeyboardInterrupt`` in the main thread."""
+    if hasattr(signal, "pthread_kill"):  # which wakes it, whatever it waits for
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        interrupt_main(signal.SIGTERM)
+
+
+def _interrupted_again(lost: sys.UnraisableHookArgs) -> None:
+    """Have an interrupt come again that Python has dropped: it met an object's ``__del__``."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, _interrupt).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 class _Listened:
     """A stream; once nobody can read it any more, the process is asked to end, as by SIGTERM.
 
@@ -150,10 +167,7 @@ class _Listened:
             _discard(self._stream)
             if not self.lost:
                 self.lost = True
-                if hasattr(signal, "pthread_kill"):  # which wakes it, whatever it waits for
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-                else:
-                    interrupt_main(signal.SIGTERM)
+                _interrupt()
 
 
 class _Printable(logging.Formatter):

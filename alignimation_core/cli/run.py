@@ -56,7 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument(
-        "--limit", metavar="N", type=_positive, help="a trial run with the first N photos"
+        "--limit",
+        metavar="N",
+        type=_positive,
+        help="a trial run with the first N photos, into the folder trial of the output",
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_false",
+        dest="wait",
+        help="fail where another run is writing into the output folder",
     )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have stored")
     add_trace(parser)
@@ -79,7 +88,9 @@ def work(given: argparse.Namespace) -> int:
     progress = progress_for_terminal()
     gc.freeze()  # what the imports have made stays: it need not be looked through again
     try:
-        record = run(recipe, limit=given.limit, fresh=given.fresh, progress=progress)
+        record = run(
+            recipe, limit=given.limit, fresh=given.fresh, wait=given.wait, progress=progress
+        )
     finally:
         gc.unfreeze()
     progress.note(summary(record))

@@ -8,13 +8,14 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from alignimation_core.cli import check, correct, people, run, schema, stages
+from alignimation_core.cli import check, correct, explain, people, run, schema, stages
 from alignimation_core.cli.process import EPILOG, end_with, guarded
 
 VERBS: dict[str, ModuleType] = {
     "run": run,
     "check": check,
     "correct": correct,
+    "explain": explain,
     "people": people,
     "list": stages,
     "schema": schema,

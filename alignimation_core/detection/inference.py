@@ -16,6 +16,7 @@ from torch import Tensor
 from alignimation_core.api.data import Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
+from alignimation_core.detection import quality
 from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
@@ -63,6 +64,7 @@ class Result:
         embeddings: (N, D); None if they failed, or there is no embedder.
         failure: what failed, and why: ``photos`` or a kind of stage.
         damage: what is wrong with the file, as far as it was decoded.
+        measures: (N, 3), what gates need the pixels for; None where they were not decoded.
         detecting: seconds, as ``embedding`` is.
     """
 
@@ -70,6 +72,7 @@ class Result:
     embeddings: Tensor | None = None
     failure: tuple[str, str] | None = None
     damage: Damage | None = None
+    measures: Tensor | None = None
     detecting: float = 0.0
     embedding: float = 0.0
 
@@ -89,6 +92,13 @@ class _Item:
         (x, _, right), (_, y, down), _ = self.picture.photo_from_picture
         there = in_image(found, turn, (height, width))
         self.result.detections = there.scaled(x, y, shift=(right, down))
+
+    def measure(self) -> None:
+        """Measure what gates need the pixels for, of all that was found."""
+        found = self.result.detections
+        if self.picture is not None and found is not None:
+            pixels = self.picture.pixels
+            self.result.measures = quality.measure(pixels, self.photo, found.boxes)
 
 
 class Inference:
@@ -133,6 +143,7 @@ class Inference:
                 item.picture = _read(item, detector.input_side())
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
+                item.measure()
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
         if self._embedding is not None:
             begun = time.perf_counter()

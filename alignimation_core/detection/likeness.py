@@ -1,4 +1,4 @@
-"""Perceptual hashes of photos: nearly the same picture has nearly the same 64 bits."""
+"""Perceptual hashes of photos: nearly the same picture has nearly the same 256 bits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from alignimation_core.execution.executor import Executor
 from alignimation_core.photos import decoder
 from alignimation_core.store.store import Store
 
-SIDE = 32
+SIDE = 64
 """Pixels of the small grey picture."""
-LOW = 8
-"""Frequencies that are compared, across and down."""
+LOW = 16
+"""Frequencies that are compared, across and down: of 8 alone, selfies of two days are alike."""
 
 
 def hashes(
@@ -57,7 +57,7 @@ def _hashes(photos: list[Photo]) -> list[int | None]:
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
-    """Return 64 bits that say which of the lowest frequencies of an (h, w, 3) uint8 are strong."""
+    """Return 256 bits that say which of the lowest frequencies of an (h, w, 3) uint8 are strong."""
     image = Image.fromarray(np.ascontiguousarray(pixels)).convert("L")
     grey = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
     waves = _waves()

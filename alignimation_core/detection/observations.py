@@ -48,6 +48,7 @@ class _Content:
     detections: Detections | None = None
     embeddings: Tensor | None = None
     damage: Damage | None = None
+    measures: Tensor | None = None
     failed: bool = False
 
     def is_open(self, *, embeds: bool) -> bool:
@@ -60,6 +61,8 @@ class _Content:
         news = result.detections is not None and self.detections is None
         self.detections, self.embeddings = result.detections, result.embeddings
         self.damage = result.damage or self.damage
+        if result.measures is not None:
+            self.measures = result.measures
         return news or result.embeddings is not None
 
     def fail(self, stage: str, reason: str) -> list[Failure]:
@@ -105,6 +108,7 @@ def observe(
     inference = Inference(None if annotated else detector, embedder, seed, executor.cores)
     _infer(list(contents.values()), inference, executor, step, keep, observed)
     same_above = None if embedder is None else embedder.same_above
+    nothing_found = f"no {detector.finds()} was found: {detector.hint()}"
     lost = {failure.photo for failure in observed.failures}
     for photo, content in zip(photos, of_photo, strict=True):
         if content.damage is not None:
@@ -112,7 +116,14 @@ def observe(
         if photo.name not in lost:
             assert content.detections is not None
             observed.observations.append(
-                Observation(photo, content.detections, content.embeddings, same_above)
+                Observation(
+                    photo,
+                    content.detections,
+                    content.embeddings,
+                    same_above,
+                    nothing_found,
+                    content.measures,
+                )
             )
     return observed
 
@@ -150,8 +161,12 @@ def _infer(
                     detecting += result.detecting
                     embedding += result.embedding
                     if content.learn(result) and content.detections is not None:
-                        known = Known(content.detections, content.embeddings, content.damage)
-                        fresh[content.photos[0].content] = known
+                        fresh[content.photos[0].content] = Known(
+                            content.detections,
+                            content.embeddings,
+                            content.damage,
+                            content.measures,
+                        )
                     if result.failure is not None:
                         observed.failures += content.fail(*result.failure)
                 done += 1 if content.is_open(embeds=embeds) else copies

@@ -8,6 +8,7 @@ from alignimation_core.api.data import Damage, Observation, Photo, Subject
 from alignimation_core.api.individuals import Shown
 from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.corrections.corrections import Corrections
+from alignimation_core.detection import gates
 from alignimation_core.plugin import contract
 from alignimation_core.record import Failure
 
@@ -18,8 +19,11 @@ def select(
     step: Callable[[], None],
     corrections: Corrections,
     shown: Shown | None = None,
-) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
-    """Run the selector on all photos at once: those with a subject, and the others, rejected.
+) -> tuple[list[tuple[Photo, Subject]], list[Failure], dict[str, gates.Values]]:
+    """Run the selector on all photos at once, and hold its gates against what it picks.
+
+    Returns:
+        The photos with a subject; the others, rejected; and what gates limit, by photo.
 
     Corrections have the last word. A selector that tells individuals apart is told who is ``shown``
     by its references.
@@ -31,6 +35,8 @@ def select(
     chosen: list[tuple[Photo, Subject]] = []
     rejected: list[Failure] = []
     choices = contract.select(selector, observations, shown or {})
+    values = gates.values(observations, choices)
+    choices = [gates.held(selector.gates, *each) for each in zip(choices, values, strict=True)]
     for observation, choice in zip(observations, choices, strict=True):
         decided = corrections.decide(observation, choice)
         if isinstance(decided, Failure):
@@ -39,7 +45,8 @@ def select(
             chosen.append((observation.photo, decided))
         step()
     corrections.raise_faults()
-    return chosen, rejected
+    names = (observation.photo.name for observation in observations)
+    return chosen, rejected, {name: each for name, each in zip(names, values, strict=True) if each}
 
 
 def with_masks(

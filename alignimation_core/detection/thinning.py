@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from itertools import chain
 from math import dist
 
 from alignimation_core.api.data import Photo, Subject
@@ -20,9 +21,9 @@ from alignimation_core.record import Failure
 
 STAGE = "sample"
 """What the record says has rejected a photo."""
-BURST, BURST_BITS = 60.0, 12
-"""Seconds within which pictures are of one burst, that differ in so many of 64 bits at most."""
-COPY_BITS = 2
+BURST, BURST_BITS = 60.0, 48
+"""Seconds within which pictures are of one burst, that differ in so many of 256 bits at most."""
+COPY_BITS = 8
 """Bits in which copies of a picture differ at most, made smaller or compressed again."""
 
 
@@ -39,7 +40,7 @@ def within(
             inside.append(photo)
             continue
         early = photo.taken < start
-        bound = f"before from: {settings.since}" if early else f"after to: {settings.until}"
+        bound = f"before {settings.since}" if early else f"after {settings.until}"
         reason = f"taken {bound}: on {photo.taken.date()}"
         outside.append(Failure(photo.name, STAGE, reason, "rejected"))
     return inside, outside
@@ -106,6 +107,9 @@ def thin(
         named: photos that the recipe names; they stay.
         hashes: perceptual hashes, by SHA-256 of the file; asked for where duplicates are dropped.
     """
+    thinner = (settings.sample, settings.min_gap, settings.max)
+    if settings.duplicates == "keep" and thinner == (None, None, None):
+        return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
     items = [
         _item(place, photo, subject, zone, photo.name in named)
@@ -126,10 +130,10 @@ def thin(
             kept = _kept(bucket, keep)
             lost |= {item: (kept[0], rule) for item in bucket if item not in kept}
     if settings.min_gap is not None:
-        rule = f"closer than min_gap: {settings.min_gap}"
+        rule = f"closer in time than {settings.min_gap}"
         lost |= dict(_spread(left(), seconds_of(settings.min_gap), 0, rule))
     if settings.max is not None:
-        lost |= dict(_spread(left(), 0.0, settings.max, f"max: {settings.max} are used"))
+        lost |= dict(_spread(left(), 0.0, settings.max, f"more than {settings.max} in all"))
     shown = [(item.photo, item.subject) for item in left()]
     failures = []
     for item in lost:
@@ -179,31 +183,59 @@ def _duplicates(
     items: Sequence[_Item], hashes: Mapping[str, int]
 ) -> dict[_Item, tuple[_Item, str]]:
     """Return the photos that a better one shows already, each with that one and why."""
-    import numpy as np
-
     lost: dict[_Item, tuple[_Item, str]] = {}
     contents: dict[str, _Item] = {}
-    pictures: list[_Item] = []
-    bits, seconds = np.zeros(len(items), np.uint64), np.zeros(len(items))
+    pictures = _Pictures()
     for item in sorted(items, key=lambda item: item.rank):
-        sha256 = item.photo.sha256
-        same = contents.setdefault(sha256, item)
+        same = contents.setdefault(item.photo.sha256, item)
+        value = hashes.get(item.photo.sha256)
         if same is not item:
             if not item.named:
                 lost[item] = same, "the same file as another"
-            continue
-        if (value := hashes.get(sha256)) is None:
-            continue
-        count = len(pictures)
-        apart = np.bitwise_count(bits[:count] ^ np.uint64(value))
-        gaps = np.abs(seconds[:count] - item.seconds)
-        like = (apart <= COPY_BITS) | ((apart <= BURST_BITS) & (gaps <= BURST))
-        if like.any() and not item.named:
-            lost[item] = pictures[int(like.argmax())], "nearly the same picture as another"
-        else:
-            bits[count], seconds[count] = value, item.seconds
-            pictures.append(item)
+        elif value is not None:
+            like = None if item.named else pictures.best_like(item, value)
+            if like is None:
+                pictures.add(item, value)
+            else:
+                lost[item] = like, "nearly the same picture as another"
     return lost
+
+
+class _Pictures:
+    """Photos, the best first, that are found by a part of their hash or by their time.
+
+    Of ten parts of a hash, one at least is the same where no more than ``COPY_BITS`` differ.
+    """
+
+    def __init__(self) -> None:
+        self._items: list[tuple[_Item, int]] = []
+        self._by_part: dict[tuple[int, int], list[int]] = {}
+        self._by_time: dict[int, list[int]] = {}
+
+    def add(self, item: _Item, value: int) -> None:
+        """Take up a photo, no better than those before."""
+        place = len(self._items)
+        self._items.append((item, value))
+        for part in _parts(value):
+            self._by_part.setdefault(part, []).append(place)
+        self._by_time.setdefault(int(item.seconds // BURST), []).append(place)
+
+    def best_like(self, item: _Item, value: int) -> _Item | None:
+        """Return the best photo that is a copy of another, or of one burst with it."""
+        time = int(item.seconds // BURST)
+        copies = (self._by_part.get(part, ()) for part in _parts(value))
+        burst = (self._by_time.get(time + step, ()) for step in (-1, 0, 1))
+        for place in sorted({*chain(*copies, *burst)}):
+            other, known = self._items[place]
+            apart = (known ^ value).bit_count()
+            near = abs(other.seconds - item.seconds) <= BURST
+            if apart <= (BURST_BITS if near else COPY_BITS):
+                return other
+        return None
+
+
+def _parts(value: int) -> list[tuple[int, int]]:
+    return [(at, value >> at & (1 << 26) - 1) for at in range(0, 256, 26)]
 
 
 def _spread(

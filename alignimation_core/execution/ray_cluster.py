@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Stage
 from alignimation_core.execution.executor import Answer, Executor, Item, Lost, Work
-from alignimation_core.execution.ray_connection import connection
+from alignimation_core.execution.ray_connection import GRACE, connection
 from alignimation_core.execution.ray_worker import Order
 from alignimation_core.plugin.fingerprint import code_digest, fingerprint
 from alignimation_core.plugin.registry import KINDS, registry
@@ -25,8 +27,11 @@ from alignimation_core.recipe.options import ExecutorOptions
 if TYPE_CHECKING:
     from alignimation_core.execution.ray_pool import Pool
 
+LOG = logging.getLogger(__name__)
 PATIENCE = 300.0
 """Seconds to wait for a node when there is none: an autoscaler may be about to start one."""
+QUIET = 15.0
+"""Seconds without the next answer after which a line says what is waited for."""
 AHEAD = 2
 """Batches taken for each worker: the one that it is at, and the next."""
 THREADS = 4096
@@ -64,6 +69,7 @@ class Cluster(Executor):
             from alignimation_core.execution.ray_pool import Pool
 
             self._pool = Pool(self._options, 0 if ours else PATIENCE)
+            opened.callback(self._pool.stop)
             opened.callback(self._pool.close)
             self._open = opened.pop_all()
         return self
@@ -100,15 +106,21 @@ class Cluster(Executor):
                 yield _first(waiting, pool)
         finally:
             stopped.set()
+            threads.shutdown(wait=False, cancel_futures=True)
             if not all(batch.done() for batch in waiting):
                 pool.close()  # what is interrupted in the middle of a batch is not waited for
-            threads.shutdown(cancel_futures=True)
+                wait(waiting, timeout=GRACE)  # a thread may never come back from Ray
 
 
 def _first(waiting: deque[Future[list[Any]]], pool: Pool) -> list[Any]:
-    """Wait for the answers of the first batch."""
+    """Wait for the answers of the first batch; say for what where it takes long."""
+    begun = told = time.monotonic()
     while not wait([waiting[0]], timeout=0.1).done:
         pool.tend(len(waiting))
+        now = time.monotonic()
+        if now - told > QUIET:
+            told = now
+            LOG.warning("executor: waiting %.0f s for %s", now - begun, pool.waits_for())
     return waiting.popleft().result()
 
 

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -22,6 +22,9 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # tell nobody
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, do not send the folder to the workers
 }
+
+GRACE = 5.0
+"""Seconds for Ray to let go of something: where a node is gone, it may wait for ever."""
 
 
 @contextmanager
@@ -54,7 +57,19 @@ def connection(options: ExecutorOptions) -> Iterator[bool]:
         with redirect_stdout(cast("TextIO", hushed)):
             yield address == "local"
     finally:
-        ray.shutdown()
+        within(2 * GRACE, ray.shutdown)  # which ends a cluster of our own
+
+
+def within(seconds: float, verb: Callable[[], object]) -> None:
+    """Do something in a thread of its own; leave it there where it takes longer, or fails."""
+
+    def attempt() -> None:
+        with suppress(Exception):  # there is nothing left to be done about it
+            verb()
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def unreachable(address: str) -> str | None:

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Event
+from threading import Event, Lock, Thread
 from typing import Any
 
 import ray
@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.execution import ray_worker
 from alignimation_core.execution.executor import Lost
-from alignimation_core.execution.ray_connection import unreachable
+from alignimation_core.execution.ray_connection import GRACE, unreachable, within
 from alignimation_core.execution.ray_worker import Home, Order
 from alignimation_core.recipe.options import ExecutorOptions
 
@@ -30,6 +30,8 @@ HOPELESS = 5
 """Items given up, or workers dead as they start, with no answer between, that end the run."""
 SILENCE = 20.0
 """Seconds without the cluster's head that end the run: after 60, Ray would end the process."""
+STALL = 45.0
+"""Seconds that end the run in which no call of Ray returns, though the head can be reached."""
 
 ray.cloudpickle.register_pickle_by_value(ray_worker)
 
@@ -46,8 +48,9 @@ class Worker:
 class Pool:
     """Ray actors, of which each does one batch at a time.
 
-    ``tend`` is called by one thread, ``do`` by one thread a batch. A batch waits for an actor that
-    runs, never for one that Ray has yet to find a place for.
+    ``tend`` is called by one thread, ``do`` by one thread a batch, and a keeper of its own does
+    what may never return: Ray waits for a node that does not answer. A batch waits for an actor
+    that runs, never for one that Ray has yet to find a place for.
     As long as there is no node, it waits for one for ``patience`` seconds.
     """
 
@@ -66,7 +69,14 @@ class Pool:
         self._looked, self._heard = 0.0, time.monotonic()
         self._slots = 0
         self._missed: float | None = None
+        self._wanted = 0
+        self._failure: AlignimationError | None = None
+        self._tended, self._stalled = time.monotonic(), 0.0
+        self._trouble = ""
+        self._lock, self._stopped = Lock(), Event()
         self._look()
+        self._keeper = Thread(target=self._keep, name="ray-keeper", daemon=True)
+        self._keeper.start()
 
     @property
     def room(self) -> int:
@@ -74,28 +84,66 @@ class Pool:
         return max(1, self._options.workers or self._slots)
 
     def tend(self, batches: int) -> None:
-        """Start actors for so many batches, and let in those that have started.
+        """Have actors for so many batches.
 
         Raises:
-            AlignimationError: no node is left, the head or the node here is gone, or no worker
-                starts.
+            AlignimationError: no node is left, the head or the node here is gone or does not
+                answer, or no worker starts.
         """
+        self._wanted = batches
+        now = time.monotonic()
+        self._stalled += min(1.0, now - self._tended)  # a process may have slept in between
+        self._tended = now
+        if self._failure is not None:
+            raise self._failure
+        if self._stalled > STALL:
+            raise AlignimationError(
+                f"executor: the Ray cluster at {self._head} has not answered for {STALL:g} s"
+                f"{self._trouble}; see that its nodes run, and run again: what is done is kept"
+            )
+
+    def waits_for(self) -> str:
+        """Return what a run that hears nothing waits for."""
+        if self._stalled > 1:
+            return f"an answer of the Ray cluster at {self._head}{self._trouble}"
+        homes = sorted({worker.home.address for worker in self._workers.copy()})
+        if not homes:
+            return "Ray's workers to start"
+        return f"{self._wanted} batches of Ray's workers on {', '.join(homes)}"
+
+    def _keep(self) -> None:
+        """Start actors and look after the cluster until it is left, or fails."""
+        while not self._stopped.wait(0.1):
+            try:
+                self._tend()
+            except AlignimationError as error:
+                self._failure = error
+                return
+            except Exception as error:  # Ray's, of which some have no common base; it may recover
+                self._trouble = f": {in_one_line(error)}"
+            else:
+                self._trouble, self._stalled = "", 0.0
+
+    def _tend(self) -> None:
+        """Start actors for the batches there are, and let in those that have started."""
         if time.monotonic() - self._looked > 1:
             self._look()
-        for _ in range(len(self._starting) + len(self._workers), min(self.room, batches)):
-            actor = self._kind.remote()
-            self._starting[actor.home.remote()] = actor
-        for home in ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)[0]:
-            actor = self._starting.pop(home)
-            try:
-                worker = Worker(actor, ray.get(home))
-            except exceptions.RayTaskError as error:
-                raise _broken("worker", error) from error
-            except exceptions.RayError as error:
-                self._fail(in_one_line(error))
-            else:
-                self._workers.add(worker)
-                self._idle.put(worker)
+        with self._lock:
+            for _ in range(len(self._starting) + len(self._workers), min(self.room, self._wanted)):
+                actor = self._kind.remote()
+                self._starting[actor.home.remote()] = actor
+            starting = list(self._starting)
+            for home in ray.wait(starting, num_returns=len(starting), timeout=0)[0]:
+                actor = self._starting.pop(home)
+                try:
+                    worker = Worker(actor, ray.get(home))
+                except exceptions.RayTaskError as error:
+                    raise _broken("worker", error) from error
+                except exceptions.RayError as error:
+                    self._fail(in_one_line(error))
+                else:
+                    self._workers.add(worker)
+                    self._idle.put(worker)
 
     def do(self, order: Order, items: list[Any], stopped: Event, died: int = 0) -> list[Any]:
         """Do a batch; item by item if its worker dies, and again until its lives are used up.
@@ -136,12 +184,22 @@ class Pool:
                 return answers
 
     def close(self) -> None:
-        """Let all actors go."""
-        while self._starting:
-            ray.kill(self._starting.popitem()[1])
-        for worker in tuple(self._workers):
-            self._dismiss(worker)
-        self._idle = SimpleQueue()
+        """Let all actors go, as far as Ray answers; ``tend`` starts others."""
+        self._wanted = 0
+        within(GRACE, self._let_go)
+
+    def stop(self) -> None:
+        """End the keeper: nothing more is asked of Ray."""
+        self._stopped.set()
+        self._keeper.join(GRACE)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            while self._starting:
+                ray.kill(self._starting.popitem()[1])
+            for worker in tuple(self._workers):
+                self._dismiss(worker)
+            self._idle = SimpleQueue()
 
     def _look(self) -> None:
         """See which nodes there are, and whether the cluster is still there."""

@@ -2,152 +2,128 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
+from alignimation_core.api import atomic
 from alignimation_core.api.errors import OutputError
+from alignimation_core.output import lock
+from alignimation_core.output.exchange import Exchange
+from alignimation_core.output.obstacles import TRIAL, listed, name, own_folder, stranger
+from alignimation_core.output.written import Content, LocalFiles, Written, contents_of
 from alignimation_core.recipe.document import Location
-from alignimation_core.record import RECORD_NAME, Record, without_photos
+from alignimation_core.record import RECORD_NAME, Record
 from alignimation_core.store.database import HIDDEN, Anchor
 
-
-def name(path: str) -> str:
-    """Return the path of a renderer as the run record names it, with ``/``."""
-    return str(PurePosixPath(path.replace("\\", "/")))
-
-
-def known(folder: Path) -> list[str]:
-    """Return the outputs of earlier runs that stand in a folder, as its run record names them."""
-    return sorted(each for each in listed(_record(folder)) if (folder / each).exists())
-
-
-def finished(folder: Path) -> frozenset[str]:
-    """Return what the last run that wrote a record into a folder had finished by then."""
-    found = _read(without_photos(_record(folder)))
-    return frozenset() if found is None else found.finished
-
-
-def listed(record: bytes) -> frozenset[str]:
-    """Return the outputs of this and earlier runs that a run record names; none if it is none."""
-    found = _read(without_photos(record))
-    return frozenset() if found is None else found.finished | found.kept
-
-
-def is_record(text: bytes) -> bool:
-    """Return whether this is what a run record holds."""
-    return _read(without_photos(text)) is not None
-
-
-def _record(folder: Path) -> bytes:
-    """Return what the run record in a folder holds; nothing where none can be read."""
-    try:
-        return (folder / RECORD_NAME).read_bytes()
-    except OSError:
-        return b""
-
-
-class _Outputs(NamedTuple):
-    """What a run record names: what the run finished, and what else may be of a run."""
-
-    finished: frozenset[str]
-    kept: frozenset[str]
-
-
-@lru_cache(maxsize=1)
-def _read(record: bytes) -> _Outputs | None:
-    """Return the outputs that a run record without its photos names; None if it is none."""
-    try:
-        data = json.loads(record)
-        if "photos" not in data or "alignimation" not in data:
-            return None
-        every = data["outputs"], data.get("kept", ())
-        return _Outputs(*(frozenset(n for n in names if isinstance(n, str)) for names in every))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def obstacles(folder: Path, paths: list[str]) -> Iterator[tuple[Location, str]]:
-    """Yield what stands in the way of writing outputs, each with its location in the recipe.
-
-    The folder need not exist; the paths are the renderers', relative to it.
-    """
-    record = folder / RECORD_NAME
-    ours = record.is_file() and not record.is_symlink() and is_record(_record(folder))
-    if (record.exists() or record.is_symlink()) and not ours:
-        yield ("output",), f"{record} is no run record; move it away, or choose another folder"
-    earlier = known(folder)
-    for i, path in enumerate(paths):
-        relative = PurePosixPath(name(path))
-        place: Location = ("renderers", i, "path")
-        final = folder / relative
-        if relative.parts[0] == HIDDEN:
-            yield place, f"the folder {HIDDEN} is the store's; choose another path"
-        for part in (*reversed(list(relative.parents)[:-1]), relative):
-            here = folder / part
-            if here.is_symlink():
-                yield place, f"{here} is a link; outputs are not written through links"
-                break
-            if part != relative and here.exists() and not here.is_dir():
-                yield place, f"{here} is a file; choose another path"
-                break
-        else:
-            if final.exists() and str(relative) not in earlier:
-                yield (
-                    place,
-                    f"{final} is no output of an earlier run; move it away, or choose another path",
-                )
+TABLE = f"{HIDDEN}/outputs.json"
+"""Which files runs wrote; see ``Written``."""
+STAGING = "outputs-"
+"""What a run's own folder in the hidden one begins with."""
+RESERVE = 1 << 16, 1 << 11
+"""Bytes kept free for the record of a run that fails for a full disk: of a run, and of a photo."""
 
 
 class OutputFolder:
     """The output folder of one run on this machine.
 
-    Which outputs in it are of runs: of earlier ones, of this one, of others meanwhile. The paths
-    are the renderers', relative to it; ``planned`` are their names.
+    Renderers write into ``rendering``; ``publish`` gives all outputs their names at once. What
+    stands under these names is replaced only where it is, file by file, what a run wrote. The
+    paths are the renderers', relative to the folder.
 
     Attributes:
-        folder: the folder in which the run writes.
+        folder: where the outputs are to stand.
+        store_folder: where the store is: trial runs share that of the whole.
         address: where the outputs go in the end, if that is not ``folder``.
+        published: whether the outputs have their names, and the record says so.
+
+    Args:
+        folder: the output folder of the recipe.
+        paths: of the renderers.
+        trial: whether it is a trial run, whose outputs go into a folder of their own.
     """
 
     address: str | None = None
-    shared = True
-    """Whether others write there: the user, and runs at the same time."""
 
-    def __init__(self, folder: Path, paths: Iterable[str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, paths: Iterable[str], *, trial: bool = False) -> None:
+        self.store_folder = folder
+        self.folder = folder / TRIAL if trial else folder
+        self.published = False
         self._paths = list(paths)
         self._anchor: Anchor | None = None
-        self._ours: set[str] = set()
-        self._theirs: frozenset[str] = frozenset()
-        self.planned = frozenset(name(path) for path in self._paths)
+        self._staging: Path | None = None
+        self._files = LocalFiles(self.folder)
+        self._written = Written(self._files)
+
+    @property
+    def where(self) -> str:
+        """The output folder as messages name it."""
+        return str(self.folder)
+
+    @property
+    def rendering(self) -> Path:
+        """Where renderers write, in place of ``folder``; once it is prepared."""
+        assert self._staging is not None
+        return self._staging / "new"
 
     def obstacles(self) -> list[tuple[Location, str]]:
         """Return what stands in the way of the outputs, each with its location in the recipe."""
-        return list(obstacles(self.folder, self._paths))
+        found: list[tuple[Location, str]] = []
+        if (what := self._unusable()) is not None:
+            return [(("output",), what)]
+        if (what := self._foreign_record()) is not None:
+            found.append((("output",), what))
+        self._load()
+        for i, path in enumerate(self._paths):
+            if (what := own_folder(path) or self._obstacle(name(path))) is not None:
+                found.append((("renderers", i, "path"), what))
+        return found
 
-    def prepare(self) -> list[str]:
+    @contextmanager
+    def alone(self, note: Callable[[str], None], *, wait: bool = True) -> Iterator[bool]:
+        """Keep other runs out of the folder; yield whether one had it and was waited for.
+
+        Args:
+            note: takes one line for the user.
+            wait: whether to wait for a run that has the folder.
+
+        Raises:
+            OutputError: another run has it, and is not to be waited for; or it cannot be written.
+        """
+        self._make()
+        with lock.alone(self.folder / HIDDEN / "run.lock", self.where, note, wait=wait) as waited:
+            yield waited
+
+    def prepare(self, photos: int = 0) -> list[str]:
         """Make the folder; return the outputs of earlier runs that stand there.
+
+        What a run that was killed has left is removed. Room is kept for the record of a run of so
+        many photos, should the disk become full.
 
         Raises:
             OutputError: it cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass  # whether it can be written shows now, not after an hour
-            self._anchor = Anchor(self.folder)
-        except OSError as error:
-            what = error.strerror or type(error).__name__
-            raise OutputError(
-                f"{self.folder}: the output folder cannot be written: {what}; set `output`"
-            ) from error
-        earlier = known(self.folder)
-        self._ours.update(earlier)
-        return earlier
+        self._make()
+        self._anchor = Anchor(self.folder)
+        self._load()
+        hidden = self.folder / HIDDEN
+        for left in hidden.glob(f"{STAGING}*"):
+            if left.is_dir() and not left.is_symlink():
+                row = Exchange(self.folder, left / "old")
+                for each in self._written.names:
+                    with suppress(OSError):
+                        row.give_back(each, self._written.knows)
+                shutil.rmtree(left, ignore_errors=True)
+        with self._writable():
+            self._staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=hidden))
+            self.rendering.mkdir()
+        with suppress(OSError):
+            _reserve(self._staging / "reserve", RESERVE[0] + RESERVE[1] * photos)
+        return self._standing()
 
     def check(self) -> None:
         """Make sure that the folder is still the one that was prepared.
@@ -158,37 +134,198 @@ class OutputFolder:
         if self._anchor is not None:
             self._anchor.check()
 
-    def refuse(self, path: str) -> str | None:
-        """Return why an output must not take its name now; None where it does so next."""
-        final, called = self.folder / name(path), name(path)
-        of_runs = called in self._ours or called in self._theirs | finished(self.folder)
-        if self.shared and not of_runs and (final.exists() or final.is_symlink()):
-            return f"{final} appeared while the run went on; move it away, or choose another path"
-        self._ours.add(called)
-        return None
+    def publish(self, record: Record, names: Sequence[str]) -> None:
+        """Give finished outputs their names, and the run its record: all of it or nothing.
 
-    def standing(self) -> list[str]:
-        """Return the outputs of earlier runs and of this one that stand there."""
-        return sorted(each for each in self._ours if (self.folder / each).exists())
+        What they are about to hold is on the disk before, so that a killed run leaves nothing that
+        is not known.
 
-    def write(self, record: Record) -> None:
-        """Write ``run.json``, in which the outputs of runs that finished meanwhile stay known.
+        Args:
+            record: of the run, which did all that it was to do.
+            names: of the outputs, which are in ``rendering``.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: something cannot be written, or somebody else has written to the place of
+                an output.
         """
         self.check()
-        others: frozenset[str] = frozenset()
-        if self.shared:
-            self._theirs |= finished(self.folder)
-            others = frozenset(known(self.folder)) - self.planned
-        record.kept = sorted({*record.kept, *others} - {*record.outputs})
-        record.write()
+        for each in names:
+            if (what := self._obstacle(each, meanwhile=True)) is not None:
+                raise OutputError(what)
+        assert self._staging is not None
+        new = LocalFiles(self.rendering)
+        contents = {each: contents_of(new, each) for each in names}
+        self._written.claim(contents)
+        done, undone = self._staging / RECORD_NAME, self._staging / f"unfinished-{RECORD_NAME}"
+        try:
+            if (what := self._foreign_record()) is not None:
+                raise OutputError(what)
+            self._state(record, contents)
+            unfinished = replace(record, outputs=[], error="the run did not finish")
+            for path, each_record in ((done, record), (undone, unfinished)):
+                each_record.save(path)
+                atomic.sync(path)
+            self._save_table()
+            self._exchange(contents, done, undone)
+        except OSError as error:
+            self.check()  # where the folder went away, that is the reason
+            what = atomic.reason(error, "set `output` to another place")
+            raise OutputError(f"{error.filename or self.folder}: {what}") from error
 
-    def finish(self, record: Record) -> None:
-        """Write the record of a run that is over.
+    def write(self, record: Record) -> None:
+        """Write the record of a run that has failed, and remove what it has rendered.
 
         Raises:
             OutputError: it cannot be written.
         """
+        self._clear()
+        self.check()
+        self._state(record, {})
+        self._write(record)
+
+    def fail(self, record: Record) -> None:
+        """Do all that is to be done with the record of a run that has failed."""
         self.write(record)
+
+    def finish(self, record: Record) -> None:
+        """Do what is left to do once the outputs have their names: here, nothing."""
+
+    def _exchange(
+        self, contents: Mapping[str, Mapping[str, Content]], done: Path, undone: Path
+    ) -> None:
+        """Put outputs in their places, between the record that says so and one that does not yet.
+
+        Raises:
+            OSError: one cannot be put there; then all is as before.
+        """
+        assert self._staging is not None
+        row = Exchange(self.folder, self._staging / "old")
+        try:
+            row.put(undone, RECORD_NAME)
+            for each in contents:
+                row.put(self.rendering / each, each)
+            row.sync()
+            done.replace(self.folder / RECORD_NAME)
+            atomic.sync(self.folder)
+            self.published = True
+        except BaseException:
+            self.published = False
+            row.undo()
+            raise
+        for each in contents:
+            row.give_back(each, self._written.knows)
+        self._written.settle(contents)
+        with suppress(OSError):  # it knows what they hold; it is only asked more slowly
+            self._save_table()
+        self._clear()
+
+    def _unusable(self) -> str | None:
+        """Return why the folder cannot be used at all."""
+        hidden = self.folder / HIDDEN
+        if self.folder != self.store_folder and self.folder.is_symlink():
+            return f"{self.folder} is a link; trial runs are not written through links; remove it"
+        if hidden.is_symlink():
+            return (
+                f"{hidden} is a link; the store is not written through links; remove it, or set "
+                "`output` to another folder"
+            )
+        return None
+
+    def _foreign_record(self) -> str | None:
+        """Return why the run record cannot be written; None where it can."""
+        path = self.folder / RECORD_NAME
+        ours = path.is_file() and not path.is_symlink() and listed(self._record()) is not None
+        if os.path.lexists(path) and not ours:
+            return f"{path} is no run record; move it away, or choose another folder"
+        return None
+
+    def _obstacle(self, output: str, *, meanwhile: bool = False) -> str | None:
+        """Return why an output must not take its name; None where it may."""
+        relative = PurePosixPath(output)
+        for part in (*reversed(list(relative.parents)[:-1]), relative):
+            here = self.folder / part
+            if here.is_symlink() and not (meanwhile and part == relative):
+                return f"{here} is a link; outputs are not written through links"
+            if part != relative and here.exists() and not here.is_dir():
+                return f"{here} is a file; choose another path"
+        final = self.folder / output
+        if not os.path.lexists(final):
+            return None
+        found = self._files.listing(output)
+        strange = self._written.strangers(output, found)
+        if output in self._written.names and not strange:
+            return None
+        if meanwhile and output not in self._written.names:
+            return f"{final} appeared while the run went on; move it away, or choose another path"
+        return stranger(self.where, output, strange, listed(self._record()), self._written)
+
+    def _make(self) -> None:
+        if (what := self._unusable()) is not None:
+            raise OutputError(what)
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / HIDDEN).mkdir(exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass  # whether it can be written shows now, not after an hour
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = error.strerror or type(error).__name__
+            raise OutputError(
+                f"{self.folder}: the output folder cannot be written: {what}; set `output`"
+            ) from error
+
+    def _load(self) -> None:
+        """Read again what runs wrote there."""
+        try:
+            text = (self.folder / TABLE).read_bytes()
+        except OSError:
+            text = b""
+        record = listed(self._record())
+        self._written = Written.load(self._files, text, {} if record is None else record.digests)
+
+    def _record(self) -> bytes:
+        """Return what the run record in the folder holds; nothing where none can be read."""
+        try:
+            return (self.folder / RECORD_NAME).read_bytes()
+        except OSError:
+            return b""
+
+    def _standing(self) -> list[str]:
+        return self._written.standing()
+
+    def _state(self, record: Record, contents: Mapping[str, Mapping[str, Content]]) -> None:
+        """Have a record say which outputs there are, of which some are about to get their names."""
+        kept = [each for each in self._standing() if each not in contents]
+        record.outputs, record.kept = [*contents], kept
+        record.written = self._written.digests(kept, contents)
+
+    def _save_table(self) -> None:
+        with atomic.AtomicWrite(self.folder / TABLE) as part:
+            part.write_bytes(self._written.text())
+
+    def _write(self, record: Record) -> None:
+        if (what := self._foreign_record()) is not None:
+            raise OutputError(what)
+        record.write()
+
+    def _clear(self) -> None:
+        """Remove what was rendered and has got no name."""
+        if self._staging is not None:
+            shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take room on the disk.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    with path.open("wb") as stream:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, size)
+        else:
+            stream.write(bytes(size))

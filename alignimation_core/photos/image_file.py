@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
@@ -20,6 +21,8 @@ from alignimation_core.api.files import RAW_SUFFIXES, SourcePhoto
 from alignimation_core.photos.decoding import camera_raw, contents, jpeg, png_chunks
 from alignimation_core.photos.decoding.picture import LARGEST
 from alignimation_core.plugin import sources
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it says there names no file
 
 FORMATS = "JPEG PNG WEBP AVIF TIFF GIF BMP DIB JPEG2000 PPM".split()
 """What Pillow may take a file for: not what needs other programs, such as PostScript."""
@@ -148,6 +151,8 @@ def _camera_raw(path: File, stream: BufferedReader | BytesIO) -> Image.Image:
     except ImportError:
         reason = "camera raw needs one more package: pip install 'alignimation[raw]'"
         raise PhotoError(path, reason) from None
+    except Exception:  # of LibRaw: it does not know it either
+        raise UnidentifiedImageError from None
 
 
 def _unidentified(head: bytes) -> str:

@@ -41,7 +41,7 @@ def facts(path: File, folder: Path) -> Photo:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if _version(stream) != version:
             raise PhotoError(path, "the file changed while it was read; run again")
-    modified = _modified(path) if taken is None or isinstance(path, Path) else None
+    modified = _modified(path) if taken is None or isinstance(path, Path | SourcePhoto) else None
     if taken is None:
         taken = Taken(modified or datetime(1970, 1, 1), "file", INSTANT)
     return Photo(

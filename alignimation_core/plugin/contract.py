@@ -174,12 +174,16 @@ def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) ->
     return writer
 
 
-def close_writer(renderer: Renderer, writer: Writer) -> Path:
-    """Finish one output; return the file or folder."""
+def close_writer(renderer: Renderer, writer: Writer, folder: Path) -> str:
+    """Finish one output; return the path of the file or folder in the folder it was opened in."""
     path = call("renderer", renderer, writer.close)
     if not isinstance(path, Path):
         raise _unexpected(renderer, "close: expected a Path", path)
-    return path
+    inside = path.is_relative_to(folder) and path != folder and ".." not in path.parts
+    if not (inside and path.exists()):
+        text = f"close: expected a file or folder that stands in {folder}, got {path}"
+        raise StageError("renderer", renderer.name, text)
+    return path.relative_to(folder).as_posix()
 
 
 def _unexpected(renderer: Renderer, expected: str, answer: object) -> StageError:

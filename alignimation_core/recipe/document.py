@@ -259,7 +259,10 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
 
 
 def _put(data: Any, location: Location, value: object) -> None:
-    """Set a value deep in plain data; ``mtcnn`` becomes ``{use: mtcnn}`` when given an option."""
+    """Set a value deep in plain data; ``mtcnn`` becomes ``{use: mtcnn}`` when given an option.
+
+    And ``sample: month`` becomes ``sample: {every: month}``.
+    """
     part: Any = location[0]
     rest = location[1:]
     fits = part in range(len(data)) if isinstance(data, list) else isinstance(data, dict)
@@ -270,7 +273,7 @@ def _put(data: Any, location: Location, value: object) -> None:
         return
     inner = data[part] if isinstance(data, list) else data.setdefault(part, {})
     if isinstance(inner, str) and isinstance(rest[0], str):
-        inner = data[part] = {"use": inner}
+        inner = data[part] = {"every" if part == "sample" else "use": inner}
     elif part in LISTS and isinstance(inner, str | dict) and inner and isinstance(rest[0], int):
         inner = data[part] = [inner]
     _put(inner, rest, value)

@@ -112,11 +112,27 @@ class CanvasOptions(BaseModel):
 
 
 class RefineOptions(BaseModel):
-    """Detecting again on the aligned photos, where the subject is upright and large."""
+    """Better keypoints than the detector's first ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    passes: Annotated[int, Field(description="how often; 0 is not at all", ge=0, le=5)] = 0
+    photos: Annotated[
+        bool | Literal["eyes"],
+        Field(
+            description="let the photos correct each other's keypoints, which go to where the "
+            "patches around them agree: eyes (they alone, where they count most), true (whichever "
+            "count most), false"
+        ),
+    ] = "eyes"
+    passes: Annotated[
+        int,
+        Field(
+            description="how often to detect again on the aligned photos, where the subject is "
+            "upright and large; 0 is not at all",
+            ge=0,
+            le=5,
+        ),
+    ] = 0
 
 
 class ExecutorOptions(BaseModel):

@@ -303,7 +303,7 @@ class Settings:
         ),
     ] = "medoid"
     refine: Annotated[
-        RefineOptions, Field(description="detect again on the aligned photos, and correct")
+        RefineOptions, Field(description="correct the keypoints that were detected")
     ] = RefineOptions()
     max_residual: Annotated[
         float | None,

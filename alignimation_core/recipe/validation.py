@@ -134,9 +134,9 @@ def _form(name: str, annotation: object, item: ErrorDetails) -> str:
     if name == StageChoice.__name__:
         return "a name or `{use: name, option: value}`"
     options = _keys_of(_model_in(annotation))
-    if isinstance(item["input"], int) and [known.annotation for known in options.values()] == [int]:
-        (only,) = options
-        example = f"{item['loc'][-1]}: {{{only}: {shown(int(item['input']))}}}"
+    counts = [option for option, known in options.items() if known.annotation is int]
+    if isinstance(item["input"], int) and len(counts) == 1:
+        example = f"{item['loc'][-1]}: {{{counts[0]}: {shown(int(item['input']))}}}"
         return f"`option: value` lines, such as `{example}`"
     return "`option: value` lines"
 

@@ -152,3 +152,16 @@ class Residuals:
         mean = squares.where(found, 0.0).sum(1) / found.sum(1)
         percent = (100 * mean.sqrt() / self._height).tolist()
         return [round(value, 4) if value < torch.inf else None for value in percent]
+
+
+def moved(before: Subject, item: PlacedSubject, canvas: Canvas) -> float:
+    """Return how far a subject's keypoints were moved, RMS, in percent of the canvas height.
+
+    Of those that were; ``before`` is the subject as the detector saw it.
+    """
+    names = [n for n, place in item.subject.keypoints.items() if before.keypoints.get(n) != place]
+    if not names:
+        return 0.0
+    matrix = geometry.as_tensor(item.canvas_from_photo)
+    here, there = geometry.apply(matrix, keypoints_of([before, item.subject], names))
+    return round(100 * float((here - there).square().sum(1).mean().sqrt()) / canvas.height, 4)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from alignimation_core.api.data import Canvas, Frame
 from alignimation_core.api.effects import Effect, Film
-from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import Renderer, Stage, Writer
 from alignimation_core.execution.executor import Executor
 from alignimation_core.plugin import contract
@@ -23,16 +23,19 @@ from alignimation_core.rendering.frames import frames
 from alignimation_core.rendering.placement import PlacedSubject
 
 WAITING = 2
-"""Frames that wait for one output."""
+"""Photos that wait for one output."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Finished outputs; errors of renderers; and failures of photos that cannot be read again."""
+    """Finished outputs; errors of renderers; and failures of photos that cannot be read again.
 
-    outputs: list[Path]
+    The outputs are relative to the folder, with ``/``; there are none where there are errors.
+    """
+
+    outputs: list[str]
     errors: list[AlignimationError]
     failures: list[Failure]
 
@@ -46,31 +49,29 @@ def render(
     folder: Path,
     executor: Executor,
     step: Callable[[], None],
-    ready: Callable[[], object],
-    refuse: Callable[[str], str | None],
 ) -> Rendered:
-    """Write every output in one pass over the photos.
+    """Write every output into a folder, in one pass over the photos.
 
-    A photo that can no longer be read is left out; a renderer that fails is left out, and its
-    error returned, while the others go on. Whatever ends the pass early removes what was half
-    written. ``effects`` are those of renderers that have none of their own. ``ready`` is called
-    before the first output takes its name; ``refuse`` says of a renderer's path why no output may
-    take it now.
+    A photo that can no longer be read is left out. Where a renderer fails, the pass ends, and the
+    errors are returned: outputs of one run stand together or not at all. Whatever ends the pass
+    early removes what was half written. ``effects`` are those of renderers that have none of their
+    own.
 
     Raises:
         PhotosError: no photo could be read again.
     """
-    outputs = [_Output(renderer, effects, refuse) for renderer in renderers]
+    outputs = [_Output(renderer, effects) for renderer in renderers]
     some = placed if any(output.effects for output in outputs) else ()
     subjects = {item.photo.name: item.subject.transformed(item.canvas_from_photo) for item in some}
     film = Film(canvas, 0.0, [item.photo for item in placed], subjects)
+    done: list[str] = []
     try:
         for output in outputs:
             output.open(film, folder)
         failures: list[Failure] = []
         shown = 0
         for frame in frames(placed, canvas, options, executor):
-            if all(output.errors for output in outputs):
+            if any(output.errors for output in outputs):
                 break
             if isinstance(frame, Failure):
                 failures.append(frame)
@@ -86,12 +87,13 @@ def render(
                 raise PhotosError(what, failures)
         for output in outputs:
             output.wait()
-        ready()
-        done = [path for output in outputs if (path := output.close()) is not None]
+        if not any(output.errors for output in outputs):
+            done = [name for output in outputs if (name := output.close(folder)) is not None]
     finally:
         for output in outputs:
             output.end()
-    return Rendered(done, [error for output in outputs for error in output.errors], failures)
+    errors = [error for output in outputs for error in output.errors]
+    return Rendered([] if errors else done, errors, failures)
 
 
 class _Output:
@@ -101,13 +103,11 @@ class _Output:
         errors: what failed; once something has, nothing more is written.
     """
 
-    def __init__(
-        self, renderer: Renderer, effects: Sequence[Stage], refuse: Callable[[str], str | None]
-    ) -> None:
+    def __init__(self, renderer: Renderer, effects: Sequence[Stage]) -> None:
         self.errors: list[AlignimationError] = []
         own = effects if renderer.effects is None else renderer.effects
         self.effects = [effect for effect in own if isinstance(effect, Effect)]
-        self._renderer, self._refuse = renderer, refuse
+        self._renderer = renderer
         self._writer: Writer | None = None
         self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
         self._waiting: Queue[Frame | None] = Queue(WAITING)
@@ -137,9 +137,9 @@ class _Output:
             self._work.result()
             self._work = None
 
-    def close(self) -> Path | None:
-        """Finish the output; return it, or None if anything failed."""
-        return self._thread.submit(self._close).result()
+    def close(self, folder: Path) -> str | None:
+        """Finish the output; return its path in the folder, or None if anything failed."""
+        return self._thread.submit(self._close, folder).result()
 
     def end(self) -> None:
         """Remove what was written of an output that was not finished."""
@@ -165,19 +165,13 @@ class _Output:
         for _ in photos:
             pass
 
-    def _close(self) -> Path | None:
+    def _close(self, folder: Path) -> str | None:
         if (writer := self._writer) is None:
             return None
-
-        def verb() -> Path:
-            if (reason := self._refuse(self._renderer.path)) is not None:
-                raise OutputError(reason)
-            return contract.close_writer(self._renderer, writer)
-
-        path = self._attempt(verb)
-        if path is not None:
+        name = self._attempt(lambda: contract.close_writer(self._renderer, writer, folder))
+        if name is not None:
             self._writer = None
-        return path
+        return name
 
     def _attempt(self, verb: Callable[[], T]) -> T | None:
         try:

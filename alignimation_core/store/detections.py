@@ -31,46 +31,61 @@ class Known(NamedTuple):
         detections: in the full-size upright photo's continuous pixels.
         embeddings: (N, D) float32; None when there is no embedder, or it has not answered yet.
         damage: what is wrong with the file that they were found in; None where nothing is.
+        measures: (N, 3) float32, see ``quality.measure``; None where they were not taken.
     """
 
     detections: Detections
     embeddings: Tensor | None = None
     damage: Damage | None = None
+    measures: Tensor | None = None
 
 
-def keep(file: Database, known: Mapping[str, Known], detector: str, embedder: str | None) -> None:
+class Kinds(NamedTuple):
+    """Kinds of the values of a photo; ``embeddings`` is None where these are not kept."""
+
+    detections: str
+    measures: str
+    embeddings: str | None
+
+
+def keep(file: Database, known: Mapping[str, Known], kinds: Kinds) -> None:
     """Store what is known of photos in one transaction.
 
     Args:
         file: the store's file.
         known: by the photo's ``content``.
-        detector: kind of the detections.
-        embedder: kind of the embeddings; None where these are not kept.
+        kinds: of the values.
     """
     rows: list[tuple[str, str, bytes]] = []
-    for photo, (seen, vectors, damage) in known.items():
+    for photo, (seen, vectors, damage, measures) in known.items():
         value = _encode(seen)
         if damage is not None:
             rows.append((DAMAGE, photo, json.dumps([damage.reason, damage.lost]).encode()))
-        rows.append((detector, photo, value))
-        if embedder is not None and vectors is not None:
-            rows.append((embedder, _key(photo, value), encode(vectors.shape[1], pack(vectors))))
+        rows.append((kinds.detections, photo, value))
+        for kind, table in ((kinds.embeddings, vectors), (kinds.measures, measures)):
+            if kind is not None and table is not None:
+                rows.append((kind, _key(photo, value), encode(table.shape[1], pack(table))))
     file.keep(rows)
 
 
-def recall(
-    file: Database, photos: Iterable[str], detector: str, embedder: str | None
-) -> dict[str, Known]:
+def recall(file: Database, photos: Iterable[str], kinds: Kinds) -> dict[str, Known]:
     """Return what is known of photos; see ``keep``."""
     photo_of: dict[str, str] = {}
-    seen = file.recall(detector, photos, lambda rows: _detections(rows, photo_of))
+    seen = file.recall(kinds.detections, photos, lambda rows: _detections(rows, photo_of))
     damaged = file.recall(DAMAGE, seen, _damage)
-    if embedder is None:
-        return {photo: Known(each, None, damaged.get(photo)) for photo, each in seen.items()}
-    vectors = file.recall(embedder, photo_of, lambda rows: _embeddings(rows, photo_of, seen))
+
+    def tables(kind: str) -> dict[str, Tensor]:
+        return file.recall(kind, photo_of, lambda rows: _tables(rows, photo_of, seen))
+
+    measures = tables(kinds.measures)
+    vectors = {} if kinds.embeddings is None else tables(kinds.embeddings)
+    alone = kinds.embeddings is not None  # those of whose embeddings are still to come
     return {
         photo: Known(
-            each if photo in vectors else _copy(each), vectors.get(photo), damaged.get(photo)
+            _copy(each) if alone and photo not in vectors else each,
+            vectors.get(photo),
+            damaged.get(photo),
+            measures.get(photo),
         )
         for photo, each in seen.items()
     }
@@ -82,7 +97,7 @@ def _damage(rows: Iterator[tuple[str, bytes]]) -> dict[str, Damage]:
 
 
 def _key(photo: str, detections: bytes) -> str:
-    """Return the key of the embeddings of these very detections.
+    """Return the key of what belongs to these very detections.
 
     Of two runs at once, on two devices, the detections may differ in a last bit: then embeddings of
     the one's are not those of the other's.
@@ -150,10 +165,10 @@ def _mask(value: bytes) -> Mask | None:
     return Mask(value[MASK.size :], height, width, rows)
 
 
-def _embeddings(
+def _tables(
     rows: Iterator[tuple[str, bytes]], photo_of: Mapping[str, str], seen: Mapping[str, Detections]
 ) -> dict[str, Tensor]:
-    """Return embeddings by photo; those of one length lie in one block of memory."""
+    """Return tables of a row a detection, by photo; those of one width lie in one block."""
     blocks: dict[bytes, tuple[list[str], bytearray]] = {}
     for key, value in rows:
         length, numbers = split(value)

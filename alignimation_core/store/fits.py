@@ -7,6 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from alignimation_core.store.codec import encode, split
 from alignimation_core.store.database import Database
 
@@ -72,6 +76,22 @@ class Fits:
             rows = ((kind, key, encode(fit[1:], fit[0] or b"")) for key, fit in fits.items())
             self._file.keep(rows, replace=True)
 
+    def recall_agreement(self, series: str) -> Tensor | None:
+        """Return the places, (N, K, 2) float64, on which the photos of a series agree, if known."""
+        if self._file is None:
+            return None
+        return self._file.recall(self._agreement, [series], _agreements).get(series)
+
+    def keep_agreement(self, series: str, places: Tensor) -> None:
+        """Store the places on which the photos of a series agree."""
+        if self._file is not None:
+            numbers = places.numpy().astype("<f8").tobytes()
+            self._file.keep([(self._agreement, series, encode([*places.shape], numbers))])
+
+    @property
+    def _agreement(self) -> str:
+        return f"agreement {self._builder.partition(' ')[2]}"
+
     def _of(self, reference: str) -> str:
         return f"{self._model} {reference[:16]}"
 
@@ -79,6 +99,15 @@ class Fits:
 def _summaries(rows: Iterable[tuple[str, bytes]]) -> dict[str, TargetSummary]:
     each = ((key, split(value)) for key, value in rows)
     return {key: TargetSummary(int(channels), *arrays) for key, (channels, *arrays) in each}
+
+
+def _agreements(rows: Iterable[tuple[str, bytes]]) -> dict[str, Tensor]:
+    known: dict[str, Tensor] = {}
+    for key, value in rows:
+        header, numbers = split(value)
+        array = np.frombuffer(bytearray(numbers), "<f8").astype(np.float64, copy=False)
+        known[key] = torch.from_numpy(array).reshape(json.loads(header))
+    return known
 
 
 def _fits(rows: Iterable[tuple[str, bytes]]) -> dict[str, Fit]:

@@ -102,8 +102,11 @@ class Store:
         fresh: bool = False,
     ) -> None:
         self._stages = [text for text in (detector, embedder, builder, model) if text is not None]
-        self._detector = detector and _kind("detections", detector)
-        self._embedder = embedder and _kind("embeddings", embedder)
+        self._kinds = detector and detections.Kinds(
+            _kind("detections", detector),
+            _kind("measures", detector),
+            embedder and _kind("embeddings", embedder),
+        )
         self._file = Database(folder / HIDDEN / "store.sqlite3", note)
         self.fits = Fits()
         if builder is not None:
@@ -163,14 +166,12 @@ class Store:
 
     def recall(self, photos: Iterable[str]) -> dict[str, Known]:
         """Return what detector and embedder found, by the photos' ``content``, if known."""
-        if self._detector is None:
-            return {}
-        return detections.recall(self._file, photos, self._detector, self._embedder)
+        return detections.recall(self._file, photos, self._kinds) if self._kinds else {}
 
     def keep(self, known: Mapping[str, Known]) -> None:
         """Store what was found, all of it or, where that fails, nothing; what is known stays."""
-        if self._detector is not None:
-            detections.keep(self._file, known, self._detector, self._embedder)
+        if self._kinds:
+            detections.keep(self._file, known, self._kinds)
 
     def recall_hashes(self, hasher: str, photos: Iterable[str]) -> dict[str, int]:
         """Return the perceptual hashes of pictures, by SHA-256 of the photos' files, if known.
@@ -184,10 +185,10 @@ class Store:
         return self._file.recall(_kind("hashes", hasher), photos, decode)
 
     def keep_hashes(self, hasher: str, hashes: Mapping[str, int]) -> None:
-        """Store perceptual hashes of 64 bits, by SHA-256 of the photos' files."""
+        """Store perceptual hashes of 256 bits, by SHA-256 of the photos' files."""
         kind = _kind("hashes", hasher)
         self._file.keep(
-            (kind, sha256, value.to_bytes(8, "little")) for sha256, value in hashes.items()
+            (kind, sha256, value.to_bytes(32, "little")) for sha256, value in hashes.items()
         )
 
     def finish(self) -> None:

@@ -60,6 +60,14 @@ class CocoAnnotations(AnnotationDetector):
         _ = self.annotations
         return self
 
+    def finds(self) -> str:
+        """Return the category."""
+        return self.category
+
+    def hint(self) -> str:
+        """Return that the annotations say so."""
+        return "the annotations of this photo have none"
+
     def provides(self) -> frozenset[Ability]:
         """Return ``masks`` and the keypoints, as far as the files hold any."""
         names = self.annotations.keypoint_names

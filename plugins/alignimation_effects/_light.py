@@ -27,7 +27,7 @@ ENCODED = np.round(255 * _encoded(np.arange(FULL + 1) / FULL)).astype(np.uint8)
 
 
 def light_of(pixels: Pixels) -> Light:
-    """Return (h, w, 4) pixels in linear light multiplied by their opacity, and that, of ``FULL``."""
+    """Return (h, w, 4) pixels in linear light times their opacity, and that, both of ``FULL``."""
     opacity = pixels[..., 3:].astype(np.float32) / 255
     return np.concatenate([DECODED.take(pixels[..., :3]) * opacity, opacity * FULL], axis=2)
 

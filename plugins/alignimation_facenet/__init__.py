@@ -97,6 +97,14 @@ class MTCNN(Detector):
             )
         return self
 
+    def finds(self) -> str:
+        """Return ``face``."""
+        return "face"
+
+    def hint(self) -> str:
+        """Return that there may be smaller faces."""
+        return f"try a smaller `min_face` than {self.min_face}, or another detector"
+
     def provides(self) -> frozenset[str]:
         """Return ``keypoints`` and each of them by name."""
         return frozenset({"keypoints", *(f"keypoints.{name}" for name in self.keypoint_names)})

@@ -1,16 +1,18 @@
-"""Subject selectors: `largest`, for photos of one individual, and `identity`, for a library."""
+"""Subject selectors: who, of all that was found in a photo, the animation is about."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from alignimation_core import Choice, Observation, Subject, SubjectSelector, hookimpl
+from alignimation_core import Choice, Embedder, Observation, SubjectSelector, hookimpl
+from alignimation_core.api.gates import distinct
 from alignimation_core.api.individuals import Shown
+from alignimation_subject._facing import FacingForward, FacingSelector, Gate
+from alignimation_subject._places import Centre, Largest, MostConfident, Track
 from alignimation_subject._shown import ShownSelector
 
 if TYPE_CHECKING:
@@ -18,113 +20,12 @@ if TYPE_CHECKING:
 
     from alignimation_subject import _identity
 
+__all__ = ["Centre", "FacingForward", "Identity", "Largest", "MostConfident", "Track"]
+
 logger = logging.getLogger(__name__)
 
-NOTHING_FOUND = "nothing was found in this photo"
 
-
-class FacingForward(BaseModel):
-    """Refuses a face that is turned aside, by how evenly its features lie about the nose.
-
-    The nose of a face that is turned aside comes nearer to one eye, and to one corner of the
-    mouth, than to the other. This sees turning left and right, not looking up or down.
-
-    The test is that of the original alignimation, which compares *squared* distances: its
-    threshold of 0.7 is a ratio of 0.84 here.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    min_ratio: Annotated[
-        float,
-        Field(
-            description="least ratio, shorter to longer, of the distances from the nose to the "
-            "two eyes, and to the two corners of the mouth where they were found",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.7
-
-    def reason_against(self, subject: Subject) -> str | None:
-        """Return why the subject does not face forward; None when it does.
-
-        Both corners of the mouth count where they were found; the nose and both eyes must be.
-        """
-        points = subject.keypoints
-        for name in ("nose", "left_eye", "right_eye"):
-            if name not in points:
-                return f"the subject may look away: its {name} was not found"
-        for feature, ends in (
-            ("eye", ("left_eye", "right_eye")),
-            ("mouth", ("mouth_left", "mouth_right")),
-        ):
-            if any(end not in points for end in ends):
-                continue
-            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
-            ratio = shorter / longer if longer > 0 else 0.0
-            if not ratio >= self.min_ratio:
-                ratio_text, needed = _distinct(ratio, self.min_ratio)
-                return (
-                    f"the subject looks away: nose-to-{feature} distance ratio {ratio_text}, "
-                    f"needed {needed}"
-                )
-        return None
-
-
-def _gate(value: object) -> object:
-    return {True: FacingForward(), False: None}[value] if isinstance(value, bool) else value
-
-
-Gate = Annotated[
-    FacingForward | None,
-    BeforeValidator(_gate, json_schema_input_type=FacingForward | bool | None),
-    Field(
-        description="refuse photos in which the subject looks aside: true, false or "
-        "{min_ratio: 0.7}; needs a detector that finds the nose and both eyes"
-    ),
-]
-
-
-class _GatedSelector(SubjectSelector):
-    facing_forward: Gate = None
-
-    def requires(self) -> frozenset[str]:
-        """Return the keypoints that the gate reads; set ``facing_forward: false`` to need none."""
-        if self.facing_forward is None:
-            return frozenset()
-        return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
-
-    def _reason_against(self, observation: Observation, index: int) -> str | None:
-        if self.facing_forward is None:
-            return None
-        return self.facing_forward.reason_against(observation.detections.subject(index))
-
-
-class Largest(_GatedSelector):
-    """Takes the largest detection of each photo: right where the subject is alone or in front.
-
-    Of boxes of equal area the one with the higher score is taken, then the first. When the gate
-    refuses the largest, the photo is rejected: the second largest is somebody else.
-    """
-
-    name: ClassVar[str] = "largest"
-
-    def select(self, observations: Sequence[Observation]) -> list[Choice]:
-        """Choose in each photo for itself."""
-        return [self._choose(observation) for observation in observations]
-
-    def _choose(self, observation: Observation) -> Choice:
-        found = observation.detections
-        boxes, scores = found.boxes.tolist(), found.scores.tolist()
-        if not boxes:
-            return Choice(None, reason=NOTHING_FOUND)
-        areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
-        index = max(range(len(boxes)), key=lambda i: (areas[i], scores[i], -i))
-        reason = self._reason_against(observation, index)
-        return Choice(None if reason else index, reason=reason)
-
-
-class Identity(_GatedSelector, ShownSelector):
+class Identity(FacingSelector, ShownSelector):
     """Takes, in each photo, whoever appears most often in all of them.
 
     Every face counts 1 / (faces in its photo), as in the original alignimation, so that a crowd
@@ -168,6 +69,27 @@ class Identity(_GatedSelector, ShownSelector):
         """Return ``embeddings``, and the keypoints that the gate reads."""
         return super().requires() | {"embeddings"}
 
+    def remarks(self, embedder: Embedder | None) -> list[str]:
+        """Return whether ``min_similarity`` is far from what the embedder takes for the same."""
+        if embedder is None or self.min_similarity is None:
+            return []
+        return self._far(self.min_similarity, embedder.same_above)
+
+    @staticmethod
+    def _far(asked: float, same: float) -> list[str]:
+        """Return a line where a threshold is as far below the embedder's own as that is below 1.
+
+        Or where it is most of the way from there to 1.
+        """
+        what = (
+            f"min_similarity: {asked:g} is far {{}} the embedder's own {same:g}: {{}}; leave it out"
+        )
+        if asked < same - (1 - same):
+            return [what.format("below", "strangers may be taken for the subject")]
+        if asked > same + 0.75 * (1 - same):
+            return [what.format("above", "many photos of the subject may be left out")]
+        return []
+
     def individuals(self, observations: Sequence[Observation]) -> list[list[tuple[int, int]]]:
         """Return who appears in the photos; see ``IdentitySelector.individuals``.
 
@@ -179,8 +101,10 @@ class Identity(_GatedSelector, ShownSelector):
         if not any(len(observation.detections) for observation in observations):
             return []
         faces = _identity.gather(observations)
+        if not faces.usable.any():
+            return []
         found: list[list[tuple[int, int]]] = []
-        for person in _identity.individuals(faces, self._threshold(observations)):
+        for person in _identity.individuals(faces, self._rule(observations).needed):
             photos = faces.photos[person.members]
             indices = person.members - faces.first[photos]
             found.append([*zip(photos.tolist(), indices.tolist(), strict=True)])
@@ -196,105 +120,132 @@ class Identity(_GatedSelector, ShownSelector):
         from alignimation_subject import _identity
 
         if not any(len(observation.detections) for observation in observations):
-            return [Choice(None, reason=NOTHING_FOUND) for _ in observations]
-        needed = self._threshold(observations)
+            return [Choice(None, each.nothing_found) for each in observations]
+        rule = self._rule(observations)
         faces = _identity.gather(observations)
-        ranking: list[_identity.Best | None] = [None] * len(observations)
-        if faces.usable.any():
-            given = self._given(observations, faces, shown)
-            person = self._find(observations, faces, given, needed)
-            centre = self._centre(observations, faces, _identity.core(faces, person, needed))
-            ranking = _identity.rank(_identity.without(faces, given, centre), centre)
+        if not faces.usable.any():
+            return [Choice(None, self._without_vector(each)) for each in observations]
+        given = self._given(observations, faces, shown)
+        decision = _identity.decide(
+            faces, given, rule, lambda some: self._facing(observations, faces, some)
+        )
+        if not len(given.like) and given.number is None:
+            self._warn(observations, faces, decision, rule.needed)
         return [
-            self._choose(observation, best, needed)
-            for observation, best in zip(observations, ranking, strict=True)
+            self._choose(observation, verdict, decision, rule)
+            for observation, verdict in zip(observations, decision.verdicts, strict=True)
         ]
 
-    def _find(
+    def _facing(
+        self, observations: Sequence[Observation], faces: _identity.Faces, some: Tensor
+    ) -> Tensor:
+        """Return which of (N,) faces face forward, (N,) bool."""
+        photos = faces.photos[some]
+        if self.facing_forward is None:
+            return photos >= 0
+        indices = (some - faces.first[photos]).tolist()
+        return self.facing_forward.passes([observations[each] for each in photos.tolist()], indices)
+
+    def _warn(
         self,
         observations: Sequence[Observation],
         faces: _identity.Faces,
-        given: _identity.Given,
+        decision: _identity.Decision,
         needed: float,
-    ) -> _identity.Person:
-        from alignimation_subject import _identity
-
-        persons = _identity.subject(faces, given, needed)
-        if len(given.like) or given.number is not None:
-            return persons[0]
-        shown = observations[int(faces.photos[persons[0].members[0]])].photo.name
-        if len(persons[0].members) == 1 and len(observations) > 1:
+    ) -> None:
+        """Say where counting does not tell who the subject is, and what to write."""
+        shown, alone = zip(
+            *(self._shown(observations, faces, person) for person in decision.persons), strict=True
+        )
+        if len(decision.persons[0].members) == 1 and len(observations) > 1:
             logger.warning(
                 "identity: nobody is found in two photos at a similarity of %.2f; the subject is "
                 "taken to be in %s alone: lower `min_similarity`, or name another photo as `like`",
                 needed,
-                shown,
+                shown[0],
             )
-        elif len(persons) > 1:
+        elif len(shown) > 1:
             logger.warning(
-                "identity: %d persons appear about equally often (in %s photos); the subject is "
-                "taken to be the one larger in them, such as in %s: to choose another, name a "
-                "photo in which that one is the largest as `like`",
-                len(persons),
-                " and ".join(str(len(person.members)) for person in persons),
-                shown,
+                "identity: %d persons appear about equally often: %s; the first is taken, who is "
+                "the larger in them: to choose another, %s",
+                len(shown),
+                "; ".join(
+                    f"one in {len(person.members)} photos, such as {photo}"
+                    for person, photo in zip(decision.persons, shown, strict=True)
+                ),
+                f"write `like: {shown[1]}`"
+                if alone[1]
+                else "name a photo in which that one is the largest as `like`",
             )
-        return persons[0]
 
-    def _centre(
-        self, observations: Sequence[Observation], faces: _identity.Faces, person: _identity.Person
-    ) -> Tensor:
-        """Return the mean of the person's faces, of those facing forward if there are enough."""
-        from alignimation_subject import _identity
-
+    @staticmethod
+    def _shown(
+        observations: Sequence[Observation], faces: _identity.Faces, person: _identity.Person
+    ) -> tuple[str, bool]:
+        """Return a photo of the person, if there is one, in which nobody is larger, and whether."""
+        largest = faces.highest(faces.sizes)
         photos = faces.photos[person.members]
-        columns = (person.members, photos, person.members - faces.first[photos])
-        forward = [
-            face
-            for face, photo, index in zip(*(c.tolist() for c in columns), strict=True)
-            if self._reason_against(observations[photo], index) is None
-        ]
-        if len(forward) < 3 or len(forward) == len(person.members):
-            return person.centre
-        return _identity.mean(faces, forward)
+        is_largest = faces.sizes[person.members] >= largest[photos]
+        first = int(photos[is_largest.long().argmax()])
+        return observations[first].photo.name, bool(is_largest.any())
+
+    @staticmethod
+    def _without_vector(observation: Observation) -> str:
+        if len(observation.detections):
+            return "the embedder gave no vector to compare"
+        return observation.nothing_found
 
     def _choose(
-        self, observation: Observation, best: _identity.Best | None, needed: float
+        self,
+        observation: Observation,
+        verdict: _identity.Verdict | None,
+        decision: _identity.Decision,
+        rule: _identity.Rule,
     ) -> Choice:
-        if best is None:
-            without_vector = "the embedder gave no vector to compare"
-            return Choice(None, without_vector if len(observation.detections) else NOTHING_FOUND)
-        margin = (1 - needed) / 10 if self.min_margin is None else self.min_margin
-        reason: str | None
-        if best.similarity < needed:
-            similarity, wanted = _distinct(best.similarity, needed)
-            reason = f"nobody here is the subject: best similarity {similarity}, needed {wanted}"
-        elif best.runner_up is not None and best.similarity - best.runner_up < margin:
-            texts = _distinct(best.similarity, best.runner_up)
-            reason = f"two here are too alike to tell: similarity {texts[0]} and {texts[1]}"
+        if verdict is None:
+            return Choice(None, self._without_vector(observation))
+        similarity = verdict.similarity
+        if similarity < rule.needed:
+            found, wanted = distinct(similarity, rule.needed)
+            reason = f"no face here is like the subject's ({found}; at least {wanted} asked)"
+        elif verdict.unlike:
+            reason = f"this is who the subject is not ({similarity:.2f} to the subject)"
+        elif verdict.rival is not None and verdict.rival > similarity:
+            reason = (
+                f"uncertain ({similarity:.2f}; as much like somebody else who looks like the "
+                "subject)"
+            )
+        elif similarity < decision.threshold:
+            low, high = decision.usual
+            found, least = distinct(similarity, low)
+            reason = (
+                f"uncertain ({found}; this person's other photos lie between {least} and "
+                f"{high:.2f})"
+            )
+        elif verdict.runner_up is not None and similarity - verdict.runner_up < rule.margin:
+            texts = distinct(similarity, verdict.runner_up)
+            reason = f"uncertain (two here are alike: {texts[0]} and {texts[1]})"
         else:
-            reason = self._reason_against(observation, best.index)
-        return Choice(None if reason else best.index, reason, best.similarity)
+            return self.chosen(observation, verdict.index, similarity)
+        return Choice(None, reason, similarity, candidate=verdict.index)
 
-    def _threshold(self, observations: Sequence[Observation]) -> float:
-        if self.min_similarity is not None:
-            return self.min_similarity
-        for observation in observations:
-            if observation.same_above is not None:
-                return observation.same_above
-        raise ValueError("no similarity is known above which two are the same: set min_similarity")
+    def _rule(self, observations: Sequence[Observation]) -> _identity.Rule:
+        from alignimation_subject import _identity
 
-
-def _distinct(left: float, right: float) -> tuple[str, str]:
-    """Format two numbers with two decimals, or as many as it takes to tell them apart."""
-    for digits in (2, 3, 4, 5):
-        texts = f"{left:.{digits}f}", f"{right:.{digits}f}"
-        if texts[0] != texts[1]:
-            break
-    return texts
+        known = (each.same_above for each in observations if each.same_above is not None)
+        same = next(known, None)
+        needed = same if self.min_similarity is None else self.min_similarity
+        if needed is None:
+            raise ValueError(
+                "no similarity is known above which two are the same: set min_similarity"
+            )
+        for remark in [] if same is None else self._far(needed, same):
+            logger.warning("identity: %s", remark)
+        margin = (1 - needed) / 10 if self.min_margin is None else self.min_margin
+        return _identity.Rule(needed, margin, adapts=self.min_similarity is None)
 
 
 @hookimpl
 def alignimation_subject_selectors() -> Sequence[type[SubjectSelector]]:
-    """Return the two selectors."""
-    return [Largest, Identity]
+    """Return the selectors."""
+    return [Largest, Centre, MostConfident, Track, Identity]

@@ -1,59 +1,32 @@
-"""Clustering of embeddings by identity: the arithmetic behind the selector `identity`."""
+"""Who the subject is, and in which photos: the arithmetic behind the selector `identity`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from alignimation_core import Observation, Photo
 from alignimation_core.api.sampling import spread
+from alignimation_subject import _tracks
+from alignimation_subject._faces import Faces, gather
+from alignimation_subject._rivals import rivals
+from alignimation_subject._timeline import Mean, Timeline
+from alignimation_subject._tracks import ROUNDING, USUAL, Anchors, Spread, Track
+
+__all__ = ["Faces", "Given", "Person", "Rule", "Verdict", "decide", "gather", "individuals"]
 
 CANDIDATES = 1024  # most faces from which a search for a person starts
 CROWD = 2048  # most faces among which the neighbours of a candidate are counted
 PERSONS = 8  # most persons that are compared with each other
+LESS = 0.25  # of the first one's neighbours: the least of another who is compared
 EVERYONE = 40  # most persons that are numbered
-STRICTER = 0.5, 0.375, 0.25, 0.125  # of the way from the similarity needed to 1, for a core
-FEW = 3  # least faces of a core, in different photos
 ALIKE = 0.9  # of the most frequent person's weight: as frequent for all we know
-ROUNDING = 1e-6  # what float32 may take from the similarity of a vector to itself
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Faces:
-    """All detections of all photos, in the order of the photos.
-
-    Attributes:
-        vectors: (F, D) float32 of unit length; zeros for a detection that is not usable.
-        usable: (F,) bool, False where the embedder gave no finite direction.
-        photos: (F,) int64, the place of each face's photo among P.
-        weights: (F,) float64, 1 / (detections in the same photo), divided among its copies.
-        sizes: (F,) float64, area of the box as a fraction of its photo.
-        boxes: (F, 4) float32.
-        first: (P + 1,) int64, place of each photo's first face.
-        contents: (P,) int64, the same for copies of one photo.
-        seconds: (P,) float64, when each photo was taken, since 1970; NaN where only the file's own
-            time tells it.
-    """
-
-    vectors: Tensor
-    usable: Tensor
-    photos: Tensor
-    weights: Tensor
-    sizes: Tensor
-    boxes: Tensor
-    first: Tensor
-    contents: Tensor
-    seconds: Tensor
-
-    def usable_in(self, place: int) -> list[int]:
-        """Return the usable faces of one photo."""
-        first, end = self.first[place : place + 2].tolist()
-        return [face for face in range(first, end) if self.usable[face]]
+FORWARD = 3  # least faces that face forward, to be a mean of their own
+DEVIATIONS = 4.5  # from the median, beyond which a face is no longer beyond doubt
+CEILING = 0.4  # of the way from the similarity needed to 1: the threshold is never higher
+LEAD = 0.1  # of the distance between two persons: the least lead of the one over the other
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,133 +47,164 @@ class Given:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Person:
-    """Faces that are taken for one individual, found from the face ``seed``.
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a face is the subject's.
 
-    ``centre`` is (D,) float32 of unit length; ``members`` are (M,) int64, at most one face a photo;
-    ``support`` and ``size`` are the sums of their weights and sizes.
+    Attributes:
+        needed: least cosine similarity to the subject.
+        margin: least lead in it over the next most similar face of the same photo.
+        adapts: whether the subject's own spread may ask for more than ``needed``.
     """
 
-    centre: Tensor
+    needed: float
+    margin: float
+    adapts: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One individual of the pile.
+
+    Attributes:
+        track: the individual at all times.
+        members: (M,) int64, its faces, at most one in each photo.
+        support: the sum of their weights.
+        size: the sum of the shares of their photos that they cover.
+    """
+
+    track: Track
     members: Tensor
     support: float
     size: float
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
-    """The detection of one photo that is most similar to the subject, by its index there.
+class Verdict:
+    """The face of one photo that is most like the subject, by its index there.
 
-    ``runner_up`` is the next best similarity in the photo, another picture of the same face (boxes
-    that share half of their area) left out; None without another.
+    Attributes:
+        index: of the detection.
+        similarity: to the subject at the photo's time.
+        runner_up: the next best similarity in the photo; None without another.
+        rival: the similarity to somebody else who is more like it, or as much; None without one.
+        unlike: whether it is more like one of those who the subject is not.
     """
 
     index: int
     similarity: float
     runner_up: float | None
+    rival: float | None
+    unlike: bool
 
 
-def gather(observations: Sequence[Observation]) -> Faces:
-    """Join the detections of all photos, at least one in all, into one table."""
-    vectors: list[Tensor] = []
-    numbers = [len(observation.detections) for observation in observations]
-    for observation, count in zip(observations, numbers, strict=True):
-        if not count:
-            continue
-        rows = observation.embeddings
-        if rows is None:
-            raise ValueError(f"{observation.photo.name}: no embeddings to compare; set an embedder")
-        width = vectors[0].shape[1] if vectors else rows.shape[-1]
-        if rows.shape != (count, width):
-            raise ValueError(
-                f"{observation.photo.name}: expected embeddings of shape ({count}, {width}), "
-                f"got {tuple(rows.shape)}"
-            )
-        vectors.append(rows)
-    counts = torch.tensor(numbers)
-    areas = torch.tensor([each.photo.height * each.photo.width for each in observations])
-    boxes = torch.cat([observation.detections.boxes for observation in observations]).float()
-    photos = torch.arange(len(counts)).repeat_interleave(counts)
-    known: dict[str, int] = {}
-    contents = torch.tensor([known.setdefault(o.photo.sha256, len(known)) for o in observations])
-    copies = torch.bincount(contents)[contents]
-    table = torch.cat(vectors).detach().cpu().float()
-    lengths = table.norm(dim=1, keepdim=True)
-    usable = (lengths > 0) & lengths.isfinite()
-    table /= lengths
-    if not usable.all():
-        table = torch.where(usable, table, 0.0)
-    return Faces(
-        vectors=table,
-        usable=usable[:, 0],
-        photos=photos,
-        weights=1 / (counts * copies)[photos].double(),
-        sizes=_areas(boxes).double() / areas[photos],
-        boxes=boxes,
-        first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
-        contents=contents,
-        seconds=torch.tensor([seconds(each.photo) for each in observations]).double(),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What is known of all photos.
+
+    Attributes:
+        persons: the subject, then those who appear about as often.
+        threshold: the similarity from which a face is the subject's.
+        usual: the least and the greatest similarity of the subject's faces.
+        verdicts: one a photo; None in one without a face that can be compared.
+    """
+
+    persons: list[Person]
+    threshold: float
+    usual: tuple[float, float]
+    verdicts: list[Verdict | None]
+
+    def accepts(self, verdict: Verdict | None, rule: Rule) -> bool:
+        """Return whether a photo shows the subject beyond doubt."""
+        return (
+            verdict is not None
+            and verdict.similarity >= self.threshold
+            and not verdict.unlike
+            and (verdict.rival is None or verdict.rival <= verdict.similarity)
+            and (verdict.runner_up is None or verdict.similarity - verdict.runner_up >= rule.margin)
+        )
 
 
-def seconds(photo: Photo) -> float:
-    """Return when a photo was taken, since 1970, as on the clock there; NaN if nobody knows."""
-    return math.nan if photo.taken_from == "file" else photo.taken.replace(tzinfo=UTC).timestamp()
+def decide(faces: Faces, given: Given, rule: Rule, facing: Callable[[Tensor], Tensor]) -> Decision:
+    """Find the subject, and the face in each photo that is most like it.
 
-
-def subject(faces: Faces, given: Given, needed: float) -> list[Person]:
-    """Find the subject: the one who was given, or else those who appear about equally often.
-
-    Returns:
-        At least one person; where there are more, the largest first.
+    Args:
+        faces: of all photos, at least one usable.
+        given: what is said of the subject.
+        rule: when a face is the subject's.
+        facing: of (N,) faces, which look into the camera, (N,) bool.
 
     Raises:
         ValueError: there is no person of the number given, or nobody but those excluded.
     """
+    line = Timeline(faces)
     if len(given.like):
-        centre = torch.nn.functional.normalize(given.like.sum(0), dim=0)
-        return [grow(faces, int((faces.vectors @ centre).argmax()), needed)]
+        anchors = Anchors(given.like, line.bin_of(given.seconds, given.like))
+        persons = [_from_anchors(line, anchors, rule.needed)]
+    else:
+        anchors = _tracks.nothing(faces)
+        persons = _chosen(line, given, rule.needed)
+    subject = persons[0].track
+    others = rivals(line, subject, rule.needed)
+    inside = subject.core.nonzero()[:, 0]
+    forward = inside[facing(inside)]
+    scores = subject.scores
+    if FORWARD <= len(forward) < len(inside):
+        own = torch.zeros_like(subject.core)
+        own[forward] = True
+        mean = Mean(line, anchors.vectors, anchors.bins)
+        mean.update(own)
+        scores = mean.scores
+    return _judge(line, scores, subject, others, persons, given, rule)
+
+
+def individuals(faces: Faces, needed: float) -> list[Person]:
+    """Find the persons who recur, the most frequent first: their numbers are from 1.
+
+    Args:
+        faces: of all photos, at least one usable.
+        needed: the least similarity of a person's faces to that person.
+    """
+    return _individuals(Timeline(faces), needed, EVERYONE, 0.0)
+
+
+def _chosen(line: Timeline, given: Given, needed: float) -> list[Person]:
+    """Return the person of the number given, or those who appear about as often as the first."""
     if given.number is not None:
-        persons = individuals(faces, needed)
+        persons = _individuals(line, needed, EVERYONE, 0.0)
         if given.number > len(persons):
             raise ValueError(
                 f"person: there is no {given.number}; {len(persons)} were found: "
                 "`alignimation people` shows them"
             )
         return [persons[given.number - 1]]
-    every = _find(faces, needed, PERSONS, 0.25)
-    persons = [person for person in every if not _is_unlike(faces, person.members, given, needed)]
-    if not persons:
-        raise ValueError("not_person: nobody else is found here; leave it out, or add photos")
+    if len(given.unlike):
+        found = _individuals(line, needed, EVERYONE, 0.0)
+        persons = [each for each in found if not _is_unlike(line.faces, each, given, needed)]
+        if not persons:
+            raise ValueError("not_person: nobody else is found here; leave it out, or add photos")
+    else:
+        persons = _individuals(line, needed, PERSONS, LESS)
     frequent = [each for each in persons if each.support >= ALIKE * persons[0].support]
     return sorted(frequent, key=lambda person: -person.size)
 
 
-def _is_unlike(faces: Faces, members: Tensor, given: Given, needed: float) -> bool:
-    """Return whether some faces are, on the whole, of one whom the subject is not."""
-    if not len(given.unlike):
-        return False
-    return float((faces.vectors[members] @ given.unlike.T).mean(0).max()) >= needed
+def _is_unlike(faces: Faces, person: Person, given: Given, needed: float) -> bool:
+    """Return whether a person's faces are, on the whole, of one whom the subject is not."""
+    similarity = faces.vectors[person.members] @ given.unlike.T
+    return float(similarity.mean(0).max()) >= needed
 
 
-def individuals(faces: Faces, needed: float) -> list[Person]:
-    """Find the persons who recur, the most frequent first: their numbers are from 1.
-
-    A face is a person's from a cosine similarity of ``needed`` to that person's mean.
-    """
-    return _find(faces, needed, EVERYONE, 0.0)
-
-
-def _find(faces: Faces, needed: float, most: int, share: float) -> list[Person]:
-    """Find at most so many persons: while one has that share of the neighbours of the first."""
+def _individuals(line: Timeline, needed: float, most: int, share: float) -> list[Person]:
+    """Find at most so many persons: while one has that share of the first one's neighbours."""
+    faces = line.faces
     every = faces.usable.nonzero()[:, 0]
     # by weight: of portraits among photos of crowds, there are few by number
     candidates = every[spread(len(every), CANDIDATES, faces.weights[every])]
     crowd = every[spread(len(every), CROWD)]
     neighbours = _neighbours(faces, candidates, crowd, needed)
     left = torch.ones(len(candidates), dtype=torch.bool)
+    free = faces.usable.clone()
     persons: list[Person] = []
     for _ in range(most):
         if not left.any() or neighbours[left].max() < share * neighbours.max():
@@ -209,80 +213,118 @@ def _find(faces: Faces, needed: float, most: int, share: float) -> list[Person]:
             break
         densest = left & (neighbours >= neighbours[left].max() - ROUNDING)
         seed = int(candidates[densest.nonzero()[:, 0]][faces.sizes[candidates[densest]].argmax()])
-        person = grow(faces, seed, needed)
-        left &= (faces.vectors[candidates] @ person.centre < needed) & (candidates != seed)
-        if all(float(other.centre @ person.centre) < needed for other in persons):
-            persons.append(person)
+        at = int(line.bins[seed])
+        start = _tracks.nucleus(line, faces.vectors[seed], at, needed, free)
+        track = _tracks.follow(line, start, _tracks.nothing(faces), needed, free)
+        found = _most_frequent_first(line, track, needed)
+        persons += _persons(line, found, needed)
+        claimed = torch.stack([each.near(line) for each in found]).amax(0) >= needed
+        claimed[seed] = True
+        free &= ~torch.stack([each.core for each in found]).any(0)
+        left &= ~claimed[candidates]
     return sorted(persons, key=lambda person: -person.support)
 
 
-def grow(faces: Faces, seed: int, needed: float) -> Person:
-    """Grow the cluster of one face.
+def _most_frequent_first(line: Timeline, track: Track, needed: float) -> list[Track]:
+    """Return a person and those who look alike, the one found in more photos first.
 
-    The weighted mean is taken over the best face of each photo that is similar enough to the last
-    mean, until the same faces remain.
+    What was found first may be one of two at one time, and the other at another: then the other,
+    followed by itself, is found in more photos.
     """
-    members, centre = torch.tensor([seed]), faces.vectors[seed]
-    for _ in range(100):
-        best, similarity = _best(faces, faces.vectors @ centre)
-        found = best[similarity >= needed - ROUNDING]
-        if not len(found) or found.equal(members):
-            break
-        members, centre = found, mean(faces, found)
-    support, size = (float(each[members].sum()) for each in (faces.weights, faces.sizes))
-    return Person(centre, members, support, size, seed)
+    faces = line.faces
+    others = rivals(line, track, needed)
+    for other in others:
+        whole = _tracks.follow(line, other.core, _tracks.nothing(faces), needed, faces.usable)
+        if faces.weights[whole.core].sum() > faces.weights[track.core].sum():
+            return [whole, *rivals(line, whole, needed)]
+    return [track, *others]
 
 
-def core(faces: Faces, person: Person, needed: float) -> Person:
-    """Return the core of a cluster, of faces that are alike beyond doubt.
-
-    Where two who look alike appear often, such as sisters, the few faces of the one that are
-    similar enough to the mean of the other pull it, and more of them follow, until it is the mean
-    of both or has gone over. A stricter threshold keeps them apart.
-    """
-    for share in STRICTER:
-        near = grow(faces, person.seed, needed + share * (1 - needed))
-        if len({*faces.contents[faces.photos[near.members]].tolist()}) >= FEW:
-            return near
-    return person
-
-
-def mean(faces: Faces, members: Tensor | list[int]) -> Tensor:
-    """Return the weighted mean of some faces, (D,) float32 of unit length."""
-    weights = torch.zeros(len(faces.vectors))
-    weights[members] = faces.weights[members].float()
-    total = torch.zeros(faces.vectors.shape[1], dtype=torch.float64)
-    parts = torch.split(weights, 512), torch.split(faces.vectors, 512)
-    for some, vectors in zip(*parts, strict=True):
-        total += some @ vectors  # few enough for float32
-    return torch.nn.functional.normalize(total, dim=0).float()
+def _persons(line: Timeline, tracks: list[Track], needed: float) -> list[Person]:
+    """Give each face to the one of several who look alike to whom it is most similar."""
+    faces = line.faces
+    scores = torch.stack([each.near(line) for each in tracks])
+    nearest = scores.argmax(0)
+    persons = []
+    for number, track in enumerate(tracks):
+        mine = torch.where(nearest == number, scores[number], -torch.inf)
+        best = faces.best(mine)
+        members = best[mine[best] >= needed - ROUNDING]
+        support, size = (float(each[members].sum()) for each in (faces.weights, faces.sizes))
+        persons.append(Person(track, members, support, size))
+    return persons
 
 
-def without(faces: Faces, given: Given, centre: Tensor) -> Faces:
-    """Return the faces, those not usable that are more like who the subject is not."""
-    if not len(given.unlike):
-        return faces
-    others = (faces.vectors @ given.unlike.T).amax(1)
-    return replace(faces, usable=faces.usable & (faces.vectors @ centre > others))
+def _from_anchors(line: Timeline, anchors: Anchors, needed: float) -> Person:
+    faces = line.faces
+    start = torch.zeros(len(faces), dtype=torch.bool)
+    for vector, at in zip(anchors.vectors, anchors.bins.tolist(), strict=True):
+        start |= _tracks.nucleus(line, vector, at, needed, faces.usable)
+    track = _tracks.follow(line, start, anchors, needed, faces.usable)
+    return _persons(line, [track], needed)[0]
 
 
-def rank(faces: Faces, centre: Tensor) -> list[Best | None]:
-    """Return the face most similar to the centre in each of the P photos; None without faces."""
-    similarity = faces.vectors @ centre
-    best, top = _best(faces, similarity)
-    of_best = torch.full((len(faces.first) - 1,), -1)
-    of_best[faces.photos[best]] = best
-    rival = of_best[faces.photos]  # the best face beside each face
-    others = faces.usable & (rival != torch.arange(len(rival)))
-    others &= _iou(faces.boxes, faces.boxes[rival]) < 0.5
-    next_best = _highest(faces, torch.where(others, similarity, -torch.inf))
-    ranked: list[Best | None] = [None] * (len(faces.first) - 1)
+def _judge(
+    line: Timeline,
+    scores: Tensor,
+    subject: Track,
+    others: list[Track],
+    persons: list[Person],
+    given: Given,
+    rule: Rule,
+) -> Decision:
+    faces = line.faces
+    against = torch.full_like(scores, -torch.inf)
+    for other in others:
+        against = torch.maximum(against, _claims(line, subject, other))
+    refused = torch.zeros_like(faces.usable)
+    if len(given.unlike):
+        refused = (faces.vectors @ given.unlike.T).amax(1) >= scores
+    theirs = (against > scores) | refused
+    best = faces.best(torch.where(theirs, scores - 4, scores))  # somebody else only for want of it
+    others_there = faces.others(best) & ~theirs
+    following = faces.highest(torch.where(others_there, scores, -torch.inf))
+    accepted = best[(scores[best] >= rule.needed - ROUNDING) & ~theirs[best]]
+    usual = scores[accepted]
+    threshold = rule.needed
+    if rule.adapts and len(usual):
+        ceiling = rule.needed + CEILING * (1 - rule.needed)
+        spread_of = Spread.of(usual, USUAL * (1 - rule.needed))
+        threshold = spread_of.threshold(DEVIATIONS, rule.needed, ceiling)
+        usual = usual[usual >= threshold]
+    verdicts: list[Verdict | None] = [None] * (len(faces.first) - 1)
     places = faces.photos[best]
-    columns = (places, best - faces.first[places], top.clamp(-1, 1), next_best[places])
-    for place, index, value, following in zip(*(c.tolist() for c in columns), strict=True):
-        runner_up = round(following, 6) if following > -torch.inf else None
-        ranked[place] = Best(index, round(value, 6), runner_up)
-    return ranked
+    columns = (
+        places,
+        best - faces.first[places],
+        scores[best].clamp(-1, 1),
+        following[places],
+        against[best],
+        refused[best],
+    )
+    for place, index, value, after, rival, unlike in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        verdicts[place] = Verdict(
+            index,
+            round(value, 6),
+            round(after, 6) if after > -torch.inf else None,
+            round(rival, 6) if rival > value - 2 else None,
+            unlike,
+        )
+    ends = (float(usual.min()), float(usual.max())) if len(usual) else (threshold, 1.0)
+    return Decision(persons, threshold, ends, verdicts)
+
+
+def _claims(line: Timeline, subject: Track, other: Track) -> Tensor:
+    """Return how similar each face would have to be to the subject to be no rival's, (F,).
+
+    A rival counts only at times at which it was found.
+    """
+    bins = line.bins.clamp(min=0)
+    mine, theirs = (torch.nn.functional.normalize(each.sums, dim=1) for each in (subject, other))
+    lead = LEAD * (1 - (mine * theirs).sum(1)).float()
+    return other.near(line) + lead[bins]
 
 
 def _neighbours(faces: Faces, candidates: Tensor, crowd: Tensor, needed: float) -> Tensor:
@@ -290,32 +332,3 @@ def _neighbours(faces: Faces, candidates: Tensor, crowd: Tensor, needed: float) 
     similar = faces.vectors[candidates] @ faces.vectors[crowd].T >= needed
     similar &= faces.photos[candidates, None] != faces.photos[crowd]
     return similar.float() @ faces.weights[crowd].float()
-
-
-def _best(faces: Faces, similarity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the most similar usable face of each photo that has one, and its similarity."""
-    similarity = torch.where(faces.usable, similarity, -torch.inf)
-    highest = _highest(faces, similarity)
-    is_best = faces.usable & (similarity == highest[faces.photos])
-    count = len(similarity)
-    place = torch.where(is_best, torch.arange(count), count)
-    best = torch.full((len(highest),), count).scatter_reduce(0, faces.photos, place, "amin")
-    best = best[best < count]
-    return best, similarity[best]
-
-
-def _highest(faces: Faces, similarity: Tensor) -> Tensor:
-    nothing = similarity.new_full((len(faces.first) - 1,), -torch.inf)
-    return nothing.scatter_reduce(0, faces.photos, similarity, "amax")
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
-
-
-def _iou(left: Tensor, right: Tensor) -> Tensor:
-    """Return the intersection over union, pair by pair; 0 for two empty boxes."""
-    corners = torch.maximum(left[:, :2], right[:, :2]), torch.minimum(left[:, 2:], right[:, 2:])
-    intersection = _areas(torch.cat(corners, 1))
-    union = _areas(left) + _areas(right) - intersection
-    return torch.where(union > 0, intersection / union, 0.0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from alignimation_core import Observation
 from alignimation_core.api.data import named
@@ -18,14 +19,26 @@ if TYPE_CHECKING:
 
 
 def _reference(given: object) -> object:
-    return {"photo": given} if isinstance(given, str) else given
+    plain = isinstance(given, str | int | float | date)  # which YAML makes of some names
+    return {"photo": given} if plain else given
 
 
 def _references(given: object) -> object:
-    if isinstance(given, str | Mapping | Reference):
-        return (_reference(given),)
-    return tuple(map(_reference, given)) if isinstance(given, list | tuple) else given
+    every = given if isinstance(given, list | tuple) else (given,)
+    return [_reference(each) for each in every]
 
+
+def _person(given: object) -> object:
+    if given is None:
+        return None
+    if isinstance(given, int):
+        if given < 1:
+            raise ValueError("write photos of who it is, or a number from 1 on")
+        return int(given)
+    return REFERENCES.validate_python(_references(given))
+
+
+REFERENCES = TypeAdapter(tuple[Reference, ...])
 
 Photos = str | Reference | list[str | Reference]
 """How a recipe names photos that show somebody."""
@@ -43,8 +56,8 @@ class ShownSelector(IdentitySelector):
         ),
     ] = None
     person: Annotated[
-        Annotated[int, Field(ge=1)] | tuple[Reference, ...] | None,
-        BeforeValidator(_references, json_schema_input_type=int | Photos | None),
+        int | tuple[Reference, ...] | None,
+        BeforeValidator(_person, json_schema_input_type=int | Photos | None),
         Field(
             description="who the subject is: photos in the pile or other files, of one face each "
             "or as {photo: NAME, face: 2}; or a number that `alignimation people` gives"
@@ -79,11 +92,11 @@ class ShownSelector(IdentitySelector):
         """
         import torch
 
-        from alignimation_subject import _identity
+        from alignimation_subject import _faces, _identity
 
         places = shown.get("person", ())
         like = [_vector(*each) for each in places]
-        seconds = [_identity.seconds(observation.photo) for observation, _ in places]
+        seconds = [_faces.seconds_of(observation.photo) for observation, _ in places]
         if self.like is not None:
             start = self._start(self.like, observations, faces)
             like.append(faces.vectors[start])

@@ -38,7 +38,7 @@ class GaussianKeypoints(TargetBuilder):
         Mapping[str, Annotated[float, Field(ge=0)]] | None,
         Field(
             description="how much keypoints count, by name, those not named 1; if not given, "
-            "shoulders and hips count 3, or the eyes where neither is chosen"
+            "shoulders and hips count 3, or the eyes 20 where neither is chosen"
         ),
     ] = None
     min_score: Annotated[

@@ -72,11 +72,13 @@ def shown_side(subject: Subject, chosen: Sequence[str], min_score: float) -> tup
 def rigidity(chosen: Sequence[str]) -> Mapping[str, float]:
     """Return the weights of the parts that move least: the trunk's, else the eyes'.
 
-    Mouths smile, arms wave and heads nod. With three times the weight on the eyes, they scattered
-    by a fifth less over real series of faces than with equal weights.
+    Mouths smile, arms wave, and a head that turns moves the nose between the eyes: over real series
+    of faces the eyes scatter by a sixth less when they alone decide than with three times the
+    weight of the rest. What else there is decides where an eye was not found.
     """
-    firm = _TRUNK if any(name in _TRUNK for name in chosen) else _EYES
-    return dict.fromkeys(firm, 3.0)
+    if any(name in _TRUNK for name in chosen):
+        return dict.fromkeys(_TRUNK, 3.0)
+    return dict.fromkeys(_EYES, 20.0)
 
 
 def spread_of(found: Mapping[str, Point], weights: Mapping[str, float], box: Box) -> float:

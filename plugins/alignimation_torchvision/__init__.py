@@ -73,6 +73,14 @@ class _RegionDetector(Detector):
     def _input_size(self) -> tuple[int, int]:
         return self.short_side, round(self.short_side * 1333 / 800)
 
+    def finds(self) -> str:
+        """Return ``person``."""
+        return "person"
+
+    def hint(self) -> str:
+        """Return that there may be some of which it is less sure."""
+        return f"try a lower `score_threshold` than {self.score_threshold:g}, or another detector"
+
 
 class _NetworkDetector(_RegionDetector):
     @cached_property
@@ -134,6 +142,10 @@ class MaskRCNN(_NetworkDetector):
     ] = "person"
     version: Version = "v1"
     weights: OwnWeights = None
+
+    def finds(self) -> str:
+        """Return the category."""
+        return self.category
 
     def provides(self) -> frozenset[Ability]:
         """Return ``masks``."""

@@ -98,7 +98,7 @@ NO_ARRAY = "renderers=[{use: video, path: a.mp4}, {use: frames, path: f}]"
             "put-done 1",
             (NO_ARRAY,),
             (),
-            f"{{out}}/a.mp4: {NO_ROOM}; {{out}}/f: {NO_ROOM}",
+            FULL,
         ),
         # the frames fail first, and make room for the video, which is small
         (
@@ -108,13 +108,13 @@ NO_ARRAY = "renderers=[{use: video, path: a.mp4}, {use: frames, path: f}]"
             f"{{out}}/f: {NO_ROOM}",
         ),
         (
-            "put-done 2",
+            "put-done 1",
             ("renderers=[slow-array]",),
             ("--limit", "7"),
-            f"{{out}}/run.json: {NO_ROOM}",
+            f"{{out}}/trial: {NO_ROOM}",
         ),
     ],
-    ids=["the store", "the outputs' beginning", "the frames", "the record"],
+    ids=["the store", "the store's end", "the frames", "the record"],
 )
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     nursery, go, out, disk, copied, undisturbed, at, settings, limit, message
@@ -152,24 +152,14 @@ AWAY = (
     "{out}: the folder went away while the run was going on; bring it back, or choose another "
     "output folder, and run again"
 )
-GONE = "its folder is gone; bring it back, or choose another output folder"
 
 
-@pytest.mark.parametrize(
-    ("at", "message"),
-    [
-        ("detect 21", AWAY),
-        ("fit 8", AWAY),
-        ("put 1", "{out}/run.json: " + GONE),
-        ("put 2", "{out}/a.mp4: " + GONE + "; {out}/f: " + GONE),
-        ("put-done 3", AWAY),
-    ],
-)
+@pytest.mark.parametrize("at", ["detect 21", "fit 8", "put 1", "put 2", "put-done 3"])
 def test_a_disk_that_vanishes_is_one_line_and_nothing_is_written_below_it(
-    nursery, go, out, disk, copied, undisturbed, at, message
+    nursery, go, out, disk, copied, undisturbed, at
 ):
     vanished = go(NO_ARRAY, AT=at, DO=f"umount --lazy {out}")
-    check_failed(vanished, message.format(out=out))
+    check_failed(vanished, AWAY.format(out=out))
     assert list(out.iterdir()) == []
     nursery.shell(f"mount --bind {disk} {out}")
     again = go()
@@ -226,7 +216,7 @@ def spoil(own, discs, tmp_path):
 CHANGED = "the file has changed since the run began; run again"
 REASONS = [
     "the file is gone",
-    "this is no picture that Pillow knows; replace or remove it",
+    "this is a text file, no photo; replace or remove it",
     CHANGED,
     CHANGED,
 ]

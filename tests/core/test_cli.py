@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -64,7 +65,7 @@ def test_the_summary_counts_reasons(recipe, capsys, tmp_path):
     err = capsys.readouterr().err
     assert "4 of 7 photos used\n" in err
     assert "  2 rejected: nothing here (such as photos/x1.png)\n" in err
-    assert "  1 failed: this is no picture that Pillow knows; replace or remove it (such as " in err
+    assert "  1 failed: this is a text file, no photo; replace or remove it (such as " in err
 
 
 def test_help_tells_of_every_option_and_exit_status(capsys):
@@ -78,6 +79,7 @@ def test_help_tells_of_every_option_and_exit_status(capsys):
         "--schema",
         "--set KEY=VALUE",
         "--limit N",
+        "--no-wait",
         "--fresh",
         "--device NAME",
         "--traceback",
@@ -354,7 +356,8 @@ def test_stopping_leaves_old_outputs_and_nothing_half_written(
     old = ["frames.npy", "a.gif", "slow.npy", "a.mp4"]
     for name in old:
         (out / name).write_text("old")
-    earlier = {"alignimation": "0.1.0", "photos": [], "outputs": old}
+    digests = dict.fromkeys(old, hashlib.sha256(b"old").hexdigest())
+    earlier = {"alignimation": "0.1.0", "photos": [], "outputs": old, "written": digests}
     (out / "run.json").write_text(json.dumps(earlier))
     renderers = ["array", {"use": "gif", "path": "a.gif"}, {"use": "video", "path": "a.mp4"}]
     if where == "detector":
@@ -379,7 +382,7 @@ def test_stopping_leaves_old_outputs_and_nothing_half_written(
         while not sign.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
         assert sign.exists(), process.communicate(timeout=10)
-        parts = [each.name for each in out.iterdir() if "part" in each.name]
+        parts = [each.name for each in out.rglob("*.part*")]
         assert bool(parts) == (where == "renderer")
         process.send_signal(stop)
         out_text, err = process.communicate(timeout=30)
@@ -498,6 +501,23 @@ def test_under_nohup_a_closed_terminal_is_no_reason_to_end():
         for how in ("", "trap '' HUP;")
     }
     assert status == {"": 130, "trap '' HUP;": 0}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_that_meets_an_object_on_its_way_out_is_not_lost():
+    code = (
+        "import os, signal, time; from alignimation_core.cli.process import end_with\n"
+        "class Leaving:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        "def work():\n"
+        "    Leaving()\n"
+        "    time.sleep(60)\n"
+        "end_with(work)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,104 +1,61 @@
 """Several people in a pile: who they are, who is shown to be the subject, and who is not."""
 
-from typing import ClassVar
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from alignimation_core import (
-    Detections,
-    Detector,
-    Embedder,
-    OutputError,
-    RecipeError,
-    StageError,
-    people,
-    run,
-)
+from alignimation_core import OutputError, Recipe, RecipeError, StageError, people, run
+from alignimation_core.cli import main, verbs
 from alignimation_core.progress import Progress
-from alignimation_core.store.store import open_store
 from alignimation_subject import Identity, Largest
 
-RED, GREEN, BLUE = (250, 20, 20), (20, 250, 20), (20, 20, 250)
-CELL = 40
+STAGES = Path(__file__).parents[1] / "stages" / "crowd.py"
 
 
-class Squares(Detector):
-    """The coloured square in each cell of a photo."""
-
-    name: ClassVar[str] = "squares"
-
-    def provides(self):
-        return frozenset({"keypoints", *(f"keypoints.{name}" for name in ("a", "b", "c"))})
-
-    def detect(self, images):
-        return [self._squares(image.float().amax(0) > 100) for image in images]
-
-    @staticmethod
-    def _squares(bright):
-        boxes = []
-        for left in range(0, bright.shape[1], CELL):
-            y, x = bright[:, left : left + CELL].nonzero().unbind(1)
-            if len(x):
-                extent = [x.min() + left, y.min(), x.max() + left + 1, y.max() + 1]
-                boxes.append([float(side) for side in extent])
-        boxes = torch.tensor(boxes[::-1]).reshape(-1, 4)
-        corners = boxes[:, [0, 1, 2, 1, 0, 3]].reshape(-1, 3, 2)
-        return Detections(boxes, torch.ones(len(boxes)), corners, keypoint_names=("a", "b", "c"))
-
-
-class Colours(Embedder):
-    """The mean colour."""
-
-    name: ClassVar[str] = "colours"
-    same_above: ClassVar[float] = 0.9
-
-    def embed(self, images, detections):
-        return [
-            torch.stack([self._colour(image, box) for box in found.boxes.int().tolist()])
-            if len(found)
-            else torch.zeros(0, 3)
-            for image, found in zip(images, detections, strict=True)
-        ]
-
-    @staticmethod
-    def _colour(image, box):
-        x0, y0, x1, y1 = box
-        mean = image[:, y0:y1, x0:x1].float().mean((1, 2))
-        return mean / mean.norm()
-
-
-def paint(path, *colours, seed=0):
-    """Paint a photo: a square of about each colour, from left to right, None for none."""
-    shades = np.random.default_rng(seed)
-    pixels = np.zeros((CELL, CELL * max(1, len(colours)), 3), np.uint8)
-    for i, colour in enumerate(colours):
-        if colour is not None:
-            pixels[8:28, i * CELL + 10 : i * CELL + 30] = colour + shades.integers(-5, 5, 3)
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(pixels).save(path)
+@pytest.fixture(scope="module")
+def crowd():
+    """The module of small stages that tell coloured squares apart."""
+    spec = importlib.util.spec_from_file_location("alignimation_crowd", STAGES)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 PILE = {
-    "2001-01-01": (RED, GREEN),
-    "2002-01-01": (GREEN, RED),
-    "2003-01-01": (RED, None),
-    "2004-01-01": (RED, BLUE),
-    "2005-01-01": (BLUE, RED),
-    "2006-01-01": (GREEN, RED),
+    "2001-01-01": ("RED", "GREEN"),
+    "2002-01-01": ("GREEN", "RED"),
+    "2003-01-01": ("RED", None),
+    "2004-01-01": ("RED", "BLUE"),
+    "2005-01-01": ("BLUE", "RED"),
+    "2006-01-01": ("GREEN", "RED"),
 }
 
 
 @pytest.fixture
-def recipe(discs_recipe, tmp_path):
+def paint(crowd, tmp_path):
+    """Paint a photo: a square of about each colour, from left to right, None for none."""
+
+    def paint(name, *colours, seed=0):
+        crowd.paint(tmp_path / name, *(c and getattr(crowd, c) for c in colours), seed=seed)
+
+    return paint
+
+
+@pytest.fixture
+def recipe(discs_recipe, crowd, paint):
     for seed, (name, colours) in enumerate(PILE.items()):
-        paint(tmp_path / "photos" / f"{name}.png", *colours, seed=seed)
+        paint(f"photos/{name}.png", *colours, seed=seed)
 
     def recipe(**options):
         selector = Identity(**{"facing_forward": False, **options})
-        changes = {"detector": Squares(), "embedder": Colours(), "subject_selector": selector}
+        changes = {
+            "detector": crowd.Squares(),
+            "embedder": crowd.Colours(),
+            "subject_selector": selector,
+        }
         return discs_recipe(**changes)
 
     return recipe
@@ -120,8 +77,8 @@ def colours(record):
 ALL_GREEN = dict.fromkeys((2001, 2002, 2006), "green")
 
 
-def test_the_subject_is_shown_by_photos_outside_the_pile(recipe, tmp_path):
-    paint(tmp_path / "album" / "me.png", GREEN)
+def test_the_subject_is_shown_by_photos_outside_the_pile(recipe, paint, tmp_path):
+    paint("album/me.png", "GREEN")
     record = run(recipe(person=["album/me.png"]))
     assert colours(record) == ALL_GREEN
     assert {photo.path for photo in record.photos} == {f"photos/{name}.png" for name in PILE}
@@ -134,24 +91,10 @@ def test_the_subject_is_shown_by_a_face_of_a_photo_in_the_pile(recipe, face):
     assert colours(run(recipe(like={"photo": "2001-01-01.png", "face": face}))) == ALL_GREEN
 
 
-def test_who_the_subject_is_not_is_shown_too(recipe, tmp_path):
+def test_who_the_subject_is_not_is_shown_too(recipe, paint, tmp_path):
     assert set(colours(run(recipe())).values()) == {"red"}
-    paint(tmp_path / "her.png", RED)
+    paint("her.png", "RED")
     assert set(colours(run(recipe(not_person="her.png"))).values()) == {"green"}
-
-
-def test_a_reference_is_detected_once_and_kept(recipe, tmp_path, monkeypatch):
-    paint(tmp_path / "me.png", GREEN)
-    kept = {}
-
-    def opened(*arguments, **options):
-        store = open_store(*arguments, **options)
-        monkeypatch.setattr(store, "keep", kept.update)
-        return store
-
-    monkeypatch.setattr("alignimation_core.pipeline.open_store", opened)
-    run(recipe(person=["me.png"]))
-    assert len(kept) == len(PILE) + 1
 
 
 @pytest.mark.parametrize(
@@ -184,7 +127,7 @@ def test_a_reference_is_detected_once_and_kept(recipe, tmp_path, monkeypatch):
         ),
         (
             {"person": "broken.png"},
-            ("person[0]: broken.png: this is no picture that Pillow knows; replace or remove it"),
+            ("person[0]: broken.png: this is a text file, no photo; replace or remove it"),
         ),
         (
             {"person": "2001-01-02"},
@@ -195,10 +138,12 @@ def test_a_reference_is_detected_once_and_kept(recipe, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_reference_that_shows_nobody_or_several_is_told(recipe, tmp_path, options, message):
-    paint(tmp_path / "me.png", GREEN)
-    paint(tmp_path / "empty.png")
-    paint(tmp_path / "pair.png", GREEN, RED)
+def test_a_reference_that_shows_nobody_or_several_is_told(
+    recipe, paint, tmp_path, options, message
+):
+    paint("me.png", "GREEN")
+    paint("empty.png")
+    paint("pair.png", "GREEN", "RED")
     (tmp_path / "broken.png").write_bytes(b"nothing")
     with pytest.raises(RecipeError) as error:
         run(recipe(**options))
@@ -246,10 +191,10 @@ def test_sheets_of_earlier_times_are_replaced_and_removed(recipe, tmp_path):
     assert [path.name for path in (tmp_path / "out" / "people").iterdir()] == ["1.jpg"]
 
 
-def test_what_is_no_sheet_is_never_written_over(recipe, tmp_path):
+def test_what_is_no_sheet_is_never_written_over(recipe, paint, tmp_path):
     home = tmp_path / "out" / "people"
     home.mkdir(parents=True)
-    paint(home / "1.png", RED)
+    paint("out/people/1.png", "RED")
     mine = (home / "1.png").rename(home / "1.jpg")
     before = mine.read_bytes()
     with pytest.raises(OutputError) as error:
@@ -266,3 +211,77 @@ def test_a_selector_that_tells_nobody_apart_has_no_people(recipe, discs_recipe):
         "recipe: subject_selector: 'largest' tells no individuals apart; set "
         "`subject_selector: identity`"
     )
+
+
+@pytest.fixture
+def installed(tmp_path, install, discs_installed, recipe):
+    """Write a recipe of the same stages, installed, for the command."""
+    install("alignimation-crowd", STAGES.read_text(), module="alignimation_crowd")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "photos: photos/\ndetector: squares\nembedder: colours\ntarget_builder: points\n"
+        "transform_model: closed-form\nrenderers: [array]\n"
+        "subject_selector:\n  use: identity\n  facing_forward: false\n"
+    )
+    return path
+
+
+def test_the_command_lists_who_appears_and_where_the_sheets_are(installed, capsys, tmp_path):
+    assert verbs.main(["people", str(installed)]) == 0
+    out, err = capsys.readouterr()
+    sheets = tmp_path / "out" / "people"
+    assert out.splitlines() == [
+        f"1: 6 photos, 2001 to 2006, {sheets / '1.jpg'}",
+        f"2: 3 photos, 2001 to 2006, {sheets / '2.jpg'}",
+        f"3: 2 photos, 2004 to 2005, {sheets / '3.jpg'}",
+    ]
+    assert "to take one: `subject_selector: {use: identity, person: 2}`" in err
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_what_the_command_and_references_look_at_is_kept_for_runs(
+    installed, paint, capsys, monkeypatch
+):
+    paint("me.png", "GREEN")
+    arguments = [str(installed), "--set", "subject_selector.person=[me.png]"]
+    assert verbs.main(["people", *arguments]) == 0
+    assert main(arguments) == 0
+    module = type(Recipe.load(installed).detector)
+
+    def detect(self, images):
+        raise AssertionError("everything is known")
+
+    monkeypatch.setattr(module, "detect", detect)
+    assert main(arguments) == 0
+    assert "detecting: 6 of 6 from the store" in capsys.readouterr().err
+
+
+def test_a_reference_that_shows_nobody_is_told_by_its_line(installed, paint, capsys):
+    paint("empty.png")
+    installed.write_text(installed.read_text() + "  person:\n  - 2003-01-01.png\n  - empty.png\n")
+    assert main([str(installed), "--set", "output=other"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"alignimation-run: {installed}:12: subject_selector.person[1]: empty.png: nobody was "
+        "found in it; name a photo that shows the face larger and from the front"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("person: [2003-01-01]", "person[0].photo: should be text, got 2003-01-01; put it in quot"),
+        (
+            "person: {photo: a, face: 0}",
+            "person[0].face: 0 is neither a number, 1 for the leftmost",
+        ),
+        ("person: 0", "person: write photos of who it is, or a number from 1 on"),
+        ("person: {foto: a}", "person[0].photo: this is required"),
+        ("not_person: [a, {face: 2}]", "not_person[1].photo: this is required"),
+        ("like: {photo: a, face: left}", "like.face: 'left' is neither a number, 1 for the left"),
+    ],
+)
+def test_what_shows_nobody_is_a_fault_of_its_line(installed, written, message):
+    installed.write_text(f"{installed.read_text()}  {written}\n")
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(installed)
+    assert str(error.value.faults[0]).startswith(f"{installed}:10: subject_selector.{message}")

@@ -57,6 +57,15 @@ def test_an_archive_is_no_photo(recipe, tmp_path):
     )
 
 
+def test_a_file_of_the_users_is_seen_behind_a_backslash(recipe, tmp_path):
+    film = tmp_path / "out" / "my" / "film.gif"
+    film.parent.mkdir(parents=True)
+    film.touch()
+    field, message = refused(recipe(renderers={"use": "gif", "path": "my\\film.gif"}))
+    assert field == "renderers[0].path"
+    assert message.startswith(f"{film} is no output of an earlier run; move it away")
+
+
 @pytest.mark.parametrize("output", ["file", "file/out"])
 def test_an_output_that_is_a_file_is_refused(recipe, tmp_path, output):
     (tmp_path / "file").touch()

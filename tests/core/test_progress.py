@@ -1,9 +1,12 @@
 import io
 import time
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 
 import pytest
 
+from alignimation_core import Recipe, preflight
 from alignimation_core.progress import Bars, Lines, Progress
 
 
@@ -79,6 +82,21 @@ def test_what_is_waited_for_is_said_until_it_is_over() -> None:
     with redirect_stderr(io.StringIO()) as shown, Bars().waiting("looking at [1]\x1b/*.jpg"):
         pass
     assert "\x1b/*" not in shown.getvalue()
+
+
+def test_the_search_for_photos_is_told(tmp_path: Path) -> None:
+    class Heard(Progress):
+        @contextmanager
+        def waiting(self, what: str) -> Iterator[None]:
+            told.append(what)
+            yield
+            told.append("over")
+
+    told: list[str] = []
+    (tmp_path / "a.jpg").touch()
+    recipe = Recipe.of({"photos": ["*.jpg", "a.jpg"], "detector": "mtcnn"}, folder=tmp_path)
+    assert preflight.find_photos(recipe, Heard()) == [tmp_path / "a.jpg"]
+    assert told == ["looking for photos at *.jpg", "over", "looking for photos at a.jpg", "over"]
 
 
 def test_bars_count_to_the_end_on_stderr(capsys) -> None:  # type: ignore[no-untyped-def]

@@ -20,6 +20,7 @@ def record(tmp_path):
         canvas_from_photo=((1.0, 0.1, -3e-17), (0.0, 1 / 3, 2.0), (0.0, 0.0, 1.0)),
         residual=0.25,
         iterations=3,
+        gates={"yaw": -3.5},
     )
     used.seen = Subject((0, 1, 2, 3.00049), 0.5, {"nose": (1.23456, 2)}, similarity=1 / 3)
     used.use()
@@ -40,7 +41,7 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
     written = json.loads(text)
     assert list(written) == [
         "alignimation", "recipe", "seed", "device", "canvas", "reference", "photos", "outputs",
-        "kept", "passed_over", "seconds", "summary", "error",
+        "kept", "written", "passed_over", "seconds", "summary", "error",
     ]  # fmt: skip
     assert written["summary"] == {"used": 1, "rejected": 0, "failed": 1}
     assert written["photos"][0] == {
@@ -64,10 +65,15 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "residual": 0.25,
         "residual_before": None,
         "iterations": 3,
+        "remarks": [],
         "turn": None,
         "corrected": [],
+        "gates": {"yaw": -3.5},
+        "frame": 0,
+        "moved": None,
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
+    assert written["photos"][1]["frame"] is None
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
 
 
@@ -87,14 +93,16 @@ def test_reasons_that_are_alike_count_together_the_most_frequent_first(record):
             rejected("d", "too small: 9 pixels"),
             rejected("e", "too small: 7 pixels"),
             failed("f", "box 3 of 12: is empty"),
+            *(failed(f"g{byte}", f"no header (b'\\x{byte:02x}it\\'s{byte}')") for byte in range(4)),
         ]
     )
     assert record.reasons() == [
+        ("failed: no header (b'\\x00it\\'s0')", 4, "g0"),
         ("rejected: too small", 3, "a"),
         ("failed: box 3 of 12: lies outside", 2, "b"),
         ("failed: box 3 of 12: is empty", 1, "f"),
     ]
-    assert record.summary == {"used": 1, "rejected": 3, "failed": 3}
+    assert record.summary == {"used": 1, "rejected": 3, "failed": 7}
 
 
 def test_a_record_without_photos_is_valid_too(record, tmp_path):

@@ -1,11 +1,13 @@
 """Runs that show some of their photos, and what they do where one of those fails."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from alignimation_core import AlignimationError, Recipe, run
 from alignimation_core.progress import Progress
@@ -104,15 +106,36 @@ def test_photos_of_another_time_are_not_looked_at(recipe, photos, rated):
     assert told(record)[3] == (
         "rejected",
         "sample",
-        "taken after to: 2020-01-03: on 2020-01-04",
+        "taken after 2020-01-03: on 2020-01-04",
     )
     rated.looked.clear()
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, since="2019", until="2019"))
-    assert str(error.value) == (
-        "no photo is of the recipe's time: taken after to: 2019: on 2020-01-01"
-    )
+    assert str(error.value) == ("no photo is of the recipe's time: taken after 2019: on 2020-01-01")
     assert not rated.looked
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("taken", ["img9.png", "img2.png", "img10.png"]),
+        ("name", ["img2.png", "img9.png", "img10.png"]),
+        ("modified", ["img10.png", "img2.png", "img9.png"]),
+        ("given", ["img2.png", "img10.png", "img9.png"]),
+    ],
+)
+def test_frames_come_in_the_order_that_the_recipe_asks_for(recipe, photos, tmp_path, order, names):
+    wanted = {"img9.png": (0, 30), "img2.png": (1, 20), "img10.png": (2, 10)}
+    for name, (number, modified) in wanted.items():
+        exif = Image.Exif()
+        exif[0x8769] = {0x9003: f"2020:01:01 0{number}:00:00"}
+        with Image.open(tmp_path / photos[number]) as image:
+            image.save(tmp_path / name, exif=exif)
+        os.utime(tmp_path / name, (modified * 1e7, modified * 1e7))
+    given = ["img2.png", "img10.png", "img9.png"]
+    record = run(replace(recipe, photos=given, order=order))
+    assert [photo.path for photo in record.photos] == names
+    assert len(np.load(record.folder / "frames.npy")) == 3
 
 
 def test_the_reference_is_shown_whenever_it_was_taken(recipe, photos):
@@ -176,7 +199,7 @@ def test_where_the_best_cannot_be_rendered_the_next_best_is(recipe, photos, disc
             (tmp_path / photos[1]).unlink(missing_ok=True)
             return super().fit(moving, fixed, initial)
 
-    rule = f"max: 1 are used: {photos[2]} is shown"
+    rule = f"more than 1 in all: {photos[2]} is shown"
     record = run(replace(recipe, max=1, transform_model=Vanishing()))
     assert told(record) == [
         ("rejected", "sample", f"{rule} (score 0.80 to 0.50)"),

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -159,7 +160,7 @@ def test_what_is_wrong_with_a_photo_is_its_own_error(place):
             decoder.load(urls.at(f"{address}/{name}"))
         assert str(error.value) == f"{address}/{name}: {error.value.reason}"
         reasons[name] = error.value.reason
-    assert reasons.pop("cut.jpg").startswith("the picture is damaged: ")
+    assert reasons.pop("cut.jpg").startswith("the JPEG is damaged and cannot be decoded")
     assert reasons == {
         "empty.jpg": "the file is empty; replace or remove it",
         "gone.jpg": "the file is gone",
@@ -432,10 +433,16 @@ def test_an_address_that_cannot_be_is_told(tmp_path, address, message):
     ]
 
 
-def test_every_scheme_that_is_read_is_one_of_fsspec():
+def test_every_scheme_of_fsspec_is_read_or_refused_by_name():
     from fsspec.registry import known_implementations
 
     assert [each for each in urls.SCHEMES if each not in known_implementations] == []
+    others = {*known_implementations} - {*urls.SCHEMES, "file", "local"}
+    refused = [scheme for scheme in others if urls.is_address(f"{scheme}://a")]
+    assert len(refused) > 20
+    for scheme in refused:
+        with pytest.raises(urls.AddressError, match=f"^{re.escape(scheme)}:// is not read; "):
+            urls.at(f"{scheme}://a")
 
 
 @pytest.fixture

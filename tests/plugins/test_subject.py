@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import math
 from datetime import datetime, timedelta
@@ -9,8 +10,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alignimation_core import Choice, Detections, Observation, Photo
-from alignimation_subject import FacingForward, Identity, Largest, alignimation_subject_selectors
+from alignimation_core import Choice, Detections, Embedder, Observation, Photo
+from alignimation_subject import (
+    Centre,
+    FacingForward,
+    Identity,
+    Largest,
+    MostConfident,
+    Track,
+    alignimation_subject_selectors,
+)
 
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 FORWARD = ((60.0, 40.0), (40.0, 40.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
@@ -78,9 +87,12 @@ def indices(choices):
     return [choice.index for choice in choices]
 
 
-def test_the_plugin_gives_its_two_selectors_under_their_names():
+def test_the_plugin_gives_its_selectors_under_their_names():
     assert {stage.name: stage for stage in alignimation_subject_selectors()} == {
         "largest": Largest,
+        "centre": Centre,
+        "most-confident": MostConfident,
+        "track": Track,
         "identity": Identity,
     }
 
@@ -145,7 +157,7 @@ def test_a_symmetric_face_faces_forward_even_at_the_strictest_ratio():
 def test_a_face_turned_aside_is_refused_with_its_ratio():
     # the nose is (2, 10) from one eye and (24, 10) from the other: sqrt(104 / 676) = 0.39
     assert facing(EYES_ASIDE) == (
-        "the subject looks away: nose-to-eye distance ratio 0.39, needed 0.70"
+        "the subject looks away (nose to eye 0.39, needed 0.70); `facing_forward: false` keeps it"
     )
     assert facing(EYES_ASIDE, min_ratio=0.39) is None
 
@@ -155,14 +167,14 @@ def test_the_ratio_is_of_distances_so_the_original_threshold_is_its_square_root(
     points = ((58.0, 50.0), (40.0, 50.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
     assert facing(points, min_ratio=0.7) is None
     assert facing(points, min_ratio=math.sqrt(0.7)) == (
-        "the subject looks away: nose-to-eye distance ratio 0.80, needed 0.84"
+        "the subject looks away (nose to eye 0.80, needed 0.84); `facing_forward: false` keeps it"
     )
 
 
 def test_the_mouth_alone_can_give_a_turned_face_away():
     points = (*FORWARD[:3], (56.0, 58.0), (34.0, 62.0))
     assert facing(points) == (
-        "the subject looks away: nose-to-mouth distance ratio 0.50, needed 0.70"
+        "the subject looks away (nose to mouth 0.50, needed 0.70); `facing_forward: false` keeps it"
     )
     assert facing(points[:3], NAMES[:3]) is None
     assert facing(points, scores=[1.0, 1.0, 1.0, 0.0, 1.0]) is None
@@ -170,20 +182,20 @@ def test_the_mouth_alone_can_give_a_turned_face_away():
 
 def test_an_eye_that_was_not_found_is_named():
     assert facing(FORWARD, scores=[1.0, 0.0, 1.0, 1.0, 1.0]) == (
-        "the subject may look away: its right_eye was not found"
+        "the subject may look away (its right_eye was not found); `facing_forward: false` keeps it"
     )
 
 
 def test_features_that_fall_together_do_not_face_forward():
     assert facing(((5.0, 5.0),) * 5) == (
-        "the subject looks away: nose-to-eye distance ratio 0.00, needed 0.70"
+        "the subject looks away (nose to eye 0.00, needed 0.70); `facing_forward: false` keeps it"
     )
 
 
 def test_numbers_that_look_equal_get_more_decimals():
     points = ((60.0, 50.0), (43.0, 50.0), (50.0, 50.0), (58.0, 62.0), (42.0, 62.0))
     assert facing(points, min_ratio=0.702) == (
-        "the subject looks away: nose-to-eye distance ratio 0.700, needed 0.702"
+        "the subject looks away (nose to eye 0.700, needed 0.702); `facing_forward: false` keeps it"
     )
 
 
@@ -245,8 +257,9 @@ def test_a_photo_without_the_subject_is_rejected_with_its_best_similarity():
         Choice(0, similarity=1.0),
         Choice(
             None,
-            reason="nobody here is the subject: best similarity 0.31, needed 0.50",
+            reason="no face here is like the subject's (0.31; at least 0.50 asked)",
             similarity=pytest.approx(0.31, abs=1e-6),
+            candidate=1,
         ),
     ]
 
@@ -260,7 +273,7 @@ def test_the_threshold_of_the_recipe_goes_before_that_of_the_embedder():
 def test_an_almost_sufficient_similarity_is_told_with_enough_decimals():
     seen = series([SUBJECT], [SUBJECT], [SUBJECT], [between(0, 3, 0.4996)])
     assert Identity().select(seen)[3].reason == (
-        "nobody here is the subject: best similarity 0.4996, needed 0.5000"
+        "no face here is like the subject's (0.4996; at least 0.5000 asked)"
     )
 
 
@@ -270,8 +283,9 @@ def test_two_faces_that_are_too_alike_are_not_told_apart():
     seen = [*series(*[[SUBJECT]] * 400), see(twins, name="twins.jpg")]
     assert Identity().select(seen)[-1] == Choice(
         None,
-        reason="two here are too alike to tell: similarity 0.71 and 0.70",
+        reason="uncertain (two here are alike: 0.71 and 0.70)",
         similarity=pytest.approx(0.71, abs=1e-4),
+        candidate=0,
     )
     assert Identity(min_margin=0.005).select(seen)[-1].index == 0
 
@@ -301,8 +315,10 @@ def test_a_subject_who_looks_away_is_rejected_and_nobody_else_taken_for_it():
     seen.append(see([SUBJECT, FRIEND], points=[EYES_ASIDE, FORWARD], name="aside.jpg"))
     assert Identity().select(seen)[2] == Choice(
         None,
-        reason="the subject looks away: nose-to-eye distance ratio 0.39, needed 0.70",
+        reason="the subject looks away (nose to eye 0.39, needed 0.70); "
+        "`facing_forward: false` keeps it",
         similarity=1.0,
+        candidate=0,
     )
     assert indices(Identity(facing_forward=False).select(seen)) == [0, 0, 0]
 
@@ -322,7 +338,7 @@ def test_photos_without_detections_are_rejected():
 
 
 def test_the_mean_weighs_each_face_by_the_faces_in_its_photo():
-    crowd = [between(0, 3, 0.8), *([axis(i, 8) for i in (4, 5, 6, 7)] * 8)[:30]]
+    crowd = [between(0, 3, 0.95), *([axis(i, 8) for i in (4, 5, 6, 7)] * 8)[:30]]
     seen = series([SUBJECT], [SUBJECT], crowd)
     mean = torch.tensor(SUBJECT) * 2 + torch.tensor(crowd[0]) / 31
     mean /= mean.norm()
@@ -379,9 +395,10 @@ def test_of_a_couple_the_larger_is_taken_with_a_warning(caplog):
     assert indices(Identity().select(couple())) == [1] * 5
     assert caplog.messages == [
         (
-            "identity: 2 persons appear about equally often (in 5 and 5 photos); the subject is "
-            "taken to be the one larger in them, such as in photos/0.jpg: to choose another, name "
-            "a photo in which that one is the largest as `like`"
+            "identity: 2 persons appear about equally often: one in 5 photos, such as "
+            "photos/0.jpg; one in 5 photos, such as photos/0.jpg; the first is taken, who is the "
+            "larger in them: to choose another, name a photo in which that one is the largest as "
+            "`like`"
         )
     ]
 
@@ -624,3 +641,161 @@ def test_like_is_the_photo_that_the_selector_names():
     assert Identity(like="0.jpg").photos_named() == {"like": "0.jpg"}
     assert Identity().photos_named() == {}
     assert Largest().photos_named() == {}
+
+
+# other selectors
+
+
+def test_centre_takes_what_is_nearest_to_the_middle_of_the_photo():
+    boxes = [[0.0, 0.0, 20.0, 20.0], [480.0, 500.0, 500.0, 520.0], [900.0, 0.0, 999.0, 999.0]]
+    assert indices(Centre().select([see(boxes=boxes), see(boxes=boxes[::-1])])) == [1, 1]
+    assert indices(Centre().select([see(boxes=boxes[:1] * 2)])) == [0]
+
+
+def test_most_confident_takes_the_highest_score_of_equals_the_first():
+    boxes = [[0.0, 0.0, 9.0, 9.0]] * 3
+    assert indices(MostConfident().select([see(boxes=boxes, scores=[0.5, 0.9, 0.9])])) == [1]
+
+
+@pytest.mark.parametrize("selector", [Centre, MostConfident, Track])
+def test_every_selector_says_what_was_not_found_and_can_ask_for_a_face_that_faces_forward(selector):
+    nothing = "nothing was found in this photo"
+    aside = see(boxes=[[0.0, 0.0, 50.0, 50.0]], points=[EYES_ASIDE])
+    choices = selector(facing_forward=True).select([see(boxes=[]), aside])
+    assert [choice.index for choice in choices] == [None, None]
+    assert choices[0].reason == nothing
+    assert choices[1].reason.startswith("the subject looks away")
+    assert choices[1].candidate == 0
+
+
+def walking(count, jump=None):
+    """Someone walks to the right, before a larger one who is elsewhere in every photo."""
+    generator = torch.Generator().manual_seed(0)
+    photos = []
+    for number in range(count):
+        x = 20.0 * number
+        walker = [x, 400.0, x + 100, 600.0]
+        left, top = (600 * torch.rand(2, generator=generator)).tolist()
+        boxes = [[left, top, left + 350, top + 350], walker]
+        photos.append(see(boxes=boxes[: 1 if number == jump else 2], name=f"{number}.jpg"))
+    return photos
+
+
+def test_track_follows_what_overlaps_from_photo_to_photo():
+    assert indices(Track().select(walking(30))) == [1] * 30
+
+
+def test_track_skips_a_photo_in_which_nothing_is_where_the_subject_was():
+    photos = walking(30, jump=12)
+    lonely = see(boxes=[[900.0, 0.0, 999.0, 99.0]], name="12.jpg")
+    photos[12] = lonely
+    choices = Track().select(photos)
+    assert indices(choices) == [1] * 12 + [None] + [1] * 17
+    assert choices[12].reason == (
+        "nothing is where the subject is in the photos before and after (0.00; at least 0.10 asked)"
+    )
+
+
+def test_track_tells_two_who_change_places_by_their_embeddings():
+    left, right = [100.0, 100.0, 300.0, 300.0], [600.0, 100.0, 790.0, 290.0]
+    photos = [
+        see(
+            [SUBJECT, FRIEND],
+            boxes=[left, right] if number < 5 else [right, left],
+            name=f"{number}",
+        )
+        for number in range(10)
+    ]
+    assert indices(Track().select(photos)) == [0] * 10
+
+
+def test_track_of_a_single_photo_takes_the_largest():
+    assert indices(Track().select([see(boxes=[[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 99.0, 99.0]])])) == [
+        1
+    ]
+
+
+# a threshold of its own
+
+
+def spread_out(cosines, same=0.91):
+    """Photos of one person, each at its own similarity to the direction of them all."""
+    generator = torch.Generator().manual_seed(1)
+    photos = []
+    for number, cosine in enumerate(cosines):
+        aside = torch.randn(64, generator=generator)
+        aside[0] = 0.0
+        aside = torch.nn.functional.normalize(aside, dim=0) * math.sqrt(1 - cosine**2)
+        aside[0] = cosine
+        photos.append(see([aside.tolist()], name=f"{number}.jpg", same=same))
+    return photos
+
+
+def test_a_face_far_outside_the_subjects_own_spread_is_uncertain():
+    photos = spread_out([*torch.linspace(0.97, 0.99, 20).tolist(), 0.917])
+    choice = Identity(facing_forward=False).select(photos)[-1]
+    assert (choice.index, choice.candidate) == (None, 0)
+    assert choice.reason == "uncertain (0.91; this person's other photos lie between 0.97 and 0.99)"
+
+
+def test_a_subject_whose_photos_differ_keeps_them_all():
+    cosines = torch.linspace(0.92, 0.98, 21).tolist()
+    assert indices(Identity(facing_forward=False).select(spread_out(cosines))) == [0] * 21
+
+
+def test_a_stated_similarity_wins_over_the_spread():
+    photos = spread_out([0.985] * 20 + [0.915])
+    identity = Identity(facing_forward=False, min_similarity=0.9)
+    assert indices(identity.select(photos)) == [0] * 21
+
+
+def test_photos_without_a_reliable_date_are_compared_with_all_times():
+    cosines = [0.985] * 20
+    photos = spread_out(cosines)
+    dated = [
+        dataclasses.replace(
+            each,
+            photo=dataclasses.replace(
+                each.photo,
+                taken=datetime(2000 + number, 1, 1),
+                taken_from="file" if number % 3 else "exif",
+            ),
+        )
+        for number, each in enumerate(photos)
+    ]
+    assert indices(Identity(facing_forward=False).select(dated)) == [0] * 20
+
+
+# thresholds of another embedder
+
+
+class Embeddings(Embedder):
+    name = "embeddings"
+    same_above = 0.91
+
+    def embed(self, images, detections):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (0.5, ["far below", "strangers may be taken for the subject"]),
+        (0.99, ["far above", "many photos of the subject may be left out"]),
+        (0.85, None),
+        (0.95, None),
+        (None, None),
+    ],
+)
+def test_a_threshold_made_for_another_embedder_is_told_of(asked, words, caplog):
+    identity = Identity(facing_forward=False, min_similarity=asked)
+    expected = []
+    if words:
+        where, effect = words
+        expected = [
+            f"min_similarity: {asked:g} is {where} the embedder's own 0.91: {effect}; leave it out"
+        ]
+    assert identity.remarks(Embeddings()) == expected
+    assert identity.remarks(None) == []
+    identity.select(series([SUBJECT], [SUBJECT], same=0.91))
+    assert caplog.messages == [f"identity: {line}" for line in expected]

@@ -57,7 +57,7 @@ class Sample:
         facts = store.recall_facts("r", dict.fromkeys(self.facts, "s"))
         summaries = store.fits.recall_summaries(self.summaries)
         fits = store.fits.recall_fits("a", self.fits)
-        for photo, (seen, vectors, _) in known.items():
+        for photo, (seen, vectors, *_) in known.items():
             for name in ("boxes", "scores", "keypoints", "keypoint_scores"):
                 kept = getattr(self.known[photo].detections, name)
                 assert torch.equal(getattr(seen, name), kept)

@@ -73,4 +73,5 @@ def main():
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

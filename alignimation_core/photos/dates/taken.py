@@ -68,9 +68,13 @@ def choose(candidates: Iterable[Taken], now: datetime) -> Taken | None:
 
     ``now`` is UTC. None where no date is possible.
     """
-    possible = [each for each in candidates if each.is_possible(now)]
-    known = (each for each in possible if not each.is_default)
-    return next(known, possible[0] if possible else None)
+    default: Taken | None = None
+    for each in candidates:
+        if each.is_possible(now):
+            if not each.is_default:
+                return each
+            default = default or each
+    return default
 
 
 def moment(*parts: str | None, fraction: str | None = None) -> datetime | None:

@@ -12,7 +12,7 @@ FORMAT = "RAW"
 ENOUGH = 0.5
 """Share of the developed picture's long side that a preview has at least to be used."""
 
-_DNG, _REDUCED, _SUB_PICTURES, _COMPRESSION, _KIND = 50706, 254, 330, 259, 262  # tags of TIFF
+_REDUCED, _SUB_PICTURES, _COMPRESSION, _KIND = 254, 330, 259, 262  # tags of TIFF
 _COMPRESSIONS = (32767, 34713, 65535)  # of Sony, Nikon and Pentax
 _KINDS = (32803, 34892)  # values of a colour filter array, or linear ones
 
@@ -23,8 +23,7 @@ def is_raw(image: Image.Image) -> bool:
     """Return whether what Pillow takes for a TIFF is a camera's own, with a thumbnail in front."""
     tags: Any = getattr(image, "tag_v2", {})
     return bool(
-        _DNG in tags
-        or (tags.get(_REDUCED) == 1 and _SUB_PICTURES in tags)
+        (tags.get(_REDUCED) == 1 and _SUB_PICTURES in tags)
         or tags.get(_COMPRESSION) in _COMPRESSIONS
         or tags.get(_KIND) in _KINDS
     )

@@ -38,6 +38,9 @@ _PICTURES = (
     *((b"P%d" % number, "PPM") for number in range(1, 7)),
 )
 
+_DNG = (b"\x12\xc6\1\0\4\0\0\0", b"\xc6\x12\0\1\0\0\0\4")
+"""The tag of a TIFF that says that it is a DNG, in both orders of bytes."""
+
 _OTHERS = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"PK\x05\x06", "a ZIP archive"),
@@ -83,7 +86,7 @@ def _kind(head: bytes) -> str | None:
         return "a TAR archive"
     for magic, kind in (*_PICTURES, *_OTHERS):
         if head.startswith(magic):
-            return kind
+            return "RAW" if kind == "TIFF" and any(tag in head for tag in _DNG) else kind
     return _text_kind(head)
 
 

@@ -72,6 +72,8 @@ def decode(
             pixels = simplejpeg.decode_jpeg(data, **reduced, strict=False)
         except ValueError:
             return None
+        if (pixels == GREY).all():
+            return None
         damage = _damage(pixels, eighths, image, data, str(error))
     if pixels.shape[:2] != (rows, columns):
         return None

@@ -66,10 +66,10 @@ def without_noise(image):
         ((800, 600), 1, (100, 75)),
         ((400, 640), 6, (100, 160)),
         ((640, 400), 8, (160, 100)),
-        ((402, 602), 1, (201, 301)),  # a half is the least that is of whole pixels
-        ((601, 807), 1, (601, 807)),  # none is
-        ((601, 807), 3, (601, 807)),
-        ((806, 601), 5, (806, 601)),
+        ((402, 602), 1, (101, 151)),  # of 100.5 and 150.5 pixels
+        ((601, 807), 1, (76, 101)),
+        ((601, 807), 3, (76, 101)),
+        ((806, 601), 5, (101, 76)),
     ],
 )
 def test_keypoints_of_a_jpeg_larger_than_the_detector_uses_are_of_the_full_size_photo(

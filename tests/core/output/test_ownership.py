@@ -1,10 +1,13 @@
-"""Whose the files in an output folder are, by what run records say."""
+"""Whose the files in an output folder are, by what run records and the table of files say."""
 
+import hashlib
 import json
 
 import pytest
 
-from alignimation_core.output import folder as outputs
+from alignimation_core import OutputError
+from alignimation_core.output import obstacles as outputs
+from alignimation_core.output.folder import OutputFolder
 from alignimation_core.record import Record
 
 
@@ -13,6 +16,10 @@ def written(folder, done=(), kept=None, **more):
     if kept is not None:
         record["kept"] = kept
     (folder / "run.json").write_text(json.dumps(record))
+
+
+def digests(**texts):
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 def touch(folder, *names):
@@ -28,16 +35,11 @@ def test_an_output_is_named_with_slashes(path, name):
     assert outputs.name(path) == name
 
 
-def test_known_are_the_outputs_that_a_record_names_and_that_stand_there(tmp_path):
-    assert outputs.known(tmp_path) == []
-    assert outputs.finished(tmp_path) == frozenset()
-    written(tmp_path, ["b.gif", "gone.gif", 7], kept=["sub/a.gif", None])
-    touch(tmp_path, "b.gif", "sub/a.gif", "mine.gif")
-    assert outputs.known(tmp_path) == ["b.gif", "sub/a.gif"]
-    assert outputs.finished(tmp_path) == {"b.gif", "gone.gif"}
-    record = (tmp_path / "run.json").read_bytes()
-    assert outputs.listed(record) == {"b.gif", "gone.gif", "sub/a.gif"}
-    assert outputs.is_record(record)
+def test_a_record_lists_its_outputs_and_their_digests(tmp_path):
+    written(tmp_path, ["b.gif", "gone.gif", 7], kept=["sub/a.gif", None], written={"b.gif": "1f"})
+    listed = outputs.listed((tmp_path / "run.json").read_bytes())
+    assert listed.names == {"b.gif", "gone.gif", "sub/a.gif"}
+    assert listed.digests == {"b.gif": "1f"}
 
 
 @pytest.mark.parametrize(
@@ -52,21 +54,26 @@ def test_known_are_the_outputs_that_a_record_names_and_that_stand_there(tmp_path
         '{"alignimation": "1", "photos": []}',
         '{"alignimation": "1", "photos": [], "outputs": 7}',
         '{"alignimation": "1", "photos": [], "outputs": [], "kept": null}',
+        '{"alignimation": "1", "photos": [], "outputs": [], "written": []}',
     ],
 )
-def test_what_is_no_record_names_nothing(tmp_path, text):
+def test_what_is_no_record_lists_nothing(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    touch(tmp_path, "photos", "outputs")
-    assert not outputs.is_record(text.encode())
-    assert outputs.listed(text.encode()) == frozenset()
-    assert outputs.known(tmp_path) == []
-    assert outputs.finished(tmp_path) == frozenset()
+    assert outputs.listed(text.encode()) is None
+    assert OutputFolder(tmp_path, []).prepare() == []
 
 
 def test_every_obstacle_is_told_with_its_place(tmp_path):
-    touch(tmp_path, "file", "sub/file", "old.gif", "mine.gif", "new/mine.gif")
+    touch(tmp_path, "file", "sub/file", "mine.gif", "new/mine.gif", "unsure.gif")
+    (tmp_path / "old.gif").write_text("ours")
+    (tmp_path / "other.gif").write_text("another's")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    written(tmp_path, ["old.gif"])
+    written(
+        tmp_path,
+        ["old.gif", "other.gif"],
+        kept=["unsure.gif"],
+        written=digests(**{"old.gif": "ours", "other.gif": "ours"}),
+    )
     paths = [
         "file/a.gif",
         "sub/file/deep/a.gif",
@@ -76,12 +83,15 @@ def test_every_obstacle_is_told_with_its_place(tmp_path):
         "mine.gif",
         "new\\mine.gif",
         "new/other.gif",
+        "other.gif",
+        "unsure.gif",
+        "Trial/a.gif",
     ]
     is_file, is_mine = (
         "is a file; choose another path",
         "is no output of an earlier run; move it away, or choose another path",
     )
-    assert list(outputs.obstacles(tmp_path, paths)) == [
+    assert OutputFolder(tmp_path, paths).obstacles() == [
         (("renderers", 0, "path"), f"{tmp_path}/file {is_file}"),
         (("renderers", 1, "path"), f"{tmp_path}/sub/file {is_file}"),
         (
@@ -94,8 +104,23 @@ def test_every_obstacle_is_told_with_its_place(tmp_path):
         ),
         (("renderers", 5, "path"), f"{tmp_path}/mine.gif {is_mine}"),
         (("renderers", 6, "path"), f"{tmp_path}/new/mine.gif {is_mine}"),
+        (
+            ("renderers", 8, "path"),
+            f"{tmp_path}/other.gif is not as a run wrote it; move it away, or choose another path",
+        ),
+        (
+            ("renderers", 9, "path"),
+            (
+                f"{tmp_path}/unsure.gif may be of an earlier version of alignimation, which did "
+                "not note what it wrote, or yours; move it away, or choose another path"
+            ),
+        ),
+        (
+            ("renderers", 10, "path"),
+            "the folder trial is for trial runs; choose another path",
+        ),
     ]
-    assert list(outputs.obstacles(tmp_path / "none", paths[4:])) == []
+    assert OutputFolder(tmp_path / "none", paths[4:10]).obstacles() == []
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "folder"])
@@ -108,7 +133,7 @@ def test_a_run_json_that_is_no_file_of_its_own_is_in_the_way(tmp_path, kind):
         record.mkdir()
     else:
         record.symlink_to(elsewhere / ("run.json" if kind == "link" else "none"))
-    assert list(outputs.obstacles(tmp_path, [])) == [
+    assert OutputFolder(tmp_path, []).obstacles() == [
         (
             ("output",),
             f"{record} is no run record; move it away, or choose another folder",
@@ -116,35 +141,29 @@ def test_a_run_json_that_is_no_file_of_its_own_is_in_the_way(tmp_path, kind):
     ]
 
 
+def rendered(folder, **texts):
+    for name, text in texts.items():
+        (folder.rendering / name).write_text(text)
+
+
 def test_what_appears_during_a_run_is_refused_and_its_own_are_not(tmp_path):
-    touch(tmp_path, "old.gif")
-    written(tmp_path, ["old.gif", "gone.gif"])
-    folder = outputs.OutputFolder(tmp_path, ["a.gif", "sub\\b.gif"])
-    assert folder.planned == {"a.gif", "sub/b.gif"}
+    (tmp_path / "old.gif").write_text("ours")
+    (tmp_path / "changed.gif").write_text("yours")
+    ours = digests(**{"old.gif": "ours", "changed.gif": "ours"})
+    written(tmp_path, ["old.gif", "changed.gif", "gone.gif"], written=ours)
+    folder = OutputFolder(tmp_path, ["a.gif"])
     assert folder.prepare() == ["old.gif"]
-    assert folder.standing() == ["old.gif"]
-    (tmp_path / "run.json").unlink()  # as this run's own record takes its place
-    assert folder.refuse("old.gif") is None
-    assert folder.refuse("a.gif") is None
-    touch(tmp_path, "a.gif", "sub/b.gif")
-    assert folder.refuse("a.gif") is None
+    rendered(folder, **{"old.gif": "new", "a.gif": "new"})
+    (tmp_path / "a.gif").touch()
+    record = Record("1", {}, 0, "cpu", tmp_path)
     appeared = "appeared while the run went on; move it away, or choose another path"
-    assert folder.refuse("sub\\b.gif") == f"{tmp_path}/sub/b.gif {appeared}"
-    (tmp_path / "link.gif").symlink_to(tmp_path / "nowhere")
-    assert folder.refuse("link.gif") == f"{tmp_path}/link.gif {appeared}"
-    assert folder.standing() == ["a.gif", "old.gif"]
-
-
-def test_what_another_run_finished_meanwhile_is_replaced_and_what_it_planned_is_not(tmp_path):
-    folder = outputs.OutputFolder(tmp_path, ["a.gif", "b.gif", "c.gif"])
-    touch(tmp_path, "a.gif", "b.gif", "other.gif", "done.gif")
-    written(tmp_path, ["a.gif", "other.gif", "done.gif"], kept=["b.gif", "gone.gif"])
-    ours = Record("1", {}, 0, "cpu", tmp_path, outputs=["done.gif"])
-    folder.write(ours)
-    assert ours.kept == ["other.gif"]
-    (tmp_path / "run.json").unlink()
-    assert folder.refuse("a.gif") is None
-    assert folder.refuse("b.gif") is not None
-    touch(tmp_path, "c.gif")
-    written(tmp_path, ["c.gif"])
-    assert folder.refuse("c.gif") is None
+    with pytest.raises(OutputError) as error:
+        folder.publish(record, ["old.gif", "a.gif"])
+    assert str(error.value) == f"{tmp_path}/a.gif {appeared}"
+    assert (tmp_path / "old.gif").read_text() == "ours"
+    (tmp_path / "a.gif").unlink()
+    folder.publish(record, ["old.gif", "a.gif"])
+    assert (record.outputs, record.kept) == (["old.gif", "a.gif"], [])
+    assert record.written == digests(**{"old.gif": "new", "a.gif": "new"})
+    assert (tmp_path / "changed.gif").read_text() == "yours"
+    assert folder.published

@@ -15,6 +15,7 @@ from alignimation_core.record import Record
 from alignimation_core.store import database
 
 STORE = ".alignimation/store.sqlite3"
+TABLE = ".alignimation/outputs.json"
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -33,7 +34,7 @@ def standing(fs, root):
     if "run.json" in files:
         record = json.loads(files["run.json"])
         files["run.json"] = record["outputs"], record["kept"], record["error"]
-    return {name: data for name, data in files.items() if name != STORE}
+    return {name: data for name, data in files.items() if name not in (STORE, TABLE)}
 
 
 def rendered(remote, **outputs):
@@ -148,6 +149,76 @@ def test_nothing_of_the_users_is_replaced(place):
     ]
 
 
+def test_what_the_user_put_among_uploaded_outputs_is_refused_and_stays(place):
+    fs, root, address = place
+    remote = RemoteFolder(address, [])
+    remote.prepare()
+    record = rendered(remote, **{"a.gif": "GIF", "frames": {"1.png": "1", "2.png": "2"}})
+    remote.finish(record)
+    mine = {"a.gif": b"FIG", "frames/20190704.jpg": b"mine"}
+    for name, data in mine.items():
+        fs.pipe_file(f"{root}/{name}", data)
+    assert RemoteFolder(address, ["a.gif", "frames"]).obstacles() == [
+        (
+            ("renderers", 0, "path"),
+            f"{address}/a.gif is not as a run wrote it; move it away, or choose another path",
+        ),
+        (
+            ("renderers", 1, "path"),
+            (
+                f"{address}/frames/20190704.jpg was written by no run; move it away, or choose "
+                "another path"
+            ),
+        ),
+    ]
+    assert remote.prepare() == []
+    with pytest.raises(OutputError, match="is not as a run wrote it"):
+        remote.finish(rendered(remote, **{"a.gif": "new"}))
+    stands = standing(fs, root)
+    assert {name: stands[name] for name in mine} == mine
+    fs.rm_file(f"{root}/frames/20190704.jpg")
+    assert RemoteFolder(address, ["frames"]).obstacles() == []
+
+
+def test_what_an_upload_that_was_killed_has_left_is_known_by_its_content(place, monkeypatch):
+    fs, root, address = place
+    remote = RemoteFolder(address, [])
+    remote.prepare()
+    put = fs.put_file
+
+    def dies(local, path, **options):
+        put(local, path, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fs, "put_file", dies)
+    with pytest.raises(KeyboardInterrupt):
+        remote.finish(rendered(remote, **{"a.gif": "1", "b.gif": "1"}))
+    monkeypatch.setattr(fs, "put_file", put)
+    left = "a.gif" if "a.gif" in standing(fs, root) else "b.gif"
+    fs.pipe_file(f"{root}/{'b.gif' if left == 'a.gif' else 'a.gif'}", b"mine")
+    again = RemoteFolder(address, ["a.gif", "b.gif"])
+    assert len(again.obstacles()) == 1
+    assert again.prepare() == [left]
+
+
+def test_a_trial_run_at_an_address_has_a_folder_of_its_own_and_the_same_store(place):
+    fs, root, address = place
+    whole = RemoteFolder(address, [])
+    whole.prepare()
+    whole.finish(rendered(whole, **{"a.gif": "whole"}))
+    trial = RemoteFolder(address, ["a.gif"], trial=True)
+    assert trial.obstacles() == []
+    assert trial.prepare() == []
+    store(trial.store_folder / STORE, "computed").close()
+    trial.finish(rendered(trial, **{"a.gif": "trial"}))
+    assert trial.store_folder == whole.folder
+    stands = standing(fs, root)
+    assert (stands["a.gif"], stands["trial/a.gif"]) == (b"whole", b"trial")
+    assert stands["run.json"] == (["a.gif"], [], None)
+    assert set(stands) == {"a.gif", "run.json", "trial/a.gif", "trial/run.json", f"trial/{TABLE}"}
+    assert fs.exists(f"{root}/{STORE}")
+
+
 @pytest.mark.parametrize("text", [b"{}", b"notes", b"[]", b"\xff"])
 def test_a_run_json_that_is_no_record_is_refused(memory, text):
     memory.pipe_file("/box/out/run.json", text)
@@ -202,7 +273,7 @@ def test_an_upload_that_breaks_off_keeps_what_was_rendered_and_can_be_done_again
     assert json.loads((remote.folder / "run.json").read_text())["outputs"] == ["a.gif", "b.gif"]
     assert standing(fs, root) == {
         "a.gif": b"1",
-        "run.json": ([], ["a.gif", "b.gif"], "the upload did not finish"),
+        "run.json": ([], [], "the upload did not finish"),
     }
     again = RemoteFolder(address, ["a.gif", "b.gif"])
     assert again.obstacles() == []
@@ -243,7 +314,8 @@ def test_the_store_travels_whole_and_consistent(place, tmp_path, monkeypatch):
     store(elsewhere.folder / STORE, "newer").close()
     elsewhere.prepare()
     assert store(elsewhere.folder / STORE) == "newer"
-    assert {path.name for path in (elsewhere.folder / ".alignimation").iterdir()} <= {
+    names = {path.name for path in (elsewhere.folder / ".alignimation").iterdir()}
+    assert {name for name in names if not name.startswith("outputs-")} <= {
         "store.sqlite3",
         "store.lock",
         "store.stamp",

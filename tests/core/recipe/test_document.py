@@ -147,10 +147,9 @@ TOO_LONG = "a number of {} characters; no setting takes so long a one"
 
 
 @pytest.mark.parametrize(
-    "number", [f"0x{DIGITS}", DIGITS, f"-{DIGITS}", f"0b{DIGITS}", ":1" * 9999, f"0.{DIGITS}"]
+    "number", [f"0x{DIGITS}", DIGITS, f"-{DIGITS}", f"0b{DIGITS}", f"0.{DIGITS}"]
 )
 def test_a_number_of_any_length_is_one_line(tmp_path, number):
-    number = number.removeprefix(":")
     text = f"photos: a\ndetector: mtcnn\nseed: {number}\n"
     assert refusal(tmp_path, text) == [f"recipe.yaml:3: {TOO_LONG.format(len(number))}"]
     (line,) = refusal(tmp_path, "photos: a\n", settings=[f"seed={number}"])

@@ -49,6 +49,13 @@ def test_an_option_is_set_however_short_the_recipe_is(load, text):
     assert recipe.photos == ("b/",)
 
 
+def test_an_option_of_a_short_sample_is_set(load):
+    for text in (f"{SHORT}sample: month\n", f"{SHORT}sample: {{every: month}}\n"):
+        sample = load(text, "sample.keep=first").sample
+        assert (sample.every, sample.keep) == ("month", "first")
+    assert load(SHORT, "sample.every=week").sample.every == "week"
+
+
 @pytest.mark.parametrize(
     ("text", "setting", "field"),
     [

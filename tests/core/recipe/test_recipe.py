@@ -356,8 +356,8 @@ EMPTY = "is empty; give a value or leave the line out"
             "refine: 1",
             "refine",
             (
-                "should be `option: value` lines, such as `refine: {passes: 1}`, got 1 (detect "
-                "again on the aligned photos, and correct)"
+                "should be `option: value` lines, such as `refine: {passes: 1}`, got 1 (correct "
+                "the keypoints that were detected)"
             ),
         ),
     ],

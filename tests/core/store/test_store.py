@@ -359,7 +359,7 @@ def test_nothing_found_is_stored_and_failures_are_not(go, calls, site, tmp_path)
     (site / "broken").unlink()
     calls()
     (_, record), _ = go()
-    assert calls() == (21, 21)
+    assert calls() == (21 + 3, 21)  # the empty photo at the other quarter turns, too
     assert record["photos"][20]["status"] == "rejected"
     go()
     assert calls() == (0, 0)
@@ -539,10 +539,10 @@ def counts(file):
 def test_any_sqlite_tool_reads_what_the_documentation_says(go, file):
     (_, record), _ = go()
     sql = re.search("```sql\n(.*?);\n```", (ROOT / "docs" / "store.md").read_text(), re.DOTALL)[1]
-    found = {json.loads(stage)["name"]: (kind, count) for stage, kind, count, _ in query(file, sql)}
-    (detections, photos), (embeddings, vectors) = found["counted"], found["colours"]
-    assert (detections.split()[0], photos) == ("detections", 20)
-    assert (embeddings.split()[0], vectors) == ("embeddings", 20)
+    rows = query(file, sql)
+    found = {(json.loads(row[0])["name"], row[1].split()[0]): row[1:3] for row in rows}
+    detections, photos = found["counted", "detections"]
+    assert photos == found["counted", "measures"][1] == found["colours", "embeddings"][1] == 20
     keys = query(file, f"SELECT CAST(key AS TEXT) FROM entries WHERE kind = '{detections}'")
     assert {key for (key,) in keys} == {photo["sha256"] for photo in record["photos"]}
     assert query(file, "PRAGMA user_version") == [(3,)]
@@ -761,7 +761,7 @@ def test_answers_of_many_kinds_come_back_each_to_its_photo(opened):
         again = store.recall([*known, "other"])
         masked = again["rich1"].detections.masks
     assert again.keys() == known.keys()
-    for photo, (seen, vectors, _) in known.items():
+    for photo, (seen, vectors, *_) in known.items():
         for name in Detections.__slots__:
             assert same(getattr(seen, name), getattr(again[photo].detections, name)), name
         assert same(vectors, again[photo].embeddings)

@@ -6,7 +6,9 @@ caveat: the 68-point network was trained on iBUG 300-W, whose licence excludes c
 
 dlib counts pixels by their centres (the top-left pixel is (0, 0)) and rounds landmarks to whole
 pixels. Both are undone here: half a pixel is added, and landmarks are found on the face enlarged or
-shrunk to `CROP` pixels, where rounding no longer matters.
+shrunk to `CROP` pixels, where rounding no longer matters. They change with the box and with the
+face's tilt; so the detector averages them over several boxes about the upright face and its mirror
+image.
 """
 
 from __future__ import annotations
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
 
 CROP = 256
 """Pixels across a face while its landmarks are looked for."""
+
+FRAME = 384
+"""Side of the square in which that face stands upright, pixels."""
+
+CROPS = (
+    (1.0, 0.0, 0.0),
+    (0.92, 0.0, 0.0),
+    (1.08, 0.0, 0.0),
+    (1.0, 0.04, 0.04),
+    (1.0, -0.04, -0.04),
+)
+"""Boxes to average over: size and shift, as multiples of the one that dlib would draw."""
 
 RESNET = "dlib_face_recognition_resnet_model_v1.dat"
 """The network of the embedder."""
@@ -61,6 +75,22 @@ DERIVED: dict[int, dict[str, tuple[int, ...]]] = {
     },
 }
 """COCO's and MTCNN's names: each is the mean of these points."""
+
+MIRRORED = {
+    5: (2, 3, 0, 1, 4),
+    68: (
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *range(27, 31),
+        *range(35, 30, -1),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *range(54, 47, -1),
+        *range(59, 54, -1),
+        *range(64, 59, -1),
+        *range(67, 64, -1),
+    ),
+}
+"""Which point of the mirror image is each of the face's."""
 
 BOX_OF = {5: ((0, 1), (2, 3), (4,)), 68: ((42, 45), (36, 39), (33,))}
 """Points whose means are the left eye, the right eye and the base of the nose."""
@@ -132,6 +162,44 @@ class Landmarks:
         shape = self.predictor(face, rectangle(*self._own_box(points_of(shape))))
         return face, shape, points_of(shape) / scale + origin
 
+    def average(self, image: Tensor, points: Tensor) -> Tensor:
+        """Find the landmarks again, upright, and average them over `CROPS` and the mirror image.
+
+        Args:
+            image: (3, h, w) uint8.
+            points: (count, 2) float32, roughly where they are in its continuous pixels.
+
+        Returns:
+            (count, 2) float32 in the continuous pixels of ``image``.
+        """
+        import torch
+
+        from alignimation_core import geometry
+
+        left, right = (points[list(some)].mean(0) for some in BOX_OF[self.count][:2])
+        across, down = (left - right).tolist()
+        upright_from_image = geometry.rotation(-math.atan2(down, across))
+        centre, side = self._own_box(geometry.apply(upright_from_image, points.double()))
+        if side == 0:
+            return points
+        frame_from_image = (
+            geometry.translation(FRAME / 2, FRAME / 2)
+            @ geometry.scaling(CROP / side, CROP / side)
+            @ geometry.translation(*(-centre).tolist())
+            @ upright_from_image
+        )
+        frame = (geometry.warp_photo(image, frame_from_image, (FRAME, FRAME)) * 255).round().byte()
+        faces = as_numpy(frame), as_numpy(frame.flip(2))
+        middle = torch.tensor([FRAME / 2, FRAME / 2])
+        found = []
+        for size, x, y in CROPS:
+            box = rectangle(middle + CROP * torch.tensor([x, y]), CROP * size)
+            plain, mirrored = (points_of(self.predictor(face, box)) for face in faces)
+            mirrored = mirrored[list(MIRRORED[self.count])]
+            found += [plain, torch.stack([FRAME - mirrored[:, 0], mirrored[:, 1]], 1)]
+        mean = torch.stack(found).double().mean(0)
+        return geometry.apply(geometry.inverse(frame_from_image), mean).float()
+
     def _own_box(self, points: Tensor) -> tuple[Tensor, float]:
         """Return centre and side of the square that dlib's detector draws about these points."""
         left, right, nose = (points[list(some)].mean(0) for some in BOX_OF[self.count])
@@ -188,6 +256,15 @@ class DlibDetector(Detector):
             raise ValueError("score_threshold: model cnn gives no face below 0.5; use 0.5 or more")
         return self
 
+    def finds(self) -> str:
+        """Return ``face``."""
+        return "face"
+
+    def hint(self) -> str:
+        """Return that there may be smaller faces, or turned ones."""
+        more = f"`upsample: {self.upsample + 1}`" if self.upsample < 3 else "a larger `max_side`"
+        return f"try {more} for smaller faces, or another detector"
+
     def provides(self) -> frozenset[str]:
         """Return ``keypoints`` and the name of each."""
         return frozenset({"keypoints", *(f"keypoints.{name}" for name in self._names)})
@@ -235,7 +312,8 @@ class DlibDetector(Detector):
             score = 1 / (1 + math.exp(-margin))
             landmarks = self._landmarks.find(image, box.tolist())
             if landmarks and score >= self.score_threshold:
-                faces.append((score, box, self._landmarks.named(landmarks[2])))
+                points = self._landmarks.average(image, landmarks[2])
+                faces.append((score, box, self._landmarks.named(points)))
         if not faces:
             return Detections.empty(self._names)
         faces.sort(key=lambda face: -face[0])

@@ -1,0 +1,112 @@
+"""Patches of photos around keypoints, cut in a common frame."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from alignimation_core.api import geometry
+from alignimation_core.api.data import Photo
+from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.mask import Mask
+from alignimation_core.photos import decoder
+
+ENOUGH = 0.6
+"""Pixels along a side of a decoded photo for one of the frame: finer ones are blurred away."""
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+IN_MEMORY = 64 << 20
+"""Bytes of patches that are kept in memory; more go to a temporary file."""
+
+Bytes = npt.NDArray[np.uint8]
+CutItem = tuple[Photo, Tensor, Mask | None]
+"""A photo, (3, 3) ``frame_from_photo``, and its subject's mask if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Decodes photos, no larger than needed, and cuts patches of ``size`` (height, width).
+
+    ``corners`` are the K upper left corners (x, y) of the patches in the frame.
+    """
+
+    corners: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+
+    def __call__(self, items: list[CutItem]) -> list[Bytes]:
+        """Return each photo's patches.
+
+        Returns:
+            (K, height, width) uint8: 1 to 255, black to white, and 0 where there is no photo or
+            another thing than the subject; all 0 where the photo can no longer be read.
+        """
+        return [self._patches(*item) for item in items]
+
+    def _patches(self, photo: Photo, frame_from_photo: Tensor, mask: Mask | None) -> Bytes:
+        height, width = self.size
+        left, top = (min(corner[axis] for corner in self.corners) for axis in (0, 1))
+        right = max(x for x, _ in self.corners) + width
+        bottom = max(y for _, y in self.corners) + height
+        part_from_photo = geometry.translation(-left, -top) @ frame_from_photo
+        whole = bottom - top, right - left
+        try:
+            picture, part_from_picture = decoder.load_onto(photo, part_from_photo, ENOUGH)
+        except PhotoError:
+            return np.zeros((len(self.corners), height, width), np.uint8)
+        pixels = geometry.warp_photo(picture, part_from_picture, whole)
+        grey = (pixels * pixels.new_tensor(LUMINANCE)[:, None, None]).sum(0)
+        shown = _covered((photo.height, photo.width), part_from_photo, whole)
+        if mask is not None:
+            part_from_mask = part_from_photo @ geometry.as_tensor(mask.image_from_mask)
+            shown &= geometry.draw(mask.tensor(), part_from_mask, whole) > 0.5
+        part = torch.where(shown, (1 + 254 * grey).round(), 0.0).byte().numpy()
+        return np.stack(
+            [part[y - top : y - top + height, x - left : x - left + width] for x, y in self.corners]
+        )
+
+
+def _covered(size: tuple[int, int], part_from_photo: Tensor, whole: tuple[int, int]) -> Tensor:
+    """Return which pixels of a part of the frame a photo of ``size`` covers, bool."""
+    y, x = (torch.arange(side, dtype=torch.float64) + 0.5 for side in whole)
+    (a, b, c), (d, e, f), _ = geometry.inverse(part_from_photo).tolist()
+    u, v = a * x + b * y[:, None] + c, d * x + e * y[:, None] + f
+    inside: Tensor = (u >= 0) & (u <= size[1]) & (v >= 0) & (v <= size[0])
+    return inside
+
+
+class Spool:
+    """Patches of all photos, in order: few in memory, many in a temporary file.
+
+    ``shape`` is that of one photo's.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._shape = tuple(shape)
+        self._bytes = int(np.prod(shape))
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # closed by __exit__
+
+    def __enter__(self) -> Self:
+        """Return the spool itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget everything."""
+        self._file.close()
+
+    def append(self, patches: Bytes) -> None:
+        """Add the patches of the next photo."""
+        self._file.write(patches.tobytes())
+
+    def read(self, some: Sequence[int]) -> Tensor:
+        """Return the patches of some photos, (n, *shape) uint8."""
+        data = bytearray()
+        for photo in some:
+            self._file.seek(photo * self._bytes)
+            data += self._file.read(self._bytes)
+        return torch.frombuffer(data, dtype=torch.uint8).reshape(-1, *self._shape)

@@ -1,0 +1,163 @@
+"""``alignimation explain``: tell why photos were left out, and what other limits would keep."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alignimation_core.cli.arguments import add_recipe, add_trace, load_recipe
+
+if TYPE_CHECKING:
+    from alignimation_core.recipe.recipe import Recipe
+
+COLUMNS = 6
+"""Limits in a table."""
+
+NEAREST = 3
+"""Misses that are named."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alignimation explain``."""
+    add_recipe(parser)
+    add_trace(parser)
+
+
+def work(given: argparse.Namespace) -> int:
+    """Print what the run record of the recipe's last run tells; no photo is opened."""
+    print(explain(_record(load_recipe(given))))
+    return 0
+
+
+def _record(recipe: Recipe) -> dict[str, Any]:
+    from alignimation_core.api import urls
+    from alignimation_core.api.errors import OutputError
+    from alignimation_core.record import RECORD_NAME
+
+    folder = recipe.output
+    place = urls.at(folder) if isinstance(folder, str) else Path(recipe.folder, folder)
+    try:
+        record = json.loads((place / RECORD_NAME).read_text(encoding="utf-8"))
+        record["photos"], record["recipe"]["subject_selector"]
+    except FileNotFoundError:
+        raise OutputError(
+            f"{place / RECORD_NAME}: there is no run record yet; run the recipe first"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{place / RECORD_NAME} is no run record: {error}") from error
+    return dict(record)
+
+
+class _Gate(NamedTuple):
+    """A value of every photo's subject, and the limit that the run set on it."""
+
+    value: str
+    option: str
+    least: bool
+    limit: float | None
+
+    def passes(self, values: Mapping[str, float], limit: float | None) -> bool:
+        """Return whether a photo passes; a value that is not known does."""
+        if limit is None or self.value not in values:
+            return True
+        value = self.of(values)
+        return value >= limit if self.least else value <= limit
+
+    def of(self, values: Mapping[str, float]) -> float:
+        """Return the number that is compared with the limit: of angles, the size."""
+        value = values[self.value]
+        return abs(value) if self.value in ("yaw", "pitch", "roll") else value
+
+
+def explain(record: Mapping[str, Any]) -> str:
+    """Return why photos were left out, each by name, and what other limits would keep.
+
+    Args:
+        record: what ``run.json`` holds.
+    """
+    from alignimation_core.api.errors import printable
+
+    photos: Sequence[Mapping[str, Any]] = record["photos"]
+    used = sum(photo["status"] == "used" for photo in photos)
+    lines = [f"{used} of {len(photos)} photos used"]
+    reasons: dict[str, list[str]] = {}
+    for photo in photos:
+        if photo["status"] != "used":
+            told = printable(f"{photo['status']}: {photo['reason']}")
+            reasons.setdefault(told, []).append(printable(photo["path"]))
+    for reason, names in sorted(reasons.items(), key=lambda row: (-len(row[1]), row[0])):
+        lines += [f"{len(names)} {reason}", *(f"    {name}" for name in names)]
+    gates = list(_gates(record["recipe"]["subject_selector"]))
+    measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
+    for gate in gates:
+        lines += _table(gate, [each for each in gates if each != gate], measured)
+    return "\n".join(lines)
+
+
+def _gates(selector: Mapping[str, Any]) -> Iterator[_Gate]:
+    from alignimation_core.api.gates import LIMITS
+
+    yield _Gate("similarity", "min_similarity", True, selector.get("min_similarity"))
+    facing = selector.get("facing_forward") or {}
+    yield _Gate("facing_forward", "facing_forward.min_ratio", True, facing.get("min_ratio"))
+    limits = selector.get("gates") or {}
+    for option, limit in LIMITS.items():
+        yield _Gate(limit.value, f"gates.{option}", limit.least, limits.get(option))
+
+
+def _table(
+    gate: _Gate, others: Sequence[_Gate], photos: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield what one gate does to the photos that pass all others."""
+    from alignimation_core.api.errors import printable
+
+    free = [
+        photo
+        for photo in photos
+        if gate.value in photo["gates"]
+        and all(other.passes(photo["gates"], other.limit) for other in others)
+        and (gate.value == "similarity" or _chosen(photo))
+    ]
+    if not free:
+        return
+    missed = [photo for photo in free if not gate.passes(photo["gates"], gate.limit)]
+    bound = "at least" if gate.least else "at most"
+    state = "off" if gate.limit is None else f"{bound} {gate.limit:g}: it alone rejects "
+    yield f"{gate.option}: {state}{'' if gate.limit is None else _photos(len(missed))}"
+    numbers = sorted(gate.of(photo["gates"]) for photo in free)
+    steps = {_rounded(number, down=gate.least) for number in _quantiles(numbers)}
+    steps |= set() if gate.limit is None else {gate.limit}
+    for limit in sorted(steps):
+        kept = sum(gate.passes(photo["gates"], limit) for photo in free)
+        yield f"    {bound} {limit:<8g} keeps {kept}"
+    nearest = sorted(missed, key=lambda photo: abs(gate.of(photo["gates"]) - (gate.limit or 0.0)))[
+        :NEAREST
+    ]
+    if nearest:
+        told = (f"{printable(each['path'])} ({gate.of(each['gates']):g})" for each in nearest)
+        yield f"    nearest misses: {', '.join(told)}"
+
+
+def _chosen(photo: Mapping[str, Any]) -> bool:
+    """Return whether the photo shows the subject, for all that its gates say."""
+    reason = photo["reason"] or ""
+    return not reason.startswith(("no ", "uncertain", "this is who"))
+
+
+def _quantiles(numbers: Sequence[float]) -> list[float]:
+    last = len(numbers) - 1
+    return [numbers[round(last * step / (COLUMNS - 1))] for step in range(COLUMNS)]
+
+
+def _rounded(number: float, *, down: bool) -> float:
+    """Round to three digits, so that the photo that the number is of is kept."""
+    scale = 10.0 ** (2 - math.floor(math.log10(max(abs(number), 0.01))))
+    return (math.floor if down else math.ceil)(number * scale) / scale
+
+
+def _photos(count: int) -> str:
+    return f"{count} photo{'' if count == 1 else 's'}"

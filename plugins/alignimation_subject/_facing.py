@@ -1,0 +1,130 @@
+"""The gate that refuses a face turned aside, as the original alignimation does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import dist
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from alignimation_core import Choice, Observation, Subject, SubjectSelector
+from alignimation_core.api.gates import distinct
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PAIRS = {"eye": ("left_eye", "right_eye"), "mouth": ("mouth_left", "mouth_right")}
+"""Features that lie evenly about the nose of a face that looks into the camera."""
+
+
+class FacingForward(BaseModel):
+    """Refuses a face that is turned aside, by how evenly its features lie about the nose.
+
+    The nose of a face that is turned aside comes nearer to one eye, and to one corner of the
+    mouth, than to the other. This sees turning left and right, not looking up or down.
+
+    The test is that of the original alignimation, which compares *squared* distances: its
+    threshold of 0.7 is a ratio of 0.84 here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    min_ratio: Annotated[
+        float,
+        Field(
+            description="least ratio, shorter to longer, of the distances from the nose to the "
+            "two eyes, and to the two corners of the mouth where they were found",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.7
+
+    def reason_against(self, subject: Subject) -> str | None:
+        """Return why the subject does not face forward; None when it does.
+
+        Both corners of the mouth count where they were found; the nose and both eyes must be.
+        """
+        points = subject.keypoints
+        for name in ("nose", "left_eye", "right_eye"):
+            if name not in points:
+                return (
+                    f"the subject may look away (its {name} was not found); "
+                    "`facing_forward: false` keeps it"
+                )
+        for feature, ends in PAIRS.items():
+            if any(end not in points for end in ends):
+                continue
+            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
+            ratio = shorter / longer if longer > 0 else 0.0
+            if not ratio >= self.min_ratio:
+                found, needed = distinct(ratio, self.min_ratio)
+                return (
+                    f"the subject looks away (nose to {feature} {found}, needed {needed}); "
+                    "`facing_forward: false` keeps it"
+                )
+        return None
+
+    def passes(self, observations: Sequence[Observation], indices: Sequence[int]) -> Tensor:
+        """Return (N,) bool, whether one detection of each of N photos faces forward."""
+        import torch
+
+        forward = torch.zeros(len(indices), dtype=torch.bool)
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, observation in enumerate(observations):
+            names = observation.detections.keypoint_names
+            if {"nose", *PAIRS["eye"]} <= {*names}:
+                groups.setdefault(names, []).append(place)
+        for names, places in groups.items():
+            some = [observations[place].detections.pick(indices[place]) for place in places]
+            points, scores = (torch.stack(column) for column in zip(*some, strict=True))
+            points, there = points.double(), scores > 0
+            nose, fine = names.index("nose"), there[:, names.index("nose")]
+            for feature, ends in PAIRS.items():
+                columns = [names.index(end) for end in ends if end in names]
+                if len(columns) < len(ends):
+                    continue
+                apart = (points[:, columns] - points[:, [nose]]).norm(dim=2)
+                longer = apart.amax(1)
+                even = (longer > 0) & (apart.amin(1) >= self.min_ratio * longer)
+                found = there[:, columns].all(1)
+                fine = fine & (even & found if feature == "eye" else even | ~found)
+            forward[places] = fine
+        return forward
+
+
+def _gate(value: object) -> object:
+    return {True: FacingForward(), False: None}[value] if isinstance(value, bool) else value
+
+
+Gate = Annotated[
+    FacingForward | None,
+    BeforeValidator(_gate, json_schema_input_type=FacingForward | bool | None),
+    Field(
+        description="refuse photos in which the subject looks aside: true, false or "
+        "{min_ratio: 0.7}; needs a detector that finds the nose and both eyes"
+    ),
+]
+
+
+class FacingSelector(SubjectSelector):
+    """A selector that refuses photos in which the subject looks aside, if it is asked to."""
+
+    facing_forward: Gate = None
+
+    def requires(self) -> frozenset[str]:
+        """Return the keypoints that the gate reads; set ``facing_forward: false`` to need none."""
+        if self.facing_forward is None:
+            return frozenset()
+        return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
+
+    def chosen(
+        self, observation: Observation, index: int, similarity: float | None = None
+    ) -> Choice:
+        """Return the choice of one detection, or its rejection where it looks aside."""
+        reason = None
+        if self.facing_forward is not None:
+            reason = self.facing_forward.reason_against(observation.detections.subject(index))
+        if reason is None:
+            return Choice(index, similarity=similarity)
+        return Choice(None, reason, similarity, candidate=index)

@@ -1,0 +1,88 @@
+"""Gates in whole runs: values in the record, and another limit without another look."""
+
+import json
+import sqlite3
+
+import pytest
+
+from alignimation_core import AlignimationError, run
+from alignimation_core.api.gates import PIXELS, Gates
+from alignimation_core.cli.explain import explain
+from alignimation_core.detection import quality
+from alignimation_core.store import store
+
+
+@pytest.fixture
+def recipe(discs_recipe, discs, tmp_path, monkeypatch):
+    # as if an installed plugin brought the stages: of others, nothing is stored
+    monkeypatch.setattr(store, "fingerprint", lambda kind, stage, *_: f"{kind} {stage!r}")
+    discs.series(tmp_path / "photos", discs.WARPS)
+
+    def recipe(**gates):
+        return discs_recipe(subject_selector=discs.First(gates=Gates(**gates)))
+
+    return recipe
+
+
+def values(record, name):
+    return [photo.gates[name] for photo in record.photos]
+
+
+def test_the_record_has_values_and_another_limit_looks_at_no_photo_again(recipe, monkeypatch):
+    first = run(recipe())
+    assert [photo.status for photo in first.photos] == ["used"] * 4
+    sizes = values(first, "size")
+    assert all(0 < value < 1 for name in PIXELS for value in values(first, name))
+
+    monkeypatch.setattr(quality, "measure", None)  # is not called
+    limit = sorted(sizes)[1]
+    second = run(recipe(min_size=limit, min_contrast=0.0))
+    assert [photo.status for photo in second.photos] == [
+        "used" if size >= limit else "rejected" for size in sizes
+    ]
+    assert values(second, "size") == sizes
+    assert values(second, "contrast") == values(first, "contrast")
+    frames = iter(range(3))
+    assert [photo.frame for photo in second.photos] == [
+        next(frames) if size >= limit else None for size in sizes
+    ]
+
+
+def test_what_an_earlier_version_did_not_measure_is_measured_when_a_gate_asks(recipe, tmp_path):
+    first = run(recipe())
+    with sqlite3.connect(tmp_path / "out" / ".alignimation" / "store.sqlite3") as db:
+        db.execute("DELETE FROM entries WHERE kind LIKE 'measures%'")
+    db.close()
+    assert all("contrast" not in photo.gates for photo in run(recipe()).photos)
+    limit = sorted(values(first, "contrast"))[1] + 1e-4
+    third = run(recipe(min_contrast=limit))
+    assert values(third, "contrast") == values(first, "contrast")
+    assert third.summary == {"used": 2, "rejected": 2, "failed": 0}
+    assert values(run(recipe()), "contrast") == values(first, "contrast")  # and kept
+
+
+def test_where_gates_refuse_every_photo_the_error_says_which(recipe):
+    with pytest.raises(AlignimationError, match=r"no photo shows the subject: 4 rejected: the sub"):
+        run(recipe(min_size=1000))
+
+
+def test_explain_tells_what_each_gate_rejects_and_what_another_limit_would_keep(recipe, tmp_path):
+    limit = 24
+    sizes = values(run(recipe(min_size=limit)), "size")
+    small = [size for size in sizes if size < limit]
+    assert 0 < len(small) < 4
+    text = explain(json.loads((tmp_path / "out" / "run.json").read_text()))
+    lines = text.splitlines()
+    assert lines[0] == f"{4 - len(small)} of 4 photos used"
+    place = lines.index(
+        f"gates.min_size: at least 24: it alone rejects {len(small)} photo" + "s" * (len(small) > 1)
+    )
+    table = [line.split() for line in lines[place + 1 : lines.index("gates.min_share: off")]]
+    for _, _, asked, _, kept in table[:-1]:
+        assert int(kept) == sum(size >= float(asked) for size in sizes)
+    assert table[-1][:2] == ["nearest", "misses:"]
+    nearest = max(small)
+    assert table[-1][2:4] == [
+        f"photos/2020-01-0{sizes.index(nearest) + 1}.png",
+        f"({nearest:g})" + "," * (len(small) > 1),
+    ]

@@ -1,0 +1,445 @@
+"""Nothing of yours is overwritten: an output replaces what a run wrote, and only when finished."""
+
+import itertools
+import json
+import os
+import shutil
+
+import pytest
+
+from alignimation_core import OutputError, RecipeError, run
+from alignimation_core.api import atomic
+from alignimation_core.output.folder import OutputFolder
+from alignimation_core.output.written import LocalFiles
+from alignimation_imageio import GIF, Frames
+
+OTHER = ("canvas.size=96x64",)
+OUTPUTS = ("a.gif", "frames", "sub")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def recipe(tmp_path, discs, discs_recipe):
+    discs.series(tmp_path / "photos", discs.WARPS)
+
+    def recipe(*renderers, **changes):
+        return discs_recipe(renderers=renderers or (GIF(path="a.gif"), Frames()), **changes)
+
+    return recipe
+
+
+def refused(recipe):
+    with pytest.raises(RecipeError) as caught:
+        run(recipe)
+    return str(caught.value).removeprefix("recipe: ")
+
+
+def by_output(files):
+    """Return the files of each output."""
+    return {
+        each: {path: data for path, data in files.items() if f"{path}/".startswith(f"{each}/")}
+        for each in OUTPUTS
+    }
+
+
+# whose a file is
+
+
+def test_a_photo_put_into_a_finished_folder_of_frames_is_refused_and_named(recipe, out):
+    run(recipe())
+    mine = out / "frames" / "20190704.jpg"
+    mine.write_bytes(b"a photo of mine")
+    stood = sorted(path.name for path in (out / "frames").iterdir())
+    assert refused(recipe()) == (
+        f"renderers[1].path: {mine} was written by no run; move it away, or choose another path"
+    )
+    assert sorted(path.name for path in (out / "frames").iterdir()) == stood
+    assert mine.read_bytes() == b"a photo of mine"
+    mine.rename(out / "20190704.jpg")
+    run(recipe())
+    assert (out / "20190704.jpg").read_bytes() == b"a photo of mine"
+
+
+def test_more_strangers_are_counted_and_so_are_folders_and_links(recipe, out):
+    run(recipe())
+    (out / "frames" / "a link").symlink_to("/nowhere")
+    (out / "frames" / "deep" / "er").mkdir(parents=True)
+    (out / "frames" / "deep" / "0001.png").write_bytes(b"mine")
+    assert refused(recipe()) == (
+        f"renderers[1].path: {out}/frames/a link (and 2 more) was written by no run; move it away, "
+        "or choose another path"
+    )
+
+
+def test_a_film_in_the_place_of_ours_is_refused(recipe, out):
+    run(recipe())
+    for content in (b"GIF89a of mine", b"?" * (out / "a.gif").stat().st_size):
+        (out / "a.gif").write_bytes(content)
+        assert refused(recipe()) == (
+            f"renderers[0].path: {out}/a.gif is not as a run wrote it; move it away, or choose "
+            "another path"
+        )
+        assert (out / "a.gif").read_bytes() == content
+
+
+def test_an_edit_is_seen_though_size_and_time_are_set_back(recipe, out):
+    run(recipe())
+    frame = out / "frames" / "0002.png"
+    status = frame.stat()
+    data = bytearray(frame.read_bytes())
+    data[-1] ^= 1
+    frame.write_bytes(data)
+    os.utime(frame, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert f"{frame} is not as a run wrote it" in refused(recipe())
+    assert frame.read_bytes() == bytes(data)
+
+
+def test_a_copy_a_touch_or_another_disk_changes_nothing(recipe, out, tmp_path):
+    run(recipe())
+    os.utime(out / "a.gif", (1e9, 1e9))
+    shutil.copytree(out, tmp_path / "copy")
+    shutil.rmtree(out)
+    shutil.copytree(tmp_path / "copy", out)
+    (out / "frames" / "0003.png").unlink()
+    assert run(recipe()).outputs == ["a.gif", "frames"]
+    assert len(list((out / "frames").iterdir())) == 4
+
+
+def test_what_file_managers_leave_in_a_folder_of_frames_stays_there(recipe, out):
+    run(recipe())
+    (out / "frames" / ".DS_Store").write_bytes(b"icons")
+    run(recipe(canvas=type(recipe().canvas)(size="96x64")))
+    assert (out / "frames" / ".DS_Store").read_bytes() == b"icons"
+    assert len(list((out / "frames").iterdir())) == 5
+
+
+def test_deleting_the_hidden_folder_costs_time_and_nothing_else(recipe, out):
+    run(recipe())
+    shutil.rmtree(out / ".alignimation")
+    assert run(recipe()).outputs == ["a.gif", "frames"]
+    shutil.rmtree(out / ".alignimation")
+    (out / "frames" / "mine.png").write_bytes(b"mine")
+    (out / "a.gif").write_bytes(b"mine")
+    what = "is not as a run wrote it; move it away, or choose another path"
+    assert refused(recipe()).splitlines() == [
+        f"renderers[0].path: {out}/a.gif {what}",
+        f"recipe: renderers[1].path: {out}/frames {what}",
+    ]
+
+
+def test_a_damaged_table_is_as_none(recipe, out):
+    for text in ("", "{", "[]", '{"version": 1}', '{"version": 9, "outputs": [], "files": {}}'):
+        run(recipe())
+        (out / ".alignimation" / "outputs.json").write_text(text)
+    assert run(recipe()).outputs == ["a.gif", "frames"]
+
+
+def test_outputs_of_an_earlier_version_are_refused_and_named(recipe, out):
+    run(recipe())
+    shutil.rmtree(out / ".alignimation")
+    record = json.loads((out / "run.json").read_text())
+    del record["written"]
+    (out / "run.json").write_text(json.dumps(record))
+    assert refused(recipe(GIF(path="a.gif"))) == (
+        f"renderers[0].path: {out}/a.gif may be of an earlier version of alignimation, which did "
+        "not note what it wrote, or yours; move it away, or choose another path"
+    )
+
+
+def test_the_digests_in_the_record_are_those_of_sha256sum(recipe, out):
+    import hashlib
+
+    run(recipe())
+    record = run(recipe(GIF(path="a.gif")))
+    lines = "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted((out / "frames").iterdir())
+    )
+    assert record.written == {
+        "a.gif": hashlib.sha256((out / "a.gif").read_bytes()).hexdigest(),
+        "frames": hashlib.sha256(lines.encode()).hexdigest(),
+    }
+    assert (record.outputs, record.kept) == (["a.gif"], ["frames"])
+
+
+def test_what_appears_during_the_run_stays_and_is_named(recipe, out):
+    class Late(GIF):
+        def open(self, canvas, count, folder):
+            (out / "b.gif").write_bytes(b"mine")
+            return super().open(canvas, count, folder)
+
+    with pytest.raises(OutputError) as error:
+        run(recipe(Late(path="b.gif"), GIF(path="a.gif")))
+    assert str(error.value) == (
+        f"{out}/b.gif appeared while the run went on; move it away, or choose another path"
+    )
+    assert (out / "b.gif").read_bytes() == b"mine"
+    assert sorted(path.name for path in out.iterdir()) == [".alignimation", "b.gif", "run.json"]
+    assert json.loads((out / "run.json").read_text())["error"] == str(error.value)
+
+
+def test_a_file_put_into_the_old_frames_at_the_last_moment_is_given_back(recipe, out, monkeypatch):
+    run(recipe())
+    rename = os.rename
+
+    def late(source, target, **options):
+        if str(source) == str(out / "frames"):
+            (out / "frames" / "mine.jpg").write_bytes(b"mine")
+        return rename(source, target, **options)
+
+    monkeypatch.setattr(os, "rename", late)
+    run(recipe())
+    assert (out / "frames" / "mine.jpg").read_bytes() == b"mine"
+    assert len(list((out / "frames").iterdir())) == 5
+
+
+# links
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", ".alignimation", ".alignimation/run.lock", ".alignimation/outputs.json"]
+)
+def test_nothing_of_ours_is_written_through_a_link(recipe, out, tmp_path, name):
+    run(recipe())
+    place, elsewhere = out / name, tmp_path / "elsewhere"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    before |= {elsewhere: elsewhere.read_bytes()} if elsewhere.is_file() else {}
+    if name == ".alignimation/outputs.json":  # the link gives way to a file
+        run(recipe())
+        assert not place.is_symlink()
+    else:
+        with pytest.raises((RecipeError, OutputError), match=f"{name} is (a link|no run record)"):
+            run(recipe())
+    assert {path: path.read_bytes() for path in before} == before
+    assert elsewhere.is_dir() or elsewhere.read_bytes() == before[elsewhere]
+    files = [path for path in elsewhere.rglob("*") if path.is_file()]
+    assert sorted(files) == sorted(path for path in before if path != elsewhere)
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_the_folder_of_trial_runs_is_no_link(recipe, out, tmp_path, limit):
+    (tmp_path / "mine").mkdir()
+    out.mkdir()
+    (out / "trial").symlink_to(tmp_path / "mine")
+    if limit is None:
+        run(recipe(), limit=limit)
+    else:
+        with pytest.raises(RecipeError) as error:
+            run(recipe(), limit=limit)
+        assert str(error.value) == (
+            f"recipe: output: {out}/trial is a link; trial runs are not written through links; "
+            "remove it"
+        )
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_hidden_part_that_is_a_link_is_removed_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a").write_bytes(b"mine")
+    for target in ("mine", "mine/a"):
+        final = tmp_path / "run.json"
+        part = tmp_path / f".run.json.part-{os.getpid()}"
+        part.symlink_to(target)
+        with atomic.AtomicWrite(final) as path:
+            path.write_bytes(b"ours")
+        assert final.read_bytes() == b"ours"
+    assert (tmp_path / "mine" / "a").read_bytes() == b"mine"
+    assert len(list((tmp_path / "mine").iterdir())) == 1
+
+
+# kills, full disks, interrupts: at every step there is
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same(runs, whole, disk, tmp_path):
+    contents, record = disk
+    files, written, steps = whole()
+    assert steps > 30
+    for at in range(1, steps + 1):
+        out = tmp_path / f"{at}"
+        assert runs.go(out, at=at)["status"] == -9, at
+        stood = by_output(contents(out))
+        for each, found in stood.items():
+            assert found in ({}, by_output(files)[each]), (at, each)
+        mine = out / next((each for each in OUTPUTS if not stood[each]), "z") / "mine"
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_bytes(b"mine")
+        answer = runs.go(out)
+        if mine.parent.name in ("a.gif", "frames"):
+            assert answer["status"] == 2, (at, answer)
+            assert f"{mine.parent}" in answer["said"][0]
+        else:
+            assert answer["status"] == 0, (at, answer)
+        assert mine.read_bytes() == b"mine"
+        mine.unlink()
+        if not list(mine.parent.iterdir()):
+            mine.parent.rmdir()
+        answer = runs.go(out)
+        assert answer["status"] == 0, (at, answer)
+        assert contents(out) == files, at
+        assert record(out) == written, at
+        shutil.rmtree(out)
+
+
+@pytest.fixture(scope="module")
+def earlier(runs, tmp_path_factory):
+    """An output folder of an earlier run with another canvas, among files of the user's."""
+    out = tmp_path_factory.mktemp("earlier") / "out"
+    assert runs.go(out, *OTHER)["status"] == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "sub" / "mine.gif").write_text("mine")
+    (out / "mine").mkdir()
+    (out / "mine" / "0001.png").write_text("mine")
+    return out
+
+
+MINE = {"notes.txt": b"mine", "sub/mine.gif": b"mine", "mine/0001.png": b"mine"}
+
+
+def unlike(stood, *either):
+    """Return the outputs that are there, but as in none of these states of the folder."""
+    groups = by_output({path: data for path, data in stood.items() if path not in MINE})
+    states = [by_output(state) for state in either]
+    return [
+        each for each, found in groups.items() if found and found not in [s[each] for s in states]
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours(
+    runs, whole, disk, tmp_path, earlier
+):
+    contents, record = disk
+    old, new = whole(*OTHER)[0], whole()[0]
+    for at in itertools.count(1):
+        out = tmp_path / f"{at}"
+        shutil.copytree(earlier, out)
+        answer = runs.go(out, at=at)
+        if answer["status"] == 0:
+            break
+        assert answer["status"] == -9, (at, answer)
+        stood = contents(out)
+        assert {path: stood[path] for path in MINE} == MINE
+        assert unlike(stood, old, new) == [], at
+        found = record(out)
+        assert set(found["kept"]) <= {"a.gif", "frames", "sub/b.gif"}
+        if found["error"] is None and found["canvas"]["width"] == 64:
+            assert stood == new | MINE, at
+        answer = runs.go(out)
+        assert answer["status"] == 0, (at, answer)
+        assert contents(out) == new | MINE, at
+        assert record(out) == whole()[1], at
+        shutil.rmtree(out)
+    assert at > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["once", "full", "interrupt"])
+def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
+    runs, whole, disk, tmp_path, earlier, how
+):
+    contents, record = disk
+    old, new = whole(*OTHER)[0], whole()[0]
+    failed = 0
+    for at in itertools.count(1):
+        out = tmp_path / f"{at}"
+        shutil.copytree(earlier, out)
+        answer = runs.go(out, at=at, how=how)
+        assert answer["status"] in ({0, 130} if how == "interrupt" else {0, 1, 2}), (at, answer)
+        stood, found = contents(out), record(out)
+        if answer["status"] == 0:
+            assert (stood, found["error"]) == (new | MINE, None), at
+        elif stood == old | MINE:
+            failed += 1
+            said = found["error"] is not None or found["canvas"]["width"] == 96
+            assert said, (at, answer)
+            assert found["error"] != "the run did not finish", at
+            if how != "interrupt" and found["error"] is not None:
+                assert found["error"] == answer["said"][0], at
+                assert found["outputs"] == [], at
+                assert found["kept"] == ["a.gif", "frames", "sub/b.gif"], at
+        else:
+            assert (stood, found["error"]) == (new | MINE, None), at
+        if answer["status"] == 0 and answer["steps"] < at:
+            break
+        if at % 8 == 0:
+            answer = runs.go(out)
+            assert answer["status"] == 0, (at, answer)
+            assert contents(out) == new | MINE, at
+        shutil.rmtree(out)
+    assert failed > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", range(60, 1500, 60))
+def test_a_full_disk_leaves_a_record_that_says_why(runs, whole, disk, tmp_path, size):
+    if runs.can_mount is not True:
+        pytest.skip(f"no disk can be mounted here: {runs.can_mount}")
+    contents, record = disk
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    out.mkdir()
+    runs.shell(f"mount -t tmpfs -o size={size}k none {out}")
+    try:
+        answer = runs.go(out)
+        runs.shell(f"cp -r {out} {copy}")
+    finally:
+        runs.shell(f"umount {out}")
+    assert answer["status"] in (0, 1), answer
+    if answer["status"] == 0:
+        assert contents(copy) == whole()[0]
+        assert record(copy) == whole()[1]
+    else:
+        assert contents(copy) == {}
+        if record(copy) is None:  # there was no room for it from the beginning, and that is said
+            assert size < 120
+            assert any("the disk is full" in note for note in answer["said"][1:]), answer
+        else:
+            assert record(copy)["error"] == answer["said"][0]
+
+
+# trial runs
+
+
+def test_a_trial_run_writes_beside_the_whole_and_never_touches_it(recipe, out, discs):
+    record = run(recipe())
+    before = {path: path.read_bytes() for path in out.rglob("*.[gp][in][fg]")}
+    text = (out / "run.json").read_text()
+    trial = run(recipe(), limit=2)
+    assert trial.folder == out / "trial"
+    assert (trial.outputs, trial.kept) == (["a.gif", "frames"], [])
+    assert {path: path.read_bytes() for path in before} == before
+    assert (out / "run.json").read_text() == text
+    assert len(list((out / "trial" / "frames").iterdir())) == 2
+    assert json.loads((out / "trial" / "run.json").read_text())["summary"]["used"] == 2
+    assert not (out / "trial" / ".alignimation" / "store.sqlite3").exists()
+    assert run(recipe()).written == record.written
+    assert len(list((out / "trial" / "frames").iterdir())) == 2
+
+
+def test_the_folder_of_trial_runs_is_no_place_for_outputs(recipe, out):
+    assert refused(recipe(GIF(path="trial/a.gif"))) == (
+        "renderers[0].path: the folder trial is for trial runs; choose another path"
+    )
+
+
+# what it costs
+
+
+def test_the_check_asks_no_hash_where_nothing_was_changed(recipe, out, monkeypatch):
+    run(recipe())
+    hashed = []
+    sha256 = LocalFiles.sha256
+    monkeypatch.setattr(
+        LocalFiles, "sha256", lambda self, path: hashed.append(path) or sha256(self, path)
+    )
+    assert OutputFolder(out, ["a.gif", "frames"]).obstacles() == []
+    assert hashed == []
+    os.utime(out / "frames" / "0001.png")
+    assert OutputFolder(out, ["a.gif", "frames"]).obstacles() == []
+    assert hashed == ["frames/0001.png"]
