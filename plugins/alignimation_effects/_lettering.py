@@ -67,11 +67,14 @@ def _measured(
     letters = ImageFont.truetype(str(font or OWN_FONT), max(4.0, size))
     stroke = max(1.0, size / 14) if outline else 0.0
     room = ImageDraw.Draw(Image.new("L", (1, 1)))
-    return (
-        letters,
-        stroke,
-        room.multiline_textbbox((0, 0), text, letters, align=align, stroke_width=stroke),
-    )
+
+    def bounds(given: str) -> tuple[float, float, float, float]:
+        return room.multiline_textbbox((0, 0), given, letters, align=align, stroke_width=stroke)
+
+    left, top, right, bottom = bounds(text)
+    # as high as any letters are: lines of one place do not jump from frame to frame
+    _, highest, _, lowest = bounds("\n".join("Ág" for _ in text.split("\n")))
+    return letters, stroke, (left, min(top, highest), right, max(bottom, lowest))
 
 
 def placed(picture: Image.Image, place: str, size: tuple[int, int]) -> tuple[int, int]:

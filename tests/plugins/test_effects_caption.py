@@ -109,6 +109,14 @@ def test_letters_stand_where_they_should_and_the_frame_that_came_stays():
     assert columns.min() < 0.05 * 450
 
 
+def test_captions_of_other_letters_stand_on_the_same_line():
+    words = ["11 xxxx", "Ágy"]
+    frames = [frames_of(Caption(text=word, outline=None), [photo("a")])[0] for word in words]
+    lines = [np.where((frame.image != GREY).any(0).any(1).numpy())[0] for frame in frames]
+    assert lines[0].max() + 3 < lines[1].max()  # the descender of y reaches further down
+    assert lines[1].max() >= 450 * (1 - 0.05)
+
+
 @pytest.mark.parametrize("level", [0, 255, 128])
 def test_letters_are_readable_on_any_picture(level):
     image = torch.full((3, 450, 360), level, dtype=torch.uint8)
