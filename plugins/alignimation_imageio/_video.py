@@ -21,6 +21,7 @@ from alignimation_core import Canvas, OutputError
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._encoder import Encoder
 from alignimation_imageio._scaling import Layout, Pixels
+from alignimation_imageio._sound import Sound
 
 Feed = Callable[[av.VideoFrame | None], Iterator[av.VideoFrame]]
 """Takes a picture, gives what is to be encoded; ``None`` says that no more will come."""
@@ -34,6 +35,7 @@ class VideoWriter(AtomicWriter):
     ) -> None:
         super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
+        self._sound: Sound | None = None
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -44,6 +46,9 @@ class VideoWriter(AtomicWriter):
                 container_options={"fflags": "+bitexact", **encoder.container_options},
             )
             self._stream = self._add_stream(encoder)
+            if encoder.audio is not None:
+                path, codec = encoder.audio
+                self._sound = Sound(path, self._container, codec)
             self._feed = _feed(encoder, self.layout, self._time_base)
 
     def _check_replaceable(self) -> None:
@@ -60,6 +65,8 @@ class VideoWriter(AtomicWriter):
         stream.time_base = self._time_base
         context = stream.codec_context
         context.flags |= Flags.bitexact
+        if encoder.tag is not None:
+            context.codec_tag = encoder.tag
         if encoder.is_yuv:
             context.colorspace = Colorspace.ITU709
             context.color_range = ColorRange.MPEG
@@ -71,6 +78,8 @@ class VideoWriter(AtomicWriter):
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
         picture.pts, picture.time_base = self.written, self._time_base
         self._encode(picture)
+        if self._sound is not None:
+            self._sound.follow((self.written + 1) * self._time_base)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for ready in self._feed(picture):
@@ -79,10 +88,14 @@ class VideoWriter(AtomicWriter):
     def _finish(self) -> None:
         self._encode(None)
         self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.finish(self.written * self._time_base)
         self._container.close()
 
     def abort(self) -> None:
         """Remove what was written so far."""
+        if self._sound is not None:
+            self._sound.close()
         with contextlib.suppress(OSError, av.FFmpegError, AttributeError):
             self._container.close()
         super().abort()
@@ -100,7 +113,10 @@ def _feed(encoder: Encoder, layout: Layout, time_base: Fraction) -> Feed:
                 dst_colorspace=Colorspace.ITU709 if encoder.is_yuv else None,
                 dst_color_range=ColorRange.MPEG if encoder.is_yuv else None,
             )
-            if encoder.codec == "apng":  # which says so by these two that it is sRGB
+            if encoder.is_yuv:  # ProRes takes it from each frame
+                ready.color_primaries = ColorPrimaries.BT709
+                ready.color_trc = ColorTrc.BT709
+            elif encoder.codec == "apng":  # which says so by these two that it is sRGB
                 ready.color_primaries = ColorPrimaries.BT709
                 ready.color_trc = ColorTrc.IEC61966_2_1
             yield ready
