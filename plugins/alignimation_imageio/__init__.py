@@ -1,4 +1,4 @@
-"""Renderers: the aligned frames as a video, a GIF, an animated WebP or a folder of pictures.
+"""Renderers: the aligned frames as a video, an animation, a folder of pictures, or one picture.
 
 Video, GIF and WebP are encoded through PyAV, the ffmpeg behind imageio's ``pyav`` plugin; single
 pictures are written through imageio itself. Every renderer holds one frame at a time, beside what
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from alignimation_core import Canvas, OutputError, Renderer, Writer, hookimpl
 from alignimation_core.api.stages import RecipePath
@@ -21,6 +21,7 @@ from alignimation_imageio import _codecs
 from alignimation_imageio._codecs import Codec
 from alignimation_imageio._encoder import Encoder
 from alignimation_imageio._options import Matte, Width, with_suffix
+from alignimation_imageio._stills import Average, BeforeAfter, ContactSheet
 
 Loop = Annotated[
     int, Field(description="how many times the animation plays; 0: forever", ge=0, le=65535)
@@ -233,7 +234,7 @@ class APNG(_FileRenderer):
 class Frames(Renderer):
     """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on.
 
-    They say that they are sRGB, and carry no other metadata.
+    They say that they are sRGB, and carry no other metadata but what ``metadata`` names.
 
     PNG keeps transparency. The folder is replaced as a whole when the last frame is written, and
     only if it holds nothing but numbered pictures; anything else in it is an error at the start.
@@ -246,6 +247,11 @@ class Frames(Renderer):
     ] = "png"
     width: Width = None
     matte: Matte = "black"
+    metadata: Annotated[
+        tuple[Literal["date", "name"], ...],
+        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        Field(description="what EXIF tells of each photo: date (when it was taken), name, or both"),
+    ] = ()
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the folder; see ``Renderer.open``."""
@@ -253,10 +259,10 @@ class Frames(Renderer):
         from alignimation_imageio._scaling import Layout
 
         layout = Layout(canvas, self.width, self.matte if self.format == "jpeg" else None)
-        return FramesWriter(folder / self.path, layout, count, self.format)
+        return FramesWriter(folder / self.path, layout, count, self.format, self.metadata)
 
 
 @hookimpl
 def alignimation_renderers() -> list[type[Renderer]]:
     """Return the renderers of this package."""
-    return [Video, GIF, WebP, APNG, Frames]
+    return [Video, GIF, WebP, APNG, Frames, ContactSheet, BeforeAfter, Average]

@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from alignimation_core import Canvas, OutputError
+from alignimation_core import Canvas, Frame
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._encoder import Encoder
 from alignimation_imageio._scaling import Layout, Pixels
@@ -51,10 +51,6 @@ class VideoWriter(AtomicWriter):
                 self._sound = Sound(path, self._container, codec)
             self._feed = _feed(encoder, self.layout, self._time_base)
 
-    def _check_replaceable(self) -> None:
-        if self.path.is_dir():
-            raise OutputError(f"{self.path} is a folder; choose another path")
-
     def _add_stream(self, encoder: Encoder) -> VideoStream:
         stream = self._container.add_stream(
             encoder.codec, rate=1 / self._time_base, options=encoder.options
@@ -74,7 +70,7 @@ class VideoWriter(AtomicWriter):
             context.color_trc = ColorTrc.BT709
         return stream
 
-    def _add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels, frame: Frame) -> None:  # noqa: ARG002
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
         picture.pts, picture.time_base = self.written, self._time_base
         self._encode(picture)
