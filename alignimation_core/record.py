@@ -172,6 +172,8 @@ class Record:
         written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
             ``digest  name`` of its files.
         passed_over: files that lie among the photos and are none, named as photos are.
+        score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
+            where that was not looked at.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -191,6 +193,7 @@ class Record:
     kept: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    score: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -301,6 +304,7 @@ class Record:
             "kept": self.kept,
             "written": self.written,
             "passed_over": self.passed_over,
+            "score": self.score,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

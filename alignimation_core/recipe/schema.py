@@ -309,6 +309,10 @@ class Settings:
         ),
         Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
     ] = ExecutorOptions()
+    score: Annotated[
+        bool,
+        Field(description="look at some finished frames again: how still does the subject stand?"),
+    ] = True
     seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
 
     def stages(self) -> Iterator[tuple[str, Location, Stage]]:

@@ -67,6 +67,7 @@ KEYS = [
     "kept",
     "written",
     "passed_over",
+    "score",
     "seconds",
     "summary",
     "error",
