@@ -230,7 +230,7 @@ def test_list_shows_every_stage_of_every_kind_with_its_options(install):
             for option, field in found.stage.model_fields.items():
                 assert f"      {field.alias or option}: {field.description} (" in text
     assert "  last                 Takes the last detection.  [alignimation-last 2.3]" in lines
-    assert "      crf: constant rate factor: lower is better and larger (default 18)" in lines
+    assert "      loop: how many times the animation plays; 0: forever (default 0)" in lines
 
 
 def test_an_unknown_stage_is_explained_by_what_is_there_and_what_is_broken(install):
