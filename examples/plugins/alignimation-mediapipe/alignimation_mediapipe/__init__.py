@@ -1,4 +1,4 @@
-"""Google's MediaPipe for alignimation: bodies in some 45 ms a photo without a GPU, and faces.
+"""Google's MediaPipe for alignimation: bodies in under 0.1 s of one core, without a GPU, and faces.
 
 Code and networks are by the MediaPipe authors (Apache-2.0). They run in processes of their own, as
 many as threads ask at once: MediaPipe 1 reports to Google how it is used and has no switch for it,
