@@ -69,8 +69,8 @@ RELY_ON = {
         "test_photos_that_come_and_go_cost_only_themselves",
     ],
     "What was computed is stored: another threshold, canvas or renderer needs no network (unless "
-    "`refine` has `passes`, and but for the `score`), and a run that was killed goes on where it was, "
-    "to the same bytes.": [
+    "`refine` has `passes`, and but for the `score`), and a run that was killed goes on where it "
+    "was, to the same bytes.": [
         "test_without_it_no_frame_is_looked_at",
         "test_what_comes_after_the_networks_may_change_without_them_and_without_pixels",
         "test_refining_asks_the_detector_again",
