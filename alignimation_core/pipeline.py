@@ -21,6 +21,7 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.individuals import Shown
+from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
@@ -246,8 +247,9 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        if not self.recipe.subject_selector.gates.needs_pixels():
-            return observed
+        gates = self.recipe.subject_selector.gates
+        if isinstance(detector, AnnotationDetector) and not gates.needs_pixels():
+            return observed  # whose photos nobody had to decode
         measured = complete(observed.observations, detector, self.executor, self.store.keep)
         return replace(observed, observations=measured)
 
