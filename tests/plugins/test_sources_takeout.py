@@ -149,14 +149,9 @@ def test_parts_that_are_not_there_are_told(tmp_path, caplog):
     third.rename(third.with_name("takeout-20240102T030405Z-005.zip"))
     first.unlink()
     facts(tmp_path, place)
-    lines = {*caplog.messages}
-    assert lines == {
-        (
-            "takeout: takeout-20240102T030405Z-001.zip, takeout-20240102T030405Z-003.zip, "
-            "takeout-20240102T030405Z-004.zip are missing beside the other parts: what is in there is "
-            "not used; download it again"
-        )
-    }
+    names = ", ".join(f"takeout-20240102T030405Z-00{number}.zip" for number in (1, 3, 4))
+    line = f"takeout: {names} are missing beside the other parts: what is in there is not used; "
+    assert {*caplog.messages} == {f"{line}download it again"}
 
 
 @both
