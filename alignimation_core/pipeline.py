@@ -19,8 +19,9 @@ from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
-from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.individuals import Shown
+from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
@@ -38,9 +39,11 @@ from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
+from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
+from alignimation_core.scoring.score import Score, Scorer
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection, remark
 
@@ -93,6 +96,7 @@ LABELS = {
     "transform_model": "aligning",
     "refine": "refining",
     "renderer": "rendering",
+    "score": "scoring",
 }
 
 
@@ -245,8 +249,9 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        if not (self.recipe.subject_selector.gates.needs_pixels() or thins(self.recipe)):
-            return observed
+        pixels = self.recipe.subject_selector.gates.needs_pixels() or thins(self.recipe)
+        if isinstance(detector, AnnotationDetector) and not pixels:
+            return observed  # whose photos nobody had to decode
         measured = complete(observed.observations, detector, self.executor, self.store.keep)
         return replace(observed, observations=measured)
 
@@ -302,6 +307,8 @@ class Run:
                 elif outputs is None:
                     outputs, failed = self._render(placement)
                 else:
+                    if self.recipe.score:
+                        self.record.score = self._score(placement)
                     return outputs
             except PhotosError as error:
                 failed = {failure.photo for failure in error.failures}
@@ -417,6 +424,17 @@ class Run:
             text = "; ".join(str(error) for error in rendered.errors)
             raise kind(text.replace(str(output.rendering), str(output.folder)))
         return rendered.outputs, {failure.photo for failure in rendered.failures}
+
+    def _score(self, placement: Placement) -> Score:
+        """Return how still the subject stands; the film is made, whatever happens here."""
+        placed, canvas, options = placement.placed, placement.canvas, self.recipe.canvas
+        try:
+            scorer = Scorer.of_run(self.recipe.detector, len(placed), self.recipe.seed)
+            with self._timed("score", len(scorer.sample)) as step:
+                look_again(placed, canvas, options, self.executor, scorer, step)
+            return scorer.score()
+        except Exception as error:  # whatever it is, such as a cluster that is gone
+            return {"note": in_one_line(error)}
 
     def _tell(self, error: BaseException) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised."""

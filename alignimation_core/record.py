@@ -183,6 +183,8 @@ class Record:
         written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
             ``digest  name`` of its files.
         passed_over: files that lie among the photos and are none, named as photos are.
+        score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
+            where that was not looked at.
         min_similarity: the least that was asked of the subject, which may be more than the recipe
             or the embedder says, by the subject's own spread; null where none was compared.
         seconds: wall time by kind of stage.
@@ -204,6 +206,7 @@ class Record:
     kept: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    score: dict[str, Any] | None = None
     min_similarity: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -316,6 +319,7 @@ class Record:
             "kept": self.kept,
             "written": self.written,
             "passed_over": self.passed_over,
+            "score": self.score,
             "min_similarity": self.min_similarity,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,

@@ -15,6 +15,7 @@ from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import json_schema
 from alignimation_core.record import RECORD_NAME, PhotoRecord, Record, passed_over
+from alignimation_core.scoring import score
 
 LISTED = 10
 """Photos that a warning names."""
@@ -65,6 +66,7 @@ def summary(record: Record) -> str:
     lines += [*doubts(record), *shortcomings(record)]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
     lines += passed_over(record.passed_over)
+    lines += [score.line(record.score)] if record.score else []
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
     return "\n".join(lines)

@@ -296,6 +296,8 @@ class Subject:
         turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
             only for target builders that require ``pixels``.
+        width: standard deviation of the Gaussians on the reference, in the frame's pixels by the
+            start of its registration; None for the reference itself, and where that has none.
     """
 
     box: tuple[float, float, float, float]
@@ -307,6 +309,7 @@ class Subject:
     similarity: float | None = None
     turn: int = 0
     image: Tensor | None = None
+    width: float | None = None
 
     def __post_init__(self) -> None:
         """Give every keypoint a score."""

@@ -178,6 +178,10 @@ class AnnotationDetector(Detector):
 
     device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
 
+    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002
+        """Return that the annotations are of none of the photos; None where they are of some."""
+        return None
+
     @abstractmethod
     def annotate(self, photo: Photo) -> Detections:
         """Return the detections of one photo.
@@ -278,7 +282,8 @@ class TargetBuilder(Stage):
 
         Returns:
             A target whose image is (C, height, width) float32 in [0, 1]. C, and P of its points,
-            must not depend on the subject: an absent keypoint has weight 0.
+            must not depend on the subject: an absent keypoint has weight 0. Where it has a
+            ``width``, it is that of the subject, if that has one.
         """
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from alignimation_core.cli import check, correct, explain, people, run, schema, stages
+from alignimation_core.cli import check, correct, explain, people, run, schema, score, stages
 from alignimation_core.cli.process import EPILOG, end_with, guarded
 
 VERBS: dict[str, ModuleType] = {
@@ -17,6 +17,7 @@ VERBS: dict[str, ModuleType] = {
     "correct": correct,
     "explain": explain,
     "people": people,
+    "score": score,
     "list": stages,
     "schema": schema,
 }

@@ -115,8 +115,9 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
             raise ValueError(f"image: expected shape (C, {size[0]}, {size[1]}), got {got}")
         if not target.image.is_floating_point():
             raise TypeError(f"image: expected float32 in [0, 1], got {target.image.dtype}")
-        for name in ("image", "weights", "points", "point_weights"):
-            if not getattr(target, name).isfinite().all():
+        for name in ("image", "weights", "points", "point_weights", "width"):
+            numbers = getattr(target, name)
+            if numbers is not None and not numbers.isfinite().all():
                 raise ValueError(f"{name}: not all numbers are finite")
         return target
 

@@ -163,6 +163,7 @@ def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -292,14 +293,23 @@ class Settings:
         RefineOptions, Field(description="correct the keypoints that were detected")
     ] = RefineOptions()
     max_residual: Annotated[
-        float | None,
+        float | Literal["auto"] | None,
+        _validated_as(
+            Annotated[
+                Positive | None,
+                WrapValidator(
+                    lambda given, number: given if given == "auto" else number(given),
+                    json_schema_input_type=Positive | Literal["auto"] | None,
+                ),
+                PlainSerializer(lambda limit: limit),
+            ]
+        ),
         Field(
             description="leave out photos whose keypoints stay further from the reference's, "
-            "percent of the canvas height",
-            gt=0,
-            allow_inf_nan=False,
+            "percent of the canvas height; auto: much further than is usual in the series; null: "
+            "none"
         ),
-    ] = None
+    ] = "auto"
     canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
     executor: Annotated[
         ExecutorOptions,
@@ -309,6 +319,10 @@ class Settings:
         ),
         Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
     ] = ExecutorOptions()
+    score: Annotated[
+        bool,
+        Field(description="look at some finished frames again: how still does the subject stand?"),
+    ] = True
     seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
 
     def stages(self) -> Iterator[tuple[str, Location, Stage]]:

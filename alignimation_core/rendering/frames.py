@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure
 from alignimation_core.rendering import background, coverage
 from alignimation_core.rendering.placement import PlacedSubject
+from alignimation_core.scoring.score import Scorer
 
 ENOUGH = 0.9
 """Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""
@@ -42,20 +43,45 @@ def frames(
 
     The executor decodes and warps a bounded number ahead.
     """
-    masks = [None if options.background == "keep" else item.subject.mask for item in placed]
-    items = (
-        [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
-        for item, mask in zip(placed, masks, strict=True)
-    )
-    work = Warp((canvas.height, canvas.width), options.border, options.background)
     index = 0
-    for item, (image,) in zip(placed, executor.map(work, items), strict=True):
+    answers = executor.map(_warp(canvas, options), _items(placed, options))
+    for item, (image,) in zip(placed, answers, strict=True):
         if isinstance(image, np.ndarray):
             yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, item.photo)
             index += 1
         else:
             stage = "renderer" if isinstance(image, Lost) else "photos"
             yield Failure(item.photo.name, stage, image.reason)
+
+
+def look_again(
+    placed: Sequence[PlacedSubject],
+    canvas: Canvas,
+    options: CanvasOptions,
+    executor: Executor,
+    scorer: Scorer,
+    step: Callable[[], None],
+) -> None:
+    """Have some of these frames, made as ``frames`` makes them, looked at by a scorer.
+
+    ``step`` is called after each.
+    """
+    work = scorer.looking(_warp(canvas, options), executor.cores)
+    sample = [placed[i] for i in scorer.sample]
+    for (answer,) in executor.map(work, _items(sample, options)):
+        if not isinstance(answer, Lost | PhotoError):
+            scorer.take(answer)
+        step()
+
+
+def _warp(canvas: Canvas, options: CanvasOptions) -> Warp:
+    return Warp((canvas.height, canvas.width), options.border, options.background)
+
+
+def _items(placed: Sequence[PlacedSubject], options: CanvasOptions) -> Iterator[list[WarpItem]]:
+    for item in placed:
+        mask = None if options.background == "keep" else item.subject.mask
+        yield [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
 
 
 @dataclass(frozen=True, slots=True)

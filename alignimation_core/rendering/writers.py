@@ -101,6 +101,8 @@ class _Output:
         self._renderer = renderer
         self._writer: Writer | None = None
         self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
+        # an interrupt while the pool starts a thread makes it lose count: so nothing is open yet
+        self._thread.submit(int).result()
         self._waiting: deque[Future[None]] = deque()
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> None:

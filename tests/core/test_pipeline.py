@@ -67,6 +67,8 @@ KEYS = [
     "kept",
     "written",
     "passed_over",
+    "score",
+    "min_similarity",
     "seconds",
     "summary",
     "error",
