@@ -83,7 +83,10 @@ def _write_gif(part: Path, before: Image.Image, after: Image.Image, words: int) 
     both = Image.new("RGB", (before.width, 2 * before.height))
     both.paste(before, (0, 0))
     both.paste(after, (0, before.height))
-    drawn = both.quantize(palette=both.quantize(256))
+    suited = Image.new("P", (1, 1))
+    margin = before.crop((0, 0, 1, 1)).tobytes()  # is the background, and stays exactly that
+    suited.putpalette([*(both.quantize(255).getpalette("RGB") or ()), *margin])
+    drawn = both.quantize(palette=suited)
     colours = np.zeros((256, 4), np.uint8)
     colours[:, 0] = 255  # opaque
     known = np.array(drawn.getpalette("RGB"), np.uint8).reshape(-1, 3)

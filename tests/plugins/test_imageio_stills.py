@@ -149,6 +149,15 @@ def test_a_photo_that_no_frame_shows(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_gif_of_many_colours_keeps_its_background(tmp_path: Path) -> None:
+    noise = torch.randint(
+        256, (3, 120, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    renderer = BeforeAfter(path="a.gif", background="#fdf6e3")
+    path = write(renderer, tmp_path, [Frame(noise, 0, photo(0)), frame(1)])
+    assert list(pixels(path)[0, 0]) == [0xFD, 0xF6, 0xE3]
+
+
 def test_the_gif_wipes_from_left_to_right_and_back(tmp_path: Path) -> None:
     frames = [frame(0, grey=40), frame(1, grey=200)]
     path = write(BeforeAfter(path="a.gif", captions="none"), tmp_path, frames)
