@@ -18,6 +18,8 @@ from alignimation_core.api.mask import Matrix
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
+REPORT_NAME, REPORT_FOLDER = "report.html", "report"
+"""The report beside it, and its pictures."""
 
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
@@ -92,6 +94,7 @@ class PhotoRecord:
         frame: 0-based number of its frame; null for a photo that is not used.
         moved: RMS distance by which the photos moved the keypoints that they correct, in percent
             of the canvas height; null where they were not asked.
+        found: boxes of all that was detected, from the left.
     """
 
     path: str
@@ -115,6 +118,7 @@ class PhotoRecord:
     gates: Mapping[str, float] = field(default_factory=dict)
     frame: int | None = None
     moved: float | None = None
+    found: list[list[float]] = field(default_factory=list)
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -171,6 +175,7 @@ class Record:
         kept: outputs of earlier runs that stand there, as those wrote them.
         written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
             ``digest  name`` of its files.
+        report: SHA-256 of the report's files, as in ``written``.
         passed_over: files that lie among the photos and are none, named as photos are.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
@@ -190,9 +195,17 @@ class Record:
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
+    report: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+
+    def stand(self, names: Iterable[str], kept: list[str], digests: Mapping[str, str]) -> None:
+        """Note which outputs there are, the report's files among them."""
+        ours, self.kept = {REPORT_NAME, REPORT_FOLDER}.intersection(names), kept
+        self.outputs = [name for name in names if name not in ours]
+        self.report = {name: digests[name] for name in sorted(ours)}
+        self.written = {name: each for name, each in digests.items() if name not in ours}
 
     def where(self, name: str) -> str:
         """Return where the user finds an output: its path, or its address."""
@@ -300,6 +313,7 @@ class Record:
             "outputs": self.outputs,
             "kept": self.kept,
             "written": self.written,
+            "report": self.report,
             "passed_over": self.passed_over,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,

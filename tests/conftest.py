@@ -77,6 +77,7 @@ def discs_recipe(tmp_path, discs):
                 "transform_model": discs.ClosedForm(),
                 "renderers": [discs.Array()],
                 "canvas": CanvasOptions(size="64x48"),
+                "report": False,
                 "folder": tmp_path,
                 **changes,
             }

@@ -40,7 +40,8 @@ def _listed(record: bytes) -> Listed | None:
         if "photos" not in data or "alignimation" not in data:
             return None
         names = [*data["outputs"], *data.get("kept", ())]
-        digests = {str(each): str(digest) for each, digest in data.get("written", {}).items()}
+        every = {**data.get("written", {}), **data.get("report", {})}
+        digests = {str(each): str(digest) for each, digest in every.items()}
         return Listed(frozenset(each for each in names if isinstance(each, str)), digests)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

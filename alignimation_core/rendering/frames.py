@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure
 from alignimation_core.rendering import background, coverage
 from alignimation_core.rendering.placement import PlacedSubject
+from alignimation_core.rendering.thumbnails import thumbnail
 
 ENOUGH = 0.9
 """Pixels along a side of a decoded photo for one of the canvas: a tenth fewer is not seen."""
@@ -33,53 +34,73 @@ COARSE = 16
 Pixels = npt.NDArray[np.uint8]
 WarpItem = tuple[Photo, Tensor, Mask | None]
 """A photo, ``canvas_from_photo``, and its subject's mask where the background is replaced."""
+Keep = Callable[[Photo, bytes, bytes], None]
+"""Takes a photo, a small picture of it, and one of its frame, as JPEG."""
 
 
 def frames(
-    placed: Sequence[PlacedSubject], canvas: Canvas, options: CanvasOptions, executor: Executor
+    placed: Sequence[PlacedSubject],
+    canvas: Canvas,
+    options: CanvasOptions,
+    executor: Executor,
+    keep: Keep | None = None,
 ) -> Iterator[Frame | Failure]:
     """Yield the aligned photos one by one; a failure for one that cannot be read any more.
 
-    The executor decodes and warps a bounded number ahead.
+    The executor decodes and warps a bounded number ahead. Small pictures go to ``keep``.
     """
     masks = [None if options.background == "keep" else item.subject.mask for item in placed]
     items = (
         [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
         for item, mask in zip(placed, masks, strict=True)
     )
-    work = Warp((canvas.height, canvas.width), options.border, options.background)
+    work = Warp((canvas.height, canvas.width), options.border, options.background, keep is not None)
     index = 0
     for item, (image,) in zip(placed, executor.map(work, items), strict=True):
-        if isinstance(image, np.ndarray):
-            yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, item.photo)
+        if isinstance(image, Warped):
+            if keep is not None:
+                keep(item.photo, image.photo, image.frame)
+            yield Frame(torch.from_numpy(image.pixels).permute(2, 0, 1), index, item.photo)
             index += 1
         else:
             stage = "renderer" if isinstance(image, Lost) else "photos"
             yield Failure(item.photo.name, stage, image.reason)
 
 
+class Warped(NamedTuple):
+    """A photo on the canvas.
+
+    Attributes:
+        pixels: (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
+        photo: a small picture of the photo, JPEG; empty where none is asked for.
+        frame: the same of the frame.
+    """
+
+    pixels: Pixels
+    photo: bytes
+    frame: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Warp:
     """Decodes photos, each no larger than the canvas needs, and warps them onto it.
 
-    The canvas has size (height, width); border and background are as in ``CanvasOptions``.
+    The canvas has size (height, width); border and background are as in ``CanvasOptions``;
+    ``small``: whether to make small pictures, too.
     """
 
     size: tuple[int, int]
     border: str
     background: str
+    small: bool = False
 
-    def __call__(self, items: list[WarpItem]) -> list[Pixels | PhotoError]:
-        """Return each photo's pixels, or why it cannot be read.
-
-        Returns:
-            (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
-        """
+    def __call__(self, items: list[WarpItem]) -> list[Warped | PhotoError]:
+        """Return each photo on the canvas, or why it cannot be read."""
         return [self._frame(*item) for item in items]
 
     def _frame(
         self, photo: Photo, canvas_from_photo: Tensor, mask: Mask | None
-    ) -> Pixels | PhotoError:
+    ) -> Warped | PhotoError:
         try:
             picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
@@ -95,7 +116,10 @@ class Warp:
                 self.background,
             )
             frame = _bytes_of(shown.mul_(255).round_())
-        return frame.permute(1, 2, 0).numpy()
+        pixels = frame.permute(1, 2, 0).numpy()
+        if not self.small:
+            return Warped(pixels, b"", b"")
+        return Warped(pixels, thumbnail(picture.permute(1, 2, 0).numpy()), thumbnail(pixels))
 
 
 def fill(

@@ -54,6 +54,7 @@ PHOTO_KEYS = [
     "gates",
     "frame",
     "moved",
+    "found",
 ]
 KEYS = [
     "alignimation",
@@ -66,6 +67,7 @@ KEYS = [
     "outputs",
     "kept",
     "written",
+    "report",
     "passed_over",
     "seconds",
     "summary",

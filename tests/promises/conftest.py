@@ -18,6 +18,7 @@ RECIPE = {
     "target_builder": "points",
     "transform_model": "closed-form",
     "canvas": {"size": "64x48"},
+    "report": False,
     "renderers": [
         {"use": "gif", "path": "a.gif"},
         {"use": "frames", "path": "frames"},

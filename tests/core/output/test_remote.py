@@ -480,6 +480,7 @@ def go(bucket, s3, tmp_path, discs, discs_installed, capsys):
         "target_builder": "points",
         "transform_model": "closed-form",
         "canvas": {"size": "64x48"},
+        "report": False,
         "renderers": [{"use": "array", "path": "frames.npy"}, {"use": "frames"}],
     }
 
