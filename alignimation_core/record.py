@@ -30,15 +30,6 @@ _VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
 Status = Literal["used", "rejected", "failed"]
 
 
-def without_photos(record: bytes) -> bytes:
-    """Return what a record's file holds, with no photos in it: there may be many thousands."""
-    begin = record.find(OPENING.encode())
-    end = record.rfind(CLOSING.encode(), begin)
-    if -1 in (begin, end):
-        return record
-    return record[: begin + len(OPENING)] + record[end:]
-
-
 def passed_over(names: Sequence[str]) -> list[str]:
     """Return a line that counts files by their endings, ``passed over: 2 .mov, 1 .jxl``, if any."""
     counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
