@@ -20,7 +20,7 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
-from alignimation_core.api.individuals import Shown
+from alignimation_core.api.individuals import Shown, from_left
 from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
@@ -36,6 +36,7 @@ from alignimation_core.output.remote import output_folder
 from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.progress import Progress, Step
+from alignimation_core.recipe.options import ReportOptions
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
@@ -43,6 +44,8 @@ from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
+from alignimation_core.report import page
+from alignimation_core.report.pictures import Pictures
 from alignimation_core.scoring.score import Score, Scorer
 from alignimation_core.store.store import Known, Store, open_store
 from alignimation_core.summary import projection, remark
@@ -97,6 +100,7 @@ LABELS = {
     "refine": "refining",
     "renderer": "rendering",
     "score": "scoring",
+    "report": "reporting",
 }
 
 
@@ -171,9 +175,26 @@ class Run:
             subjects = self._select(observed, shown)
             del observed
             rendered = self._film(subjects)
+            rendered += self._report(photos if limit is None else trial, rendered)
             if limit is None:
                 self.store.finish()
         return rendered, (len(files) - len(found) + len(photos), looked, unknown)
+
+    @cached_property
+    def _pictures(self) -> Pictures | None:
+        """The report's pictures; None without a report."""
+        return Pictures(self.output.rendering) if self.recipe.report else None
+
+    def _report(self, photos: Sequence[Photo], outputs: Sequence[str]) -> list[str]:
+        """Write the report; return what it is made of, none where the recipe wants none."""
+        if (pictures := self._pictures) is None:
+            return []
+        missing = pictures.missing(photos)
+        with self._timed("report", len(missing)) as step:
+            pictures.add(missing, self.executor, step)
+        options = self.recipe.report
+        embed = isinstance(options, ReportOptions) and options.embed
+        return page.write(self.record, outputs, pictures, self.output.rendering, embed=embed)
 
     def _open_store(self, *, fresh: bool) -> Store:
         return open_store(
@@ -242,6 +263,10 @@ class Run:
                 known,
                 self.store.keep,
             )
+        records = self.record.by_name()
+        for each in observed.observations:
+            boxes = each.detections.boxes[from_left(each.detections)].tolist()
+            records[each.photo.name].found = [[round(side, 1) for side in box] for box in boxes]
         self.record.fail(observed.failures)
         self.record.remark_damage(observed.damaged)
         self.record.seconds["detector"] -= observed.embedding
@@ -416,6 +441,7 @@ class Run:
                 output.rendering,
                 self.executor,
                 step,
+                None if self._pictures is None else self._pictures.keep,
             )
         record.fail(rendered.failures)
         if rendered.errors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from alignimation_core.api import urls, weights
 from alignimation_core.api.data import Canvas, File, named
@@ -26,7 +26,7 @@ from alignimation_core.photos.image_file import opened
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME, passed_over
+from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, passed_over
 
 
 def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
@@ -111,11 +111,14 @@ def check_outputs(recipe: Recipe, *, trial: bool = False) -> None:
     Raises:
         RecipeError: what stands in the way, by the path of the renderer.
     """
-    record = f"{RECORD_NAME!r} is the run record; choose another name"
+    taken = {RECORD_NAME: "run record"}
+    if recipe.report is not False:
+        taken |= {REPORT_NAME: "report", REPORT_FOLDER: "folder of the report"}
     obstacles: list[tuple[Location, str]] = [
-        (("renderers", i, "path"), record)
+        (("renderers", i, "path"), f"{first!r} is the {taken[first]}; choose another name")
         for i, renderer in enumerate(recipe.renderers)
-        if name(renderer.path) == RECORD_NAME
+        if (first := PurePosixPath(name(renderer.path)).parts[0]) in taken
+        and (first != RECORD_NAME or name(renderer.path) == RECORD_NAME)
     ] or [*output_folder(recipe, trial=trial).obstacles(), *_too_large(recipe)]
     if faults := [recipe.fault(location, text) for location, text in obstacles]:
         raise RecipeError(faults)

@@ -19,6 +19,8 @@ from alignimation_core.api.mask import Matrix
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
+REPORT_NAME, REPORT_FOLDER = "report.html", "report"
+"""The report beside it, and its pictures."""
 
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
@@ -27,15 +29,6 @@ _VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
 """Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
 
 Status = Literal["used", "rejected", "failed"]
-
-
-def without_photos(record: bytes) -> bytes:
-    """Return what a record's file holds, with no photos in it: there may be many thousands."""
-    begin = record.find(OPENING.encode())
-    end = record.rfind(CLOSING.encode(), begin)
-    if -1 in (begin, end):
-        return record
-    return record[: begin + len(OPENING)] + record[end:]
 
 
 def passed_over(names: Sequence[str]) -> list[str]:
@@ -97,6 +90,7 @@ class PhotoRecord:
             of the canvas height; null where they were not asked.
         albums: the albums that it is in, as far as its source knows.
         persons: who is in it, by name, as far as its source knows.
+        found: boxes of all that was detected, from the left.
     """
 
     path: str
@@ -123,6 +117,7 @@ class PhotoRecord:
     moved: float | None = None
     albums: Sequence[str] = ()
     persons: Sequence[str] = ()
+    found: list[list[float]] = field(default_factory=list)
 
     @property
     def subject(self) -> dict[str, Any] | None:
@@ -182,6 +177,7 @@ class Record:
         kept: outputs of earlier runs that stand there, as those wrote them.
         written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
             ``digest  name`` of its files.
+        report: SHA-256 of the report's files, as in ``written``.
         passed_over: files that lie among the photos and are none, named as photos are.
         score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
             where that was not looked at.
@@ -205,11 +201,19 @@ class Record:
     outputs: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
+    report: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
     score: dict[str, Any] | None = None
     min_similarity: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+
+    def stand(self, names: Iterable[str], kept: list[str], digests: Mapping[str, str]) -> None:
+        """Note which outputs there are, the report's files among them."""
+        ours, self.kept = {REPORT_NAME, REPORT_FOLDER}.intersection(names), kept
+        self.outputs = [name for name in names if name not in ours]
+        self.report = {name: digests[name] for name in sorted(ours)}
+        self.written = {name: each for name, each in digests.items() if name not in ours}
 
     def where(self, name: str) -> str:
         """Return where the user finds an output: its path, or its address."""
@@ -318,6 +322,7 @@ class Record:
             "outputs": self.outputs,
             "kept": self.kept,
             "written": self.written,
+            "report": self.report,
             "passed_over": self.passed_over,
             "score": self.score,
             "min_similarity": self.min_similarity,

@@ -14,7 +14,7 @@ from alignimation_core.photos.dates.names import in_name
 from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import json_schema
-from alignimation_core.record import RECORD_NAME, PhotoRecord, Record, passed_over
+from alignimation_core.record import RECORD_NAME, REPORT_NAME, PhotoRecord, Record, passed_over
 from alignimation_core.scoring import score
 
 LISTED = 10
@@ -68,7 +68,8 @@ def summary(record: Record) -> str:
     lines += passed_over(record.passed_over)
     lines += [score.line(record.score)] if record.score else []
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
-    lines.append(f"every photo's reason is in {record.where(RECORD_NAME)}")
+    told = REPORT_NAME if record.report else RECORD_NAME
+    lines.append(f"every photo's reason is in {record.where(told)}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from alignimation_core.output.exchange import Exchange
 from alignimation_core.output.obstacles import TRIAL, listed, name, own_folder, stranger
 from alignimation_core.output.written import Content, LocalFiles, Written, contents_of
 from alignimation_core.recipe.document import Location
-from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, Record
 from alignimation_core.store.database import HIDDEN, Anchor
 
 TABLE = f"{HIDDEN}/outputs.json"
@@ -45,15 +45,19 @@ class OutputFolder:
         folder: the output folder of the recipe.
         paths: of the renderers.
         trial: whether it is a trial run, whose outputs go into a folder of their own.
+        report: whether a report is to stand there, too.
     """
 
     address: str | None = None
 
-    def __init__(self, folder: Path, paths: Iterable[str], *, trial: bool = False) -> None:
+    def __init__(
+        self, folder: Path, paths: Iterable[str], *, trial: bool = False, report: bool = False
+    ) -> None:
         self.store_folder = folder
         self.folder = folder / TRIAL if trial else folder
         self.published = False
         self._paths = list(paths)
+        self._report = [REPORT_NAME, REPORT_FOLDER] if report else []
         self._anchor: Anchor | None = None
         self._staging: Path | None = None
         self._files = LocalFiles(self.folder)
@@ -81,6 +85,10 @@ class OutputFolder:
         for i, path in enumerate(self._paths):
             if (what := own_folder(path) or self._obstacle(name(path))) is not None:
                 found.append((("renderers", i, "path"), what))
+        for each in self._report:
+            if (what := self._obstacle(each)) is not None:
+                what = what.replace("choose another path", "set `report: false`")
+                found.append((("report",), what))
         return found
 
     @contextmanager
@@ -165,7 +173,7 @@ class OutputFolder:
             if (what := self._foreign_record()) is not None:
                 raise OutputError(what)
             self._state(record, contents)
-            unfinished = replace(record, outputs=[], error="the run did not finish")
+            unfinished = replace(record, outputs=[], report={}, error="the run did not finish")
             for path, each_record in ((done, record), (undone, unfinished)):
                 each_record.save(path)
                 atomic.sync(path)
@@ -325,8 +333,7 @@ class OutputFolder:
     def _state(self, record: Record, contents: Mapping[str, Mapping[str, Content]]) -> None:
         """Have a record say which outputs there are, of which some are about to get their names."""
         kept = [each for each in self._standing() if each not in contents]
-        record.outputs, record.kept = [*contents], kept
-        record.written = self._written.digests(kept, contents)
+        record.stand([*contents], kept, self._written.digests(kept, contents))
 
     def _save_table(self) -> None:
         with atomic.AtomicWrite(self.folder / TABLE) as part:

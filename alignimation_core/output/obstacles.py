@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from alignimation_core.output.written import Written
-from alignimation_core.record import without_photos
+from alignimation_core.record import CLOSING, OPENING
 from alignimation_core.store.database import HIDDEN
 
 TRIAL = "trial"
@@ -30,7 +30,16 @@ class Listed(NamedTuple):
 
 def listed(record: bytes) -> Listed | None:
     """Return the outputs that a run record names; None if it is no run record."""
-    return _listed(without_photos(record))
+    return _listed(_without_photos(record))
+
+
+def _without_photos(record: bytes) -> bytes:
+    """Return what a record's file holds, with no photos in it: there may be many thousands."""
+    begin = record.find(OPENING.encode())
+    end = record.rfind(CLOSING.encode(), begin)
+    if -1 in (begin, end):
+        return record
+    return record[: begin + len(OPENING)] + record[end:]
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +49,8 @@ def _listed(record: bytes) -> Listed | None:
         if "photos" not in data or "alignimation" not in data:
             return None
         names = [*data["outputs"], *data.get("kept", ())]
-        digests = {str(each): str(digest) for each, digest in data.get("written", {}).items()}
+        every = {**data.get("written", {}), **data.get("report", {})}
+        digests = {str(each): str(digest) for each, digest in every.items()}
         return Listed(frozenset(each for each in names if isinstance(each, str)), digests)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -22,7 +22,7 @@ from alignimation_core.output.remote_files import RemoteFiles
 from alignimation_core.output.written import Content, LocalFiles, Written, contents_of
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME, Record
+from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, Record
 from alignimation_core.store.database import HIDDEN
 from alignimation_core.store.remote import RemoteStore
 
@@ -49,9 +49,10 @@ def working_folder(address: str) -> Path:
 def output_folder(recipe: Recipe, *, trial: bool = False) -> OutputFolder:
     """Return the output folder of a recipe, here or at an address; of a trial run its own."""
     paths = [renderer.path for renderer in recipe.renderers]
+    report = recipe.report is not False
     if isinstance(recipe.output, str):
-        return RemoteFolder(recipe.output, paths, trial=trial)
-    return OutputFolder(recipe.folder / recipe.output, paths, trial=trial)
+        return RemoteFolder(recipe.output, paths, trial=trial, report=report)
+    return OutputFolder(recipe.folder / recipe.output, paths, trial=trial, report=report)
 
 
 class RemoteFolder(OutputFolder):
@@ -64,8 +65,10 @@ class RemoteFolder(OutputFolder):
 
     address: str
 
-    def __init__(self, address: str, paths: Iterable[str], *, trial: bool = False) -> None:
-        super().__init__(working_folder(address), paths, trial=trial)
+    def __init__(
+        self, address: str, paths: Iterable[str], *, trial: bool = False, report: bool = False
+    ) -> None:
+        super().__init__(working_folder(address), paths, trial=trial, report=report)
         self._home = address.rstrip("/")
         self.address = f"{self._home}/{TRIAL}" if trial else self._home
         self._stood: list[str] = []
@@ -91,6 +94,10 @@ class RemoteFolder(OutputFolder):
                 why = outputs.own_folder(path) or self._obstacle_there(path, written, record)
                 if why is not None:
                     found.append((("renderers", i, "path"), why))
+            for each in self._report:
+                if (why := self._obstacle_there(each, written, record)) is not None:
+                    why = why.replace("choose another path", "set `report: false`")
+                    found.append((("report",), why))
             return found
         except Exception as error:  # backends raise their own, such as botocore's
             return [(("output",), f"{self.address}: {urls.reason(error)}")]
@@ -137,14 +144,14 @@ class RemoteFolder(OutputFolder):
         except OSError as error:
             what = atomic.reason(error, "set XDG_CACHE_HOME to another folder")
             raise OutputError(f"{error.filename or self.folder}: {what}") from error
-        record.outputs = [*names]
+        record.stand(names, record.kept, dict.fromkeys((REPORT_NAME, REPORT_FOLDER), ""))
         self.published = True
         self._clear()
 
     def fail(self, record: Record) -> None:
         """Upload the store and the record of a run that has failed."""
         self._clear()
-        record.outputs = []
+        record.stand([], [], {})
         self.finish(record)
 
     def finish(self, record: Record) -> None:
@@ -159,36 +166,37 @@ class RemoteFolder(OutputFolder):
                 of an output; the outputs are still in the working folder, as the text says.
         """
         kept = f"; the outputs are kept in {self.folder}" if record.outputs else ""
+        made = [*record.outputs, *record.report]
         record.write()  # beside the outputs, should they have to stay there
         with self._told("cannot be uploaded to", kept):
             self._place.fs.invalidate_cache()
             there = self._read(RECORD_NAME)
             written = self._load_there(there)
-            for each in record.outputs:
+            for each in made:
                 if (what := self._obstacle_there(each, written, there)) is not None:
                     raise OutputError(what + kept)
-            record.kept = [each for each in written.standing() if each not in record.outputs]
+            kept_there = [each for each in written.standing() if each not in made]
             local = LocalFiles(self.folder)
             contents = {
                 each: {
                     path: content._replace(stamp=None)
                     for path, content in contents_of(local, each).items()
                 }
-                for each in record.outputs
+                for each in made
             }
-            record.written = written.digests(record.kept, contents)
-            if record.outputs:
-                stood = [path for each in record.outputs for path in self._there.listing(each)]
+            record.stand(made, kept_there, written.digests(kept_there, contents))
+            if made:
+                stood = [path for each in made for path in self._there.listing(each)]
                 earlier = {*filter(written.knows, stood)}
                 self._claim(record, written, contents)
-                for each in record.outputs:
+                for each in made:
                     self._put_output(each, earlier, contents[each])
                 self._place.fs.invalidate_cache()
                 written.settle(contents)
                 self._save_there(written)
             self._store.upload()
             self._put(record.write(), RECORD_NAME)
-        for each in record.outputs:
+        for each in made:
             _remove(self.folder / each)
 
     def _claim(
@@ -197,7 +205,11 @@ class RemoteFolder(OutputFolder):
         """Say at the address whose the outputs are, should the upload be killed half way."""
         written.claim(contents)
         self._save_there(written)
-        claim = record.as_json() | {"outputs": [], "error": "the upload did not finish"}
+        claim = record.as_json() | {
+            "outputs": [],
+            "report": {},
+            "error": "the upload did not finish",
+        }
         self._place.fs.pipe_file(self._path(RECORD_NAME), json.dumps(claim, indent=1).encode())
 
     def _make(self) -> None:

@@ -197,6 +197,16 @@ class RefineOptions(BaseModel):
     ] = 0
 
 
+class ReportOptions(BaseModel):
+    """How the report is written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    embed: Annotated[
+        bool, Field(description="pictures in the page itself, in place of a folder beside it")
+    ] = False
+
+
 class ExecutorOptions(BaseModel):
     """Where the work on single photos is done."""
 

@@ -41,7 +41,12 @@ from alignimation_core.api.stages import (
 )
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location
-from alignimation_core.recipe.options import CanvasOptions, ExecutorOptions, RefineOptions
+from alignimation_core.recipe.options import (
+    CanvasOptions,
+    ExecutorOptions,
+    RefineOptions,
+    ReportOptions,
+)
 from alignimation_core.recipe.timeline import Gap, Moment, Order, Sample, Zone
 
 CONFIG = ConfigDict(extra="forbid", validate_default=True, validate_by_name=True)
@@ -325,6 +330,13 @@ class Settings:
         ),
     ] = "auto"
     canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
+    report: Annotated[
+        bool | ReportOptions,
+        Field(
+            description="write report.html, what became of every photo, beside run.json; {embed: "
+            "true}: as one file"
+        ),
+    ] = True
     executor: Annotated[
         ExecutorOptions,
         BeforeValidator(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure
 from alignimation_core.rendering import background, coverage
 from alignimation_core.rendering.placement import PlacedSubject
+from alignimation_core.rendering.thumbnails import thumbnail
 from alignimation_core.scoring.score import Scorer
 
 ENOUGH = 0.9
@@ -34,20 +35,28 @@ COARSE = 16
 Pixels = npt.NDArray[np.uint8]
 WarpItem = tuple[Photo, Tensor, Mask | None]
 """A photo, ``canvas_from_photo``, and its subject's mask where the background is replaced."""
+Keep = Callable[[Photo, bytes, bytes], None]
+"""Takes a photo, a small picture of it, and one of its frame, as JPEG."""
 
 
 def frames(
-    placed: Sequence[PlacedSubject], canvas: Canvas, options: CanvasOptions, executor: Executor
+    placed: Sequence[PlacedSubject],
+    canvas: Canvas,
+    options: CanvasOptions,
+    executor: Executor,
+    keep: Keep | None = None,
 ) -> Iterator[Frame | Failure]:
     """Yield the aligned photos one by one; a failure for one that cannot be read any more.
 
-    The executor decodes and warps a bounded number ahead.
+    The executor decodes and warps a bounded number ahead. Small pictures go to ``keep``.
     """
     index = 0
-    answers = executor.map(_warp(canvas, options), _items(placed, options))
+    answers = executor.map(_warp(canvas, options, small=keep is not None), _items(placed, options))
     for item, (image,) in zip(placed, answers, strict=True):
-        if isinstance(image, np.ndarray):
-            yield Frame(torch.from_numpy(image).permute(2, 0, 1), index, item.photo)
+        if isinstance(image, Warped):
+            if keep is not None:
+                keep(item.photo, image.photo, image.frame)
+            yield Frame(torch.from_numpy(image.pixels).permute(2, 0, 1), index, item.photo)
             index += 1
         else:
             stage = "renderer" if isinstance(image, Lost) else "photos"
@@ -66,7 +75,7 @@ def look_again(
 
     ``step`` is called after each.
     """
-    work = scorer.looking(_warp(canvas, options), executor.cores)
+    work = scorer.looking(_Bare(_warp(canvas, options)), executor.cores)
     sample = [placed[i] for i in scorer.sample]
     for (answer,) in executor.map(work, _items(sample, options)):
         if not isinstance(answer, Lost | PhotoError):
@@ -74,8 +83,8 @@ def look_again(
         step()
 
 
-def _warp(canvas: Canvas, options: CanvasOptions) -> Warp:
-    return Warp((canvas.height, canvas.width), options.border, options.background)
+def _warp(canvas: Canvas, options: CanvasOptions, *, small: bool = False) -> Warp:
+    return Warp((canvas.height, canvas.width), options.border, options.background, small)
 
 
 def _items(placed: Sequence[PlacedSubject], options: CanvasOptions) -> Iterator[list[WarpItem]]:
@@ -84,28 +93,40 @@ def _items(placed: Sequence[PlacedSubject], options: CanvasOptions) -> Iterator[
         yield [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
 
 
+class Warped(NamedTuple):
+    """A photo on the canvas.
+
+    Attributes:
+        pixels: (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
+        photo: a small picture of the photo, JPEG; empty where none is asked for.
+        frame: the same of the frame.
+    """
+
+    pixels: Pixels
+    photo: bytes
+    frame: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Warp:
     """Decodes photos, each no larger than the canvas needs, and warps them onto it.
 
-    The canvas has size (height, width); border and background are as in ``CanvasOptions``.
+    The canvas has size (height, width); border and background are as in ``CanvasOptions``;
+    ``small``: whether to make small pictures, too.
     """
 
     size: tuple[int, int]
     border: str
     background: str
+    small: bool = False
 
-    def __call__(self, items: list[WarpItem]) -> list[Pixels | PhotoError]:
-        """Return each photo's pixels, or why it cannot be read.
-
-        Returns:
-            (height, width, 3 or 4) uint8: arrays are pickled in a third of the time of tensors.
-        """
+    def __call__(self, items: list[WarpItem]) -> list[Warped | PhotoError]:
+        """Return each photo on the canvas, or why it cannot be read."""
         return [self._frame(*item) for item in items]
 
     def _frame(
         self, photo: Photo, canvas_from_photo: Tensor, mask: Mask | None
-    ) -> Pixels | PhotoError:
+    ) -> Warped | PhotoError:
         try:
             picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
@@ -121,7 +142,21 @@ class Warp:
                 self.background,
             )
             frame = _bytes_of(shown.mul_(255).round_())
-        return frame.permute(1, 2, 0).numpy()
+        pixels = frame.permute(1, 2, 0).numpy()
+        if not self.small:
+            return Warped(pixels, b"", b"")
+        return Warped(pixels, thumbnail(picture.permute(1, 2, 0).numpy()), thumbnail(pixels))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """Makes frames as a warp does, and gives their pixels alone."""
+
+    warp: Warp
+
+    def __call__(self, items: list[WarpItem]) -> list[Pixels | PhotoError]:
+        """Return each photo on the canvas, or why it cannot be read."""
+        return [each.pixels if isinstance(each, Warped) else each for each in self.warp(items)]
 
 
 def fill(

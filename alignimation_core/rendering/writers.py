@@ -19,7 +19,7 @@ from alignimation_core.plugin import contract
 from alignimation_core.plugin.guard import call
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure, PhotosError
-from alignimation_core.rendering.frames import frames
+from alignimation_core.rendering.frames import Keep, frames
 from alignimation_core.rendering.placement import PlacedSubject
 
 WAITING = 2
@@ -49,13 +49,14 @@ def render(
     folder: Path,
     executor: Executor,
     step: Callable[[], None],
+    keep: Keep | None = None,
 ) -> Rendered:
     """Write every output into a folder, in one pass over the photos.
 
     A photo that can no longer be read is left out. Where a renderer fails, the pass ends, and the
     errors are returned: outputs of one run stand together or not at all. Whatever ends the pass
     early removes what was half written. ``effects`` are those of renderers that have none of their
-    own.
+    own. Small pictures go to ``keep``.
 
     Raises:
         PhotosError: no photo could be read again.
@@ -70,7 +71,7 @@ def render(
             output.open(film, folder)
         failures: list[Failure] = []
         shown = 0
-        for frame in frames(placed, canvas, options, executor):
+        for frame in frames(placed, canvas, options, executor, keep):
             if any(output.errors for output in outputs):
                 break
             if isinstance(frame, Failure):

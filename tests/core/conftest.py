@@ -245,6 +245,7 @@ def slow_recipe(tmp_path_factory, discs):
         "transform_model": "slow-closed-form",
         "canvas": {"size": "64x48"},
         "executor": {"workers": 2},
+        "report": False,
         "renderers": [
             {"use": "video", "path": "a.mp4"},
             {"use": "frames", "path": "f"},

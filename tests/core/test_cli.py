@@ -24,6 +24,7 @@ DATA = {
     "transform_model": "closed-form",
     "reference": "first",
     "canvas": {"size": "64x48"},
+    "report": False,
     "renderers": ["array", {"use": "gif", "path": "a.gif"}],
 }
 

@@ -51,6 +51,7 @@ RECIPE = {
     "target_builder": "points",
     "transform_model": "closed-form",
     "executor": {"workers": 2},
+    "report": False,
     "renderers": [
         {"use": "video", "path": "a.mp4"},
         {"use": "frames", "path": "f"},

@@ -1,5 +1,6 @@
 """Outputs at an address: nothing of the user's is replaced, nothing rendered is lost."""
 
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -480,6 +481,7 @@ def go(bucket, s3, tmp_path, discs, discs_installed, capsys):
         "target_builder": "points",
         "transform_model": "closed-form",
         "canvas": {"size": "64x48"},
+        "report": False,
         "renderers": [{"use": "array", "path": "frames.npy"}, {"use": "frames"}],
     }
 
@@ -532,3 +534,16 @@ def test_the_users_files_in_a_bucket_are_refused_before_any_photo_is_opened(go, 
     assert f"renderers[1].path: s3://{bucket}/out/frames is no output of an earlier run" in err
     assert s3().find(f"{bucket}/out") == [f"{bucket}/out/frames/1.png"]
     assert go("--check")[0] == 2
+
+
+def test_the_report_goes_to_the_bucket_and_the_next_run_replaces_it(go, bucket, s3):
+    for limit in ([], ["--set", "reference=first"]):
+        status, out, err = go(*limit, report=True)
+        assert (status, out[0]) == (0, f"s3://{bucket}/out/frames.npy")
+        assert f"every photo's reason is in s3://{bucket}/out/report.html" in err
+    names = {path.removeprefix(f"{bucket}/out/") for path in s3().find(f"{bucket}/out/report")}
+    assert names == {f"report/{n}{which}.jpg" for n in range(1, 5) for which in ("", "-frame")}
+    record = json.loads(s3().cat_file(f"{bucket}/out/run.json"))
+    page = s3().cat_file(f"{bucket}/out/report.html")
+    assert record["report"]["report.html"] == hashlib.sha256(page).hexdigest()
+    assert record["kept"] == []

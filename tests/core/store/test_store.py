@@ -141,6 +141,7 @@ def data(tmp_path, discs, discs_installed, install):
         "target_builder": "points",
         "transform_model": "closed-form",
         "canvas": {"size": "64x48"},
+        "report": False,
         "renderers": [{"use": "array", "path": "frames.npy"}],
     }
 

@@ -1,0 +1,1 @@
+"""The report: what became of a run's photos, as a page that opens from the disk."""
