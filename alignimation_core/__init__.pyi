@@ -8,6 +8,8 @@ from alignimation_core.api.data import Frame as Frame
 from alignimation_core.api.data import Observation as Observation
 from alignimation_core.api.data import Photo as Photo
 from alignimation_core.api.data import Subject as Subject
+from alignimation_core.api.effects import Effect as Effect
+from alignimation_core.api.effects import Film as Film
 from alignimation_core.api.errors import AlignimationError as AlignimationError
 from alignimation_core.api.errors import OutputError as OutputError
 from alignimation_core.api.errors import PhotoError as PhotoError

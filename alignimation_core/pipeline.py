@@ -412,6 +412,7 @@ class Run:
                 placement.canvas,
                 self.recipe.canvas,
                 self.recipe.renderers,
+                self.recipe.effects,
                 output.rendering,
                 self.executor,
                 step,

@@ -70,7 +70,9 @@ RELY_ON = {
         "test_photos_that_come_and_go_cost_only_themselves",
     ],
     "What was computed is stored: another threshold, canvas or renderer needs no network (unless "
-    "`refine` has `passes`), and a run that was killed goes on where it was, to the same bytes.": [
+    "`refine` has `passes`, and but for the `score`), and a run that was killed goes on where it "
+    "was, to the same bytes.": [
+        "test_without_it_no_frame_is_looked_at",
         "test_what_comes_after_the_networks_may_change_without_them_and_without_pixels",
         "test_refining_asks_the_detector_again",
         "test_killed_runs_are_gone_on_with_and_give_the_same",
@@ -117,6 +119,12 @@ RELY_ON = {
     "where the detector alone leaves 2.0 % (measured).": [
         "test_noise_of_the_detector_goes",
         "test_spoilt_photos_harm_none",
+    ],
+    "Every run ends with a score of its own frames, and `alignimation score` gives one to those of "
+    "any tool.": [
+        "test_a_run_has_the_score_that_its_frames_have",
+        "test_a_subject_that_is_moved_by_a_known_amount_has_that_score",
+        "test_the_command_scores_a_folder",
     ],
     "Nothing leaves your machine.": [
         "test_a_run_speaks_to_no_other_machine",

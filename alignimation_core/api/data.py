@@ -358,11 +358,13 @@ class Frame:
         image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
         index: 0-based place in the animation.
         photo: the photo that it shows.
+        seconds: how long it is shown; None for one frame at the output's frames a second.
     """
 
     image: Tensor
     index: int
     photo: Photo
+    seconds: float | None = None
 
 
 def named(wanted: str, names: Iterable[str]) -> list[str]:

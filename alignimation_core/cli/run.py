@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from alignimation_core.cli import check, schema, stages
+from alignimation_core.cli import check, completion, init, schema, stages
 from alignimation_core.cli.arguments import add_settings, add_trace, load_recipe
 from alignimation_core.cli.process import EPILOG, end_with, guarded, interrupts_held
+
+WHAT = "the YAML recipe; or a folder of photos, an archive or a film, for which one is written"
 
 
 def command() -> NoReturn:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Turns photos of one subject into an animation in which only time moves.",
         epilog=EPILOG,
     )
-    parser.add_argument("recipe", nargs="?", help="the YAML recipe")
+    parser.add_argument("recipe", nargs="?", metavar="recipe | photos", help=WHAT)
     parser.add_argument("--version", action="version", version=version("alignimation"))
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="check the recipe, run nothing")
@@ -39,21 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--schema", action="store_true", help="print the JSON Schema of recipes, for editors"
     )
     _add_options(parser)
+    completion.complete(parser)
     given = parser.parse_args(arguments)
     if not (given.recipe or given.list or given.schema):
         parser.error("give a recipe, such as recipe.yaml, or --list")
     asked = {stages.work: given.list, schema.work: given.schema, check.work: given.check}
     chosen = next((each for each, wanted in asked.items() if wanted), work)
+    if chosen is not work and any(getattr(given, name) is not None for name in init.OPTIONS):
+        parser.error("--face, --body, --out, --size and --fps are for a run of photos")
     return guarded(parser.prog, lambda: chosen(given), trace=given.traceback)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``alignimation run``."""
-    parser.add_argument("recipe", help="the YAML recipe")
+    parser.add_argument("recipe", metavar="recipe | photos", help=WHAT)
     _add_options(parser)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    init.add_options(parser)
     add_settings(parser)
     parser.add_argument(
         "--limit",
@@ -78,14 +84,20 @@ def _positive(text: str) -> int:
 
 
 def work(given: argparse.Namespace) -> int:
-    """Run the recipe; print the paths of its outputs."""
+    """Run the recipe, or that of the photos; print the paths of its outputs."""
+    from alignimation_core.progress import progress_for_terminal
+    from alignimation_core.recipe.starter import is_photos
+
+    progress = progress_for_terminal()
+    if is_photos(given.recipe):
+        given.recipe = init.first_recipe(given, progress)
+    else:
+        init.refuse_options(given)
     recipe = load_recipe(given)
     with interrupts_held():
         from alignimation_core.pipeline import run
-        from alignimation_core.progress import progress_for_terminal
         from alignimation_core.summary import summary
 
-    progress = progress_for_terminal()
     gc.freeze()  # what the imports have made stays: it need not be looked through again
     try:
         record = run(

@@ -8,11 +8,23 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from alignimation_core.cli import check, correct, explain, people, run, schema, score, stages
+from alignimation_core.cli import (
+    check,
+    completion,
+    correct,
+    explain,
+    init,
+    people,
+    run,
+    schema,
+    score,
+    stages,
+)
 from alignimation_core.cli.process import EPILOG, end_with, guarded
 
 VERBS: dict[str, ModuleType] = {
     "run": run,
+    "init": init,
     "check": check,
     "correct": correct,
     "explain": explain,
@@ -20,6 +32,7 @@ VERBS: dict[str, ModuleType] = {
     "score": score,
     "list": stages,
     "schema": schema,
+    "completion": completion,
 }
 
 
@@ -45,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, module in VERBS.items():
         what = str(module.__doc__).partition(": ")[2].splitlines()[0].rstrip(".")
         module.add_arguments(verbs.add_parser(name, help=what, description=f"{what.capitalize()}."))
+    completion.complete(parser)
     given = parser.parse_args(arguments)
     work = VERBS[given.verb].work
     return guarded(f"alignimation {given.verb}", lambda: work(given), trace=given.traceback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import threading
 import warnings
@@ -32,6 +33,9 @@ LARGEST_JPEG = 1_000_000_000
 
 LARGEST_FILE = 1 << 30
 """Bytes of a file that is no JPEG: several formats are read whole."""
+
+_EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
+"""Where an AVIF file lists its EXIF: of an item of another type, no decoder takes notice."""
 
 NO_MEMORY = "there is too little memory to decode it; set `executor.workers` to fewer"
 
@@ -108,7 +112,7 @@ def _picture(path: File, head: bytes, stream: BufferedReader | BytesIO) -> Image
     if kind == "RAW" or (kind == "TIFF" and path.suffix.lower() in RAW_SUFFIXES):
         image = _camera_raw(path, stream)
     else:
-        image = Image.open(picture, formats=_formats(path, kind))
+        image = _by_pillow(picture, _formats(path, kind), kind)
         if camera_raw.is_raw(image):
             image = _camera_raw(path, stream)
     if kind == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
@@ -123,6 +127,20 @@ def _picture(path: File, head: bytes, stream: BufferedReader | BytesIO) -> Image
     if not is_jpeg and stream.seek(0, os.SEEK_END) > LARGEST_FILE:
         raise PhotoError(path, "the file is too large: 1 GB is the most; export it smaller")
     return image
+
+
+def _by_pillow(
+    picture: BufferedReader | BytesIO, formats: list[str], kind: str | None
+) -> Image.Image:
+    """Open a picture; an AVIF whose EXIF is garbage as if it had none, as Pillow would not."""
+    try:
+        return Image.open(picture, formats=formats)
+    except Exception:
+        if kind != "AVIF":
+            raise
+        picture.seek(0)
+        data = picture.read(LARGEST_FILE)
+        return Image.open(BytesIO(_EXIF_ITEM.sub(rb"\1skip", data, count=1)), formats=formats)
 
 
 def _formats(path: File, kind: str | None) -> list[str]:

@@ -30,12 +30,7 @@ def source_for(text: str, place: Path | None, folder: Path) -> PhotoSource:
         ValueError: several sources recognise it.
     """
     stages = registry().stages[KIND]
-    able = []
-    for name, found in sorted(stages.items()):
-        stage: Any = found.stage
-        with stage_errors(KIND, stage):
-            if place is not None and stage.recognises(place):
-                able.append(name)
+    able = [] if place is None else recognising(place)
     if len(able) > 1:
         raise ValueError(f"it could be for {' or '.join(able)}; say which: {{use: {able[0]}, ...}}")
     chosen: Any = stages[able[0] if able else "files"].stage
@@ -43,6 +38,21 @@ def source_for(text: str, place: Path | None, folder: Path) -> PhotoSource:
     with stage_errors(KIND, chosen):
         source: PhotoSource = chosen.model_validate({"path": path}, context={"folder": folder})
     return source
+
+
+def recognising(place: Path) -> list[str]:
+    """Return the names of the sources that recognise a file or folder, an absolute path.
+
+    Raises:
+        StageError: a source's own code fails.
+    """
+    able = []
+    for name, found in sorted(registry().stages[KIND].items()):
+        stage: Any = found.stage
+        with stage_errors(KIND, stage):
+            if stage.recognises(place):
+                able.append(name)
+    return able
 
 
 def find(source: PhotoSource) -> Listing:

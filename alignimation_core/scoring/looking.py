@@ -18,9 +18,9 @@ from alignimation_core.detection.inference import StageLock
 from alignimation_core.plugin import contract
 from alignimation_core.scoring.judges import Judge
 
-SEARCHED = 720
+SEARCHED = 600
 """Longest side at which a frame is searched for the subject, pixels."""
-CLOSER = 1.2
+CLOSER = 1.1
 """How much larger the subject is shown at the second look."""
 AROUND = 0.5
 """What is shown around the subject's box then, as a share of its longer side."""

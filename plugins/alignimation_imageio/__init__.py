@@ -1,4 +1,4 @@
-"""Renderers: the aligned frames as a video, a GIF, an animated WebP or a folder of pictures.
+"""Renderers: the aligned frames as a video, an animation, a folder of pictures, or one picture.
 
 Video, GIF and WebP are encoded through PyAV, the ffmpeg behind imageio's ``pyav`` plugin; single
 pictures are written through imageio itself. Every renderer holds one frame at a time, beside what
@@ -7,42 +7,30 @@ its encoder keeps for looking ahead, and writes the same bytes for the same fram
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from alignimation_core import Canvas, Renderer, Writer, hookimpl
+from alignimation_core import Canvas, OutputError, Renderer, Writer, hookimpl
+from alignimation_core.api.stages import RecipePath
+from alignimation_imageio import _codecs
+from alignimation_imageio._codecs import Codec
 from alignimation_imageio._encoder import Encoder
+from alignimation_imageio._options import Matte, Width, with_suffix
+from alignimation_imageio._stills import Average, BeforeAfter, ContactSheet
 
-
-def _colour(colour: str) -> str:
-    from PIL import ImageColor
-
-    try:
-        known = len(ImageColor.getrgb(colour)) == 3
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError(f"{colour!r} is no opaque colour; write a name or #rrggbb")
-    return colour
-
-
-Width = Annotated[
-    int | None,
-    Field(description="scale down to this many pixels across; the canvas's width if absent", ge=16),
-]
-Matte = Annotated[
-    str,
-    AfterValidator(_colour),
-    Field(description="colour behind transparent frames where the format has none: white, #20c0ff"),
-]
 Loop = Annotated[
     int, Field(description="how many times the animation plays; 0: forever", ge=0, le=65535)
 ]
 
 
+USUAL_FPS = 12.0
+SLOWEST, FASTEST = 0.01, 120
+"""Frames a second of a video."""
 MOST_WEBP = 16383
 """Pixels on a side of a WebP."""
 
@@ -56,62 +44,120 @@ class _FileRenderer(Renderer):
     @field_validator("path")
     @classmethod
     def _known_suffix(cls, path: str) -> str:
-        if PurePosixPath(path).suffix.lower() not in cls.suffixes:
-            *others, last = cls.suffixes
-            wanted = f"{', '.join(others)} or {last}" if others else last
-            raise ValueError(f"{path!r} does not end in {wanted}")
-        return path
+        return with_suffix(path, cls.suffixes)
+
+    def frame_rate(self, count: int) -> float:  # noqa: ARG002
+        """Return ``fps``."""
+        return self.fps
 
     @abstractmethod
     def _encoder(self, canvas: Canvas) -> Encoder: ...
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the file; see ``Renderer.open``."""
         from alignimation_imageio._video import VideoWriter
 
         encoder = self._encoder(canvas)
-        return VideoWriter(folder / self.path, canvas, encoder, self.fps, self.width)
+        fps = self.frame_rate(count)
+        return VideoWriter(folder / self.path, canvas, encoder, fps, self.width)
 
 
 class Video(_FileRenderer):
-    """H.264 video (.mp4, .mov, .mkv), or VP9 (.webm), which keeps transparency.
+    """H.264 video (.mp4, .mov, .mkv), or VP9 (.webm); H.265, AV1 and ProRes, with sound if wished.
 
-    8 bits a channel, 4:2:0, converted to and tagged as BT.709 with limited range, so that players
-    show the photos' own colours; MP4 and MOV begin with their index, so that browsers play them
-    while loading. Frames are scaled without stretching; both sides are even, for which less than
-    two pixels may be cut off at the right and at the bottom.
+    4:2:0 with 8 bits a channel (ProRes: 4:2:2 with 10), converted to and tagged as BT.709 with
+    limited range, so that players show the photos' own colours; MP4 and MOV begin with their index,
+    so that browsers play them while loading. VP9 in WebM, and ProRes, keep transparency. Frames are
+    scaled without stretching; both sides are even, for which less than two pixels may be cut off at
+    the right and at the bottom.
     """
 
     name: ClassVar[str] = "video"
-    suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mov", ".mkv", ".webm")
+    suffixes: ClassVar[tuple[str, ...]] = tuple(_codecs.CONTAINERS)
     path: Annotated[
         str, Field(description="file; its ending (.mp4, .mov, .mkv, .webm) sets the format")
     ] = "animation.mp4"
-    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=120)] = 12.0
+    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=120)] = USUAL_FPS
+    seconds: Annotated[
+        float | None,
+        Field(description="how long all photos take together, in place of fps", gt=0),
+    ] = None
+    codec: Annotated[
+        Codec | None,
+        Field(description="h265 and av1 are smaller, prores is for editing; h264 (.webm: vp9)"),
+    ] = None
     crf: Annotated[
-        int,
-        Field(description="constant rate factor: lower is better and larger", ge=1, le=51),
-    ] = 18
+        int | None,
+        Field(
+            description="constant rate factor: lower is better and larger; "
+            "18 if absent (h265: 22, av1: 28)",
+            ge=1,
+            le=51,
+        ),
+    ] = None
     width: Width = None
     matte: Matte = "black"
+    audio: Annotated[
+        RecipePath | None,
+        Field(description="file with sound: cut or looped to the film's length, and faded out"),
+    ] = None
+
+    @field_validator("seconds")
+    @classmethod
+    def _one_pace(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        if seconds is not None and info.data.get("fps", USUAL_FPS) != USUAL_FPS:
+            raise ValueError("seconds and fps are both set; leave one of them out")
+        return seconds
+
+    @field_validator("codec")
+    @classmethod
+    def _writable(cls, codec: Codec | None, info: ValidationInfo) -> Codec | None:
+        if codec is not None and "path" in info.data:
+            _codecs.check(codec, info.data["path"])
+        return codec
+
+    @field_validator("crf")
+    @classmethod
+    def _has_crf(cls, crf: int | None, info: ValidationInfo) -> int | None:
+        if crf is not None and info.data.get("codec") == "prores":
+            raise ValueError("prores has no crf; leave it out")
+        return crf
+
+    @field_validator("audio")
+    @classmethod
+    def _has_sound(cls, audio: Path | None) -> Path | None:
+        if audio is not None:
+            from alignimation_imageio import _sound
+
+            _sound.check(audio)
+        return audio
+
+    def frame_rate(self, count: int) -> float:
+        """Return ``fps``, or what shows so many photos in ``seconds``."""
+        return self.fps if self.seconds is None else count / self.seconds
+
+    def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
+        """Begin the file; see ``Renderer.open``."""
+        fps = self.frame_rate(count)
+        if not SLOWEST <= fps <= FASTEST:
+            least, most = count / FASTEST, count / SLOWEST
+            raise OutputError(
+                f"{self.path}: {count} photos in {self.seconds:g} seconds would be {fps:.4g} a "
+                f"second; set seconds to {math.ceil(least * 1000) / 1000:g} to {most:g}"
+            )
+        return super().open(canvas, count, folder)
 
     def _encoder(self, canvas: Canvas) -> Encoder:
-        suffix = PurePosixPath(self.path).suffix.lower()
-        # x264 writes other bytes with another number of threads
-        options = {"crf": str(self.crf), "threads": "4"}
-        if suffix == ".webm":
-            # without b=0, crf would be an upper bound; alternative references exclude transparency
-            options |= {"b": "0", "cpu-used": "4", "row-mt": "1"}
-            options |= {"auto-alt-ref": "0"} if canvas.alpha else {}
-            pixel_format = "yuva420p" if canvas.alpha else "yuv420p"
-            return Encoder("webm", "libvpx-vp9", pixel_format, options, step=2)
-        # Every frame is another photo: nothing can be predicted from two sides, and little by parts
-        # of a block. Measured on photos of 12 megapixels at 1080x810: 7 % larger and 0.3 dB less
-        # than x264's defaults, in a quarter of the time.
-        options |= {"preset": "veryfast", "bf": "0", "x264-params": "partitions=i4x4,i8x8"}
-        container = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}[suffix]
-        index_first = {} if suffix == ".mkv" else {"movflags": "+faststart"}
-        return Encoder(container, "libx264", "yuv420p", options, index_first, 2, self.matte)
+        codec = self.codec or _codecs.usual(self.path)
+        try:
+            _codecs.check_available(codec)
+        except ValueError as error:
+            raise OutputError(f"{self.path}: {error}; set another codec") from None
+        crf = self.crf or _codecs.CRF.get(codec, 0)
+        encoder = _codecs.encoder(codec, self.path, crf, canvas.alpha, self.matte)
+        if self.audio is None:
+            return encoder
+        return replace(encoder, audio=(self.audio, _codecs.audio_codec(codec, self.path)))
 
 
 class GIF(_FileRenderer):
@@ -134,7 +180,7 @@ class GIF(_FileRenderer):
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # the file counts repetitions after the first time; -1 leaves the count out
         repeat = {0: 0, 1: -1}.get(self.loop, self.loop - 1)
-        return Encoder("gif", "gif", "pal8", container_options={"loop": str(repeat)})
+        return Encoder("gif", "gif", "pal8", {}, {"loop": str(repeat)}, constant_rate=False)
 
 
 class WebP(_FileRenderer):
@@ -168,7 +214,9 @@ class WebP(_FileRenderer):
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # fed with RGB: WebP has a YUV of its own, which is not BT.709
         options = {"quality": str(self.quality), "lossless": str(int(self.lossless))}
-        return Encoder("webp", "libwebp_anim", "bgra", options, {"loop": str(self.loop)})
+        return Encoder(
+            "webp", "libwebp_anim", "bgra", options, {"loop": str(self.loop)}, constant_rate=False
+        )
 
 
 class APNG(_FileRenderer):
@@ -182,13 +230,14 @@ class APNG(_FileRenderer):
     loop: Loop = 0
 
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
-        return Encoder("apng", "apng", "rgba", {"pred": "mixed"}, {"plays": str(self.loop)})
+        plays = {"plays": str(self.loop)}
+        return Encoder("apng", "apng", "rgba", {"pred": "mixed"}, plays, constant_rate=False)
 
 
 class Frames(Renderer):
     """A folder of PNG or JPEG pictures, ``0001.png``, ``0002.png`` and so on.
 
-    They say that they are sRGB, and carry no other metadata.
+    They say that they are sRGB, and carry no other metadata but what ``metadata`` names.
 
     PNG keeps transparency. The folder is replaced as a whole when the last frame is written, and
     only if it holds nothing but numbered pictures; anything else in it is an error at the start.
@@ -201,6 +250,11 @@ class Frames(Renderer):
     ] = "png"
     width: Width = None
     matte: Matte = "black"
+    metadata: Annotated[
+        tuple[Literal["date", "name"], ...],
+        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        Field(description="what EXIF tells of each photo: date (when it was taken), name, or both"),
+    ] = ()
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the folder; see ``Renderer.open``."""
@@ -208,10 +262,10 @@ class Frames(Renderer):
         from alignimation_imageio._scaling import Layout
 
         layout = Layout(canvas, self.width, self.matte if self.format == "jpeg" else None)
-        return FramesWriter(folder / self.path, layout, count, self.format)
+        return FramesWriter(folder / self.path, layout, count, self.format, self.metadata)
 
 
 @hookimpl
 def alignimation_renderers() -> list[type[Renderer]]:
     """Return the renderers of this package."""
-    return [Video, GIF, WebP, APNG, Frames]
+    return [Video, GIF, WebP, APNG, Frames, ContactSheet, BeforeAfter, Average]

@@ -38,13 +38,14 @@ class AtomicWriter(Writer):
             target.parent.mkdir(parents=True, exist_ok=True)
             self.output = atomic.AtomicWrite(target)
 
-    @abstractmethod
     def _check_replaceable(self) -> None:
         """Raise ``OutputError`` where something stands that is not to be replaced."""
+        if self.path.is_dir():
+            raise OutputError(f"{self.path} is a folder; choose another path")
 
     @abstractmethod
-    def _add(self, pixels: Pixels) -> None:
-        """Write the next picture."""
+    def _add(self, pixels: Pixels, frame: Frame) -> None:
+        """Write the next picture, which is what a frame shows."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -54,7 +55,7 @@ class AtomicWriter(Writer):
         """Write the next frame; raises ``ValueError`` where it is not of the canvas."""
         pixels = self.layout.pixels(frame)
         with self.guarded():
-            self._add(pixels)
+            self._add(pixels, frame)
         self.written += 1
 
     def close(self) -> Path:

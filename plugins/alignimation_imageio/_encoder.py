@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,10 @@ class Encoder:
     """One format of ffmpeg, in ffmpeg's names.
 
     Both sides of a picture must be multiples of ``step``. ``matte`` is the colour to put behind
-    transparent frames; None where the format takes transparency.
+    transparent frames; None where the format takes transparency. In a film of ``constant_rate`` a
+    frame that is shown longer is repeated; elsewhere the next one comes later. ``tag`` is the
+    codec's name in the file, where it is not the usual one; ``audio`` is a file with sound, and the
+    codec to write it.
     """
 
     container: str
@@ -20,6 +24,9 @@ class Encoder:
     container_options: dict[str, str] = field(default_factory=dict)
     step: int = 1
     matte: str | None = None
+    constant_rate: bool = True
+    tag: str | None = None
+    audio: tuple[Path, str] | None = None
 
     @property
     def is_yuv(self) -> bool:

@@ -10,33 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import imageio.v3 as iio
-from PIL import ImageCms, PngImagePlugin
 
-from alignimation_core import OutputError
+from alignimation_core import Frame, OutputError
 from alignimation_imageio._atomic import AtomicWriter
+from alignimation_imageio._metadata import Metadata, exif
+from alignimation_imageio._saving import FORMATS
 from alignimation_imageio._scaling import Layout, Pixels
 
-
-def _srgb_chunk() -> PngImagePlugin.PngInfo:
-    """Return what says in a PNG that it is sRGB, to be shown by perceptual intent."""
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add(b"sRGB", b"\0")
-    return chunks
-
-
-def _srgb_profile() -> bytes:
-    """Return the profile that says in a JPEG that it is sRGB, without the time of its making."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = bytes.fromhex("07ce00020009000600310000")  # of sRGB itself, 1998
-    profile[84:100] = bytes(16)  # its identity, a hash of the former
-    return bytes(profile)
-
-
-_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    # level 9 saves a seventh for thirty times the time
-    "png": (".png", {"compress_level": 1, "pnginfo": _srgb_chunk()}),
-    "jpeg": (".jpg", {"quality": 92, "subsampling": 0, "icc_profile": _srgb_profile()}),
-}
 _OURS = re.compile(r"\d+\.(png|jpg)|\.DS_Store|Thumbs\.db")  # the latter are file managers' own
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -49,10 +29,16 @@ class FramesWriter(AtomicWriter):
     """
 
     def __init__(
-        self, path: Path, layout: Layout, count: int, picture_format: Literal["png", "jpeg"]
+        self,
+        path: Path,
+        layout: Layout,
+        count: int,
+        picture_format: Literal["png", "jpeg"],
+        metadata: tuple[Metadata, ...],
     ) -> None:
         super().__init__(path, layout)
-        self._suffix, self._options = _FORMATS[picture_format]
+        self._metadata = metadata
+        self._suffix, self._options = FORMATS[picture_format]
         self._digits = max(4, len(str(count)))
         self._pool = ThreadPoolExecutor(_THREADS, "pictures")
         self._waiting: deque[Future[None]] = deque()
@@ -69,15 +55,15 @@ class FramesWriter(AtomicWriter):
                     f"{path} holds {found.name}, which is no frame; choose another path"
                 )
 
-    def _add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels, frame: Frame) -> None:
         name = f"{self.written + 1:0{self._digits}d}{self._suffix}"
-        self._waiting.append(self._pool.submit(self._save, name, pixels))
+        carried = {"exif": exif(frame.photo, self._metadata)} if self._metadata else {}
+        options = self._options | carried
+        self._waiting.append(self._pool.submit(self._save, name, pixels, options))
         self._wait(_THREADS)
 
-    def _save(self, name: str, pixels: Pixels) -> None:
-        data = iio.imwrite(
-            "<bytes>", pixels, plugin="pillow", extension=self._suffix, **self._options
-        )
+    def _save(self, name: str, pixels: Pixels, options: dict[str, Any]) -> None:
+        data = iio.imwrite("<bytes>", pixels, plugin="pillow", extension=self._suffix, **options)
         (self.output.part / name).write_bytes(data)
 
     def _wait(self, most: int) -> None:

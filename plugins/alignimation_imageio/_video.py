@@ -17,10 +17,12 @@ from av.filter import Graph
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from alignimation_core import Canvas, OutputError
+from alignimation_core import Canvas, Frame, OutputError
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._encoder import Encoder
+from alignimation_imageio._last_frame import set_last_duration
 from alignimation_imageio._scaling import Layout, Pixels
+from alignimation_imageio._sound import Sound
 
 Feed = Callable[[av.VideoFrame | None], Iterator[av.VideoFrame]]
 """Takes a picture, gives what is to be encoded; ``None`` says that no more will come."""
@@ -34,6 +36,11 @@ class VideoWriter(AtomicWriter):
     ) -> None:
         super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
+        self._until = Fraction(0)  # when the frames written so far are over, in frames
+        self._constant_rate, self._codec = encoder.constant_rate, encoder.codec
+        self._held = False  # whether any frame said how long it is shown
+        self._last: tuple[Pixels, int, int] | None = None  # with its begin and end
+        self._sound: Sound | None = None
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -44,11 +51,10 @@ class VideoWriter(AtomicWriter):
                 container_options={"fflags": "+bitexact", **encoder.container_options},
             )
             self._stream = self._add_stream(encoder)
+            if encoder.audio is not None:
+                path, codec = encoder.audio
+                self._sound = Sound(path, self._container, codec)
             self._feed = _feed(encoder, self.layout, self._time_base)
-
-    def _check_replaceable(self) -> None:
-        if self.path.is_dir():
-            raise OutputError(f"{self.path} is a folder; choose another path")
 
     def _add_stream(self, encoder: Encoder) -> VideoStream:
         stream = self._container.add_stream(
@@ -60,6 +66,8 @@ class VideoWriter(AtomicWriter):
         stream.time_base = self._time_base
         context = stream.codec_context
         context.flags |= Flags.bitexact
+        if encoder.tag is not None:
+            context.codec_tag = encoder.tag
         if encoder.is_yuv:
             context.colorspace = Colorspace.ITU709
             context.color_range = ColorRange.MPEG
@@ -67,9 +75,22 @@ class VideoWriter(AtomicWriter):
             context.color_trc = ColorTrc.BT709
         return stream
 
-    def _add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels, frame: Frame) -> None:
+        seconds, begin = frame.seconds, round(self._until)
+        self._until += 1 if seconds is None else Fraction(seconds) / self._time_base
+        end = round(self._until)
+        times = range(begin, end) if self._constant_rate else range(begin, end)[:1]
+        for time in times:
+            self._picture(pixels, time)
+        self._held |= seconds is not None
+        if times:
+            self._last = pixels, times[-1], end
+        if self._sound is not None:
+            self._sound.follow(end * self._time_base)
+
+    def _picture(self, pixels: Pixels, time: int) -> None:
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
-        picture.pts, picture.time_base = self.written, self._time_base
+        picture.pts, picture.time_base = time, self._time_base
         self._encode(picture)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
@@ -77,12 +98,23 @@ class VideoWriter(AtomicWriter):
             self._container.mux(self._stream.encode(ready))
 
     def _finish(self) -> None:
+        pixels, begin, end = self._last or (None, 0, 0)
+        if pixels is None:
+            raise OutputError(f"{self.path}: every frame is shown for less than half a frame")
+        if self._codec == "gif" and end > begin + 1:
+            self._picture(pixels, end - 1)
         self._encode(None)
         self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.finish(end * self._time_base)
         self._container.close()
+        if self._held and self._codec in ("apng", "libwebp_anim") and begin:
+            set_last_duration(self.output.part, self._codec, (end - begin) * self._time_base)
 
     def abort(self) -> None:
         """Remove what was written so far."""
+        if self._sound is not None:
+            self._sound.close()
         with contextlib.suppress(OSError, av.FFmpegError, AttributeError):
             self._container.close()
         super().abort()
@@ -100,7 +132,10 @@ def _feed(encoder: Encoder, layout: Layout, time_base: Fraction) -> Feed:
                 dst_colorspace=Colorspace.ITU709 if encoder.is_yuv else None,
                 dst_color_range=ColorRange.MPEG if encoder.is_yuv else None,
             )
-            if encoder.codec == "apng":  # which says so by these two that it is sRGB
+            if encoder.is_yuv:  # ProRes takes it from each frame
+                ready.color_primaries = ColorPrimaries.BT709
+                ready.color_trc = ColorTrc.BT709
+            elif encoder.codec == "apng":  # which says so by these two that it is sRGB
                 ready.color_primaries = ColorPrimaries.BT709
                 ready.color_trc = ColorTrc.IEC61966_2_1
             yield ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from alignimation_core.api.stages import RecipePath
 
 if TYPE_CHECKING:
     from alignimation_sources._takeout import Shot
+
+logger = logging.getLogger(__name__)
 
 
 def _listed(value: object) -> object:
@@ -206,8 +209,16 @@ class Takeout(PhotoSource):
 
         try:
             found = _takeout.contents(self.path)
+            gaps = [*_takeout.missing(_takeout.containers(self.path))]
         except ArchiveError as error:
             return Listing([], why=str(error))
+        if gaps:
+            logger.warning(
+                "takeout: %s %s missing beside the other parts: what is in there is not used; "
+                "download it again",
+                ", ".join(gaps),
+                "is" if len(gaps) == 1 else "are",
+            )
         photos = [
             SourcePhoto(
                 self,

@@ -21,6 +21,9 @@ from alignimation_sources._walk import Walk, is_photo
 _EXPORT = re.compile(r"takeout-\d{8}T\d{6}Z", re.IGNORECASE)
 """How the parts of one export begin."""
 
+_PART = re.compile(rf"({_EXPORT.pattern}-(?:\d+-)?)(\d+)(\..+)", re.IGNORECASE)
+"""Name of a part: that of the export, its number, its ending."""
+
 _NAME = re.compile(r"(.*?)(\(\d+\))?(\.[^.]*)?", re.DOTALL)
 """Stem, number and ending of a photo."""
 
@@ -141,6 +144,19 @@ def containers(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
+def missing(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the names of parts that are not beside the others, as far as numbers tell."""
+    exports: dict[str, dict[int, re.Match[str]]] = defaultdict(dict)
+    for path in paths:
+        if match := _PART.fullmatch(path.name):
+            exports[match[1]][int(match[2])] = match
+    for start, parts in exports.items():
+        for number in range(1, max(parts)):
+            if number not in parts:
+                digits, ending = parts[max(parts)][2], parts[max(parts)][3]
+                yield f"{start}{number:0{len(digits)}}{ending}"
+
+
 def contents(paths: Sequence[Path]) -> Contents:
     """Read what the parts of takeouts hold, taken together.
 
@@ -223,9 +239,19 @@ def _plain(name: str) -> str:
 
 
 def _unedited(name: str) -> str | None:
-    """Return the stem of the photo that a photo is an edited version of; None if it is none."""
-    stem, _, _ = _parts(name)
-    return next((stem.removesuffix(word) for word in _EDITED if stem.endswith(word)), None)
+    """Return the stem of the photo that a photo is an edited version of; None if it is none.
+
+    Of a long stem, Google cuts what stands behind it: ``-edi`` is ``-edited``.
+    """
+    stem, _number, ending = _parts(name)
+    for word in _EDITED:
+        if stem.endswith(word):
+            return stem.removesuffix(word)
+    if len(stem) + len(ending) >= _LONGEST:
+        head, dash, end = stem.rpartition("-")
+        if end and any(word.startswith(dash + end) for word in _EDITED):
+            return head
+    return None
 
 
 def _originals(name: str, stems: Mapping[tuple[str, str], Sequence[str]]) -> Sequence[str]:

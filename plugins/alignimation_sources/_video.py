@@ -70,7 +70,8 @@ def read(path: Path, every: int | None, seconds: float) -> Film:
             length = stream.duration
             if length is None and container.duration is not None:
                 length = round(Fraction(container.duration, 1_000_000) / unit)
-            if every is not None or not length:
+            rate = stream.average_rate
+            if every is not None or not length or (rate and step * rate <= 1):
                 shown = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
                 times = shown[:: every or 1]
                 if every is None:

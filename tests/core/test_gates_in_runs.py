@@ -86,3 +86,38 @@ def test_explain_tells_what_each_gate_rejects_and_what_another_limit_would_keep(
         f"photos/2020-01-0{sizes.index(nearest) + 1}.png",
         f"({nearest:g})" + "," * (len(small) > 1),
     ]
+
+
+def test_explain_goes_by_the_similarity_that_was_asked_and_by_what_rejected_each_photo():
+    def photo(path, similarity, size, gate=None, *, used=False):
+        return {
+            "path": path,
+            "status": "used" if used else "rejected",
+            "stage": None if used else "subject_selector",
+            "reason": None if used else "in any words",
+            "gate": gate,
+            "gates": {"similarity": similarity, "size": size},
+        }
+
+    record = {
+        "recipe": {"subject_selector": {"gates": {"min_size": 20.0}}},
+        "min_similarity": 0.934,
+        "photos": [
+            photo("a", 0.99, 50.0, used=True),
+            photo("b", 0.98, 40.0, used=True),
+            photo("small", 0.97, 10.0, "gates.min_size"),
+            photo("stranger", 0.92, 30.0),
+            photo("small stranger", 0.9, 10.0),
+            photo("rival", 0.96, 45.0),
+        ],
+    }
+    lines = explain(record).splitlines()
+    asked = lines.index("min_similarity: at least 0.934: it alone rejects 1 photo")
+    assert "    at least 0.934    keeps 2" in lines
+    assert "    at least 0.92     keeps 3" in lines
+    sizes = lines.index("gates.min_size: at least 20: it alone rejects 1 photo")
+    assert [line for line in lines if "nearest" in line] == [
+        "    nearest misses: stranger (0.92)",
+        "    nearest misses: small (10)",
+    ]
+    assert asked < sizes

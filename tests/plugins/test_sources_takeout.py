@@ -126,6 +126,35 @@ def test_an_edited_photo_takes_the_place_of_its_original_and_keeps_its_date(tmp_
 
 
 @both
+@pytest.mark.parametrize("word", ["-edited", "-edi", "-e"])
+def test_of_a_long_name_what_marks_an_edited_photo_may_be_cut(tmp_path, given, word):
+    stem = "a" * 43
+    files = {
+        f"{YEAR}/{stem}.png": picture(1),
+        f"{YEAR}/{stem}{word}.png": picture(2),
+        f"{YEAR}/{stem}.png.json": sidecar(1_100_000_000),
+        f"{YEAR}/b.png": picture(3),
+        f"{YEAR}/b-edi.png": picture(4),
+    }
+    found = facts(tmp_path, given(tmp_path, files))
+    assert {*found} == {f"{stem}{word}.png", "b.png", "b-edi.png"}
+    assert utc(found[f"{stem}{word}.png"]) == 1_100_000_000
+
+
+def test_parts_that_are_not_there_are_told(tmp_path, caplog):
+    place = packed(tmp_path, ALBUMS)
+    facts(tmp_path, place)
+    assert not caplog.messages
+    first, _second, third = sorted(tmp_path.glob("*.zip"))
+    third.rename(third.with_name("takeout-20240102T030405Z-005.zip"))
+    first.unlink()
+    facts(tmp_path, place)
+    names = ", ".join(f"takeout-20240102T030405Z-00{number}.zip" for number in (1, 3, 4))
+    line = f"takeout: {names} are missing beside the other parts: what is in there is not used; "
+    assert {*caplog.messages} == {f"{line}download it again"}
+
+
+@both
 def test_exif_comes_before_the_sidecar_and_the_sidecar_before_the_name(tmp_path, given):
     files = {
         f"{YEAR}/20110102_030405.png": picture(1),

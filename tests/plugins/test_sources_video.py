@@ -66,6 +66,14 @@ def test_frames_are_taken_by_seconds_or_by_number(tmp_path):
     assert [shade(photo) for photo in by_seconds] == pytest.approx(RAMP[::25], abs=1)
 
 
+def test_no_frame_comes_twice_where_more_are_asked_for_than_there_are(tmp_path):
+    film(tmp_path / "a.mp4", RAMP[:12])
+    asked = {"use": "video", "path": "a.mp4", "seconds": 0.03}
+    assert [shade(photo) for photo in order.order(frames(tmp_path, asked))] == pytest.approx(
+        RAMP[:12], abs=1
+    )
+
+
 def test_a_frame_is_dated_by_the_container_and_its_place_in_the_film(tmp_path):
     film(tmp_path / "a.mp4", RAMP[:25], created="2018-07-04T10:15:30.000000Z")
     start = datetime(2018, 7, 4, 10, 15, 30, tzinfo=UTC)

@@ -113,6 +113,20 @@ def test_another_face_is_the_subject_by_its_number_from_the_left_or_a_point(
     assert changed(record) == {DAYS[0]: [{"what": "face", "was": 2, "is": 1}]}
 
 
+def test_the_values_of_gates_are_those_of_the_face_that_is_taken(
+    discs, discs_recipe, photos, correct
+):
+    recipe = discs_recipe(detector=pair(discs))
+    plain = [photo.gates for photo in run(recipe).photos]
+    correct(**{DAYS[1]: {"face": 1}})
+    other = [photo.gates for photo in run(recipe).photos]
+    assert [other[i] for i in (0, 2, 3)] == [plain[i] for i in (0, 2, 3)]
+    assert other[1]["size"] == plain[1]["size"]
+    assert other[1]["exposure"] != plain[1]["exposure"]  # ten pixels to the left
+    correct(**{DAYS[1]: {"face": 2}})
+    assert [photo.gates for photo in run(recipe).photos] == plain
+
+
 def test_a_face_is_taken_in_a_photo_that_the_selector_rejects(discs_recipe, photos, correct):
     correct(**{"2020-01-04": {"face": 1}})
     record = run(discs_recipe(subject_selector=Nobody()))

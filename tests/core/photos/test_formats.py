@@ -147,6 +147,24 @@ def test_size_and_pixels_are_turned_alike(tmp_path, form, orientation):
     assert bright == {corners[(orientation - 1) % 4]}
 
 
+@pytest.mark.parametrize("garbage", [b"garbage!", b"II*\0\xff\xff\xff\xff", bytes(8)])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
+def test_exif_that_is_garbage_costs_no_photo(tmp_path, form, garbage):
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x010F] = "a maker of cameras"
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, form, exif=exif.tobytes())
+    data, head = path.read_bytes(), exif.tobytes().removeprefix(b"Exif\0\0")[:8]
+    assert data.count(head) == 1
+    data = data.replace(head, garbage)
+    path.write_bytes(data)
+    photo = metadata.facts(path, tmp_path)
+    assert (photo.height, photo.width) == (48, 64)
+    found = decoder.load(photo).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - RGB).mean() < 5
+
+
 def dng(path, with_preview):
     """Write a small DNG: red under a Bayer pattern, and before it a preview."""
     mosaic = np.zeros((48, 64), np.uint16)

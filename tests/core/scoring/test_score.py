@@ -86,8 +86,8 @@ def test_what_a_judge_adds_that_is_not_the_same_twice_is_told_as_its_noise(film,
 
     shifts = [(0.011 * i, 0.0) for i in range(100)]
     found = scored(film(shifts), Trembling())["percent_of_height"]
-    # of the mean of two views, in two dimensions; the second one is seen 1.2 times as large
-    each = math.hypot(sigma, sigma / 1.2) / 2
+    # of the mean of two views, in two dimensions; the second one is seen 1.1 times as large
+    each = math.hypot(sigma, sigma / 1.1) / 2
     rayleigh = 100 * each * math.sqrt(math.pi / 2) / SIZE[0]
     assert found["noise"] == pytest.approx(rayleigh, rel=0.1)
     assert found["mean"] == pytest.approx(rayleigh, rel=0.25)

@@ -1,0 +1,168 @@
+"""``alignimation init``: write a commented recipe for photos, to be edited and run."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignimation_core.cli.arguments import add_trace
+
+if TYPE_CHECKING:
+    from alignimation_core.progress import Progress
+
+OPTIONS = ("subject", "out", "size", "fps")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alignimation init``."""
+    parser.add_argument("photos", help="a folder, an archive, a film or an address (s3://...)")
+    add_options(parser)
+    add_trace(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is asked of photos without a recipe."""
+    group = parser.add_argument_group("photos without a recipe")
+    subject = group.add_mutually_exclusive_group()
+    subject.add_argument(
+        "--face", dest="subject", action="store_const", const="face", help="a face (the default)"
+    )
+    subject.add_argument(
+        "--body", dest="subject", action="store_const", const="body", help="a whole person"
+    )
+    group.add_argument("--out", metavar="DIR", help="folder for the recipe and all results: out/")
+    group.add_argument("--size", metavar="WxH", help="size of the film: 1080x1350")
+    group.add_argument("--fps", type=_fps, metavar="N", help="photos a second: 12, of bodies 4")
+
+
+def _fps(text: str) -> float:
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = math.nan
+    if not 0 < fps <= 240:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos a second")
+    return fps
+
+
+def work(given: argparse.Namespace) -> int:
+    """Write the recipe; print its path."""
+    from alignimation_core.recipe import starter
+
+    print(write(given, given.photos, starter.embedder_here() or starter.EMBEDDERS[0]))
+    return 0
+
+
+def first_recipe(given: argparse.Namespace, progress: Progress) -> Path:
+    """Write the recipe of a run without one, and tell of it; return its path.
+
+    What tells people apart is fetched, where there is none yet; where that cannot be done, the
+    recipe takes the largest face.
+
+    Raises:
+        RecipeError: an option is wrong, or is of no use here.
+        OutputError: the recipe cannot be written, or another one is there.
+    """
+    from alignimation_core.api.errors import Fault, RecipeError, WeightsError
+    from alignimation_core.recipe import starter
+
+    if given.settings:
+        what = "is for a recipe; `alignimation init` writes one to be edited"
+        raise RecipeError([Fault("--set", None, "", what)])
+    embedder = starter.embedder_here()
+    if embedder is None and given.subject != "body":
+        try:
+            embedder = _fetched(starter.EMBEDDERS[0], progress)
+        except WeightsError as error:
+            progress.note(
+                f"nothing here tells people apart ({error}); the largest face of each photo is "
+                "taken (`largest`)"
+            )
+    path = write(given, given.recipe, embedder)
+    progress.note(f"the recipe of this run is {path}: edit it, and run it again")
+    return path
+
+
+def _fetched(embedder: str, progress: Progress) -> str | None:
+    """Fetch the weights of an embedder; return its name, or None where it is not installed.
+
+    Raises:
+        WeightsError: they cannot be fetched.
+    """
+    from alignimation_core.api import weights
+    from alignimation_core.plugin.registry import registry
+
+    found = registry().stages["embedder"].get(embedder)
+    if found is None:
+        return None
+    for needed, _ in found.stage.model_validate({}).weights_needed():
+        with progress.download(needed.filename) as received:
+            weights.fetch(needed, progress=received)
+    return embedder
+
+
+def refuse_options(given: argparse.Namespace) -> None:
+    """Refuse the options of photos without a recipe, where there is one.
+
+    Raises:
+        RecipeError: one is given.
+    """
+    from alignimation_core.api.errors import Fault, RecipeError
+
+    for name in OPTIONS:
+        if (value := getattr(given, name)) is not None:
+            option = f"--{value if name == 'subject' else name}"
+            what = "is for photos without a recipe; write it into the recipe, or use --set"
+            raise RecipeError([Fault(option, None, "", what)])
+
+
+def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
+    """Write a recipe for photos into the output folder, and return its path.
+
+    Raises:
+        RecipeError: an option is wrong.
+        OutputError: the recipe cannot be written, or another one is there.
+    """
+    import yaml
+
+    from alignimation_core.api import atomic, urls
+    from alignimation_core.api.errors import Fault, OutputError, RecipeError
+    from alignimation_core.recipe import starter
+    from alignimation_core.recipe.recipe import Recipe
+
+    out = given.out or "out"
+    if urls.is_address(out):
+        what = "expected a folder here; write an address into the recipe, as `output`"
+        raise RecipeError([Fault("--out", None, "", what)])
+    folder = Path(out)
+    path = folder / starter.NAME
+    if not urls.is_address(photos):
+        photos = _relative(Path(photos), folder)
+    size = given.size or "1080x1350"
+    text = starter.text(photos, given.subject or "face", embedder, size, given.fps)
+    Recipe.of(yaml.safe_load(text), folder=folder)
+    try:
+        if os.path.lexists(path):
+            if path.read_text(encoding="utf-8", errors="replace") == text:
+                return path
+            raise OutputError(
+                f"{path} is there already, and says something else; run it "
+                f"(alignimation-run {path}), move it away, or give another --out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic.AtomicWrite(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: {atomic.reason(error, 'give another --out')}") from error
+    return path
+
+
+def _relative(photos: Path, folder: Path) -> str:
+    """Return photos as a recipe in the folder names them."""
+    try:
+        return Path(os.path.relpath(photos.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return photos.resolve().as_posix()
