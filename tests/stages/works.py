@@ -56,10 +56,10 @@ class Killing:
 
 
 class Slow:
-    """Takes its time; its answers are (item, node)."""
+    """Takes its time, and goes on when a file is gone; its answers are (item, node)."""
 
-    def __init__(self, seconds, started=None):
-        self.seconds, self.started = seconds, started
+    def __init__(self, seconds, started=None, hold=None):
+        self.seconds, self.started, self.hold = seconds, started, hold
 
     def __call__(self, items):
         import ray
@@ -67,6 +67,8 @@ class Slow:
         if self.started is not None:
             (self.started / f"{items[0]}-{os.getpid()}").touch()
         time.sleep(self.seconds)
+        while self.hold is not None and self.hold.exists():
+            time.sleep(0.05)
         return [(item, ray.get_runtime_context().get_node_id()) for item in items]
 
 

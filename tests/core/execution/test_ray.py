@@ -296,16 +296,25 @@ def test_the_cluster_is_left_when_its_workers_cannot_be_let_go(nodes, monkeypatc
 
 @pytest.mark.slow
 def test_a_node_that_dies_costs_no_photo(nodes, works, tmp_path):
+    begun, hold, seen = tmp_path / "begun", tmp_path / "hold", []
+    begun.mkdir()
+    hold.touch()
+
+    def processes():
+        return {path.name.partition("-")[2] for path in begun.iterdir()}
+
     with Cluster(ExecutorOptions(use="ray", address=nodes.address)) as executor:
-        answers = executor.map(works.Slow(1.0, tmp_path), batches(10))
-        seen = [next(answers)]
-        while len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) < 2:
-            seen.append(next(answers))  # until both work
+        answers = executor.map(works.Slow(0, begun, hold), batches(10))
+        reading = threading.Thread(target=lambda: seen.extend(answers))
+        reading.start()
+        wait_until(lambda: len(processes()) == 2)
         nodes.remove_node(one_of(nodes), allow_graceful=True)
-        seen += answers
+        wait_until(lambda: not all(Path(f"/proc/{process}").exists() for process in processes()))
+        hold.unlink()
+        reading.join()
     assert [item for batch in seen for item, _ in batch] == list(range(20))
     assert {node for _, node in seen[-1]} == {one_of(nodes).node_id}
-    assert len(list(tmp_path.iterdir())) > 10  # what was interrupted was begun again
+    assert len(list(begun.iterdir())) > 10  # what was interrupted was begun again
 
 
 @pytest.mark.slow
