@@ -72,7 +72,7 @@ def test_the_usual_detector_and_kornias_registrator_leave_what_the_readme_says(
         "refine": {"photos": False},
         "target_builder": {
             "use": "gaussian-keypoints",
-            "weights": {"left_eye": 3, "right_eye": 3},
+            "weights": {"left_eye": 9, "right_eye": 9},
         },
         "canvas": {"size": "64x64"},
         "renderers": ["gif"],

@@ -195,10 +195,9 @@ def test_a_missing_keypoint_does_not_count_and_does_not_disturb_the_others():
 def test_weights_decide_between_keypoints_that_disagree():
     points = FACE.clone()
     points[0] += torch.tensor([4.0, 0.0])
-    fixed = draw(FACE, 4.0)
     x = []
     for weight in (1.0, 100.0):
-        photo = draw(points, 4.0, visible=[weight, 1, 1, 1, 1])
+        photo, fixed = (draw(at, 4.0, visible=[weight, 1, 1, 1, 1]) for at in (points, FACE))
         moving = Target.stack([photo])
         result = Translation().fit(moving, fixed, torch.eye(3)[None])
         x.append(float(result.matrices[0, 0, 2]))

@@ -250,7 +250,7 @@ def test_closed_form_leaves_out_what_the_reference_does_not_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_photo", "of_reference", "both"), [(1.0, 0.25, 0.25), (0.25, 1.0, 0.25), (0.5, 0.25, 0.125)]
+    ("of_photo", "of_reference", "both"), [(1.0, 0.25, 0.4), (0.25, 1.0, 0.4), (0.5, 0.25, 1 / 3)]
 )
 def test_closed_form_counts_a_point_as_sure_as_both_targets_are_of_it(
     of_photo: float, of_reference: float, both: float
