@@ -28,7 +28,7 @@ from alignimation_core.detection.observations import Observed, count_known, obse
 from alignimation_core.detection.quality import complete
 from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
-from alignimation_core.detection.thinning import thin, within
+from alignimation_core.detection.thinning import thin, thins, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.folder import OutputFolder
@@ -45,7 +45,7 @@ from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.scoring.score import Score, Scorer
 from alignimation_core.store.store import Known, Store, open_store
-from alignimation_core.summary import projection
+from alignimation_core.summary import projection, remark
 
 
 def run(
@@ -112,6 +112,7 @@ class Run:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
         self._detected: dict[str, Subject] = {}
+        self._sharpness: dict[str, float] = {}
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -129,6 +130,7 @@ class Run:
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
                 rendered, cost = self._steps(files, limit, fresh=fresh)
+            remark(self.record)
             self.output.publish(self.record, rendered)
         except BaseException as error:
             if not self.output.published:
@@ -247,8 +249,8 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        gates = self.recipe.subject_selector.gates
-        if isinstance(detector, AnnotationDetector) and not gates.needs_pixels():
+        pixels = self.recipe.subject_selector.gates.needs_pixels() or thins(self.recipe)
+        if isinstance(detector, AnnotationDetector) and not pixels:
             return observed  # whose photos nobody had to decode
         measured = complete(observed.observations, detector, self.executor, self.store.keep)
         return replace(observed, observations=measured)
@@ -257,14 +259,19 @@ class Run:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
-            subjects, rejected, values = select(
-                observations, selector, step, self.corrections, shown
-            )
-        self.record.fail(rejected)
-        self.record.choose(subjects)
+            with self.recipe.blamed("subject_selector"):
+                selected = select(observations, selector, step, self.corrections, shown)
+        self.record.fail(selected.rejected)
+        self.record.choose(selected.chosen)
         self.record.correct(self.corrections.changes)
-        self.record.measure(values)
-        subjects, failures = undamaged(subjects, observed.damaged)
+        self.record.measure(selected.values)
+        self.record.min_similarity = selected.least
+        self._sharpness = {
+            name: values["sharpness"]
+            for name, values in selected.values.items()
+            if "sharpness" in values
+        }
+        subjects, failures = undamaged(selected.chosen, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
@@ -290,7 +297,7 @@ class Run:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.recipe, self._named, hashes)
+            shown, others = thin(subjects, self.recipe, self._named, hashes, self._sharpness)
             names = [photo.name for photo, _ in shown]
             self.record.pass_over(others)
             try:
@@ -405,6 +412,7 @@ class Run:
                 placement.canvas,
                 self.recipe.canvas,
                 self.recipe.renderers,
+                self.recipe.effects,
                 output.rendering,
                 self.executor,
                 step,

@@ -252,6 +252,8 @@ class OutputFolder:
                 f"{hidden} is a link; the store is not written through links; remove it, or set "
                 "`output` to another folder"
             )
+        if hidden.exists() and not hidden.is_dir():
+            return f"{hidden} is a file; remove it, or set `output` to another folder"
         return None
 
     def _foreign_record(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from alignimation_core.api import urls
+from alignimation_core.api.effects import Effect
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
@@ -82,8 +84,9 @@ def _stage(kind: str) -> GetPydanticSchema:
                 name, [{"type": error, "loc": ("use",), "input": name}]
             )
         options = {key: value for key, value in dict(written).items() if key != "use"}
+        context = {**(info.context or {}), "effects": partial(_effects, context=info.context)}
         try:
-            return found.stage.model_validate(options, context=info.context)
+            return found.stage.model_validate(options, context=context)
         except ValidationError:
             raise  # pydantic puts the stage's location before those of its options
         except Exception as error:  # any failure of a plugin's own code
@@ -95,6 +98,11 @@ def _stage(kind: str) -> GetPydanticSchema:
 
     form = Annotated[Any, PlainValidator(make, json_schema_input_type=Any), PlainSerializer(write)]
     return _validated_as(form)
+
+
+def _effects(given: object, context: Any) -> Any:
+    """Make the effects that a renderer has for itself."""
+    return EFFECTS.validate_python(given, context=context)
 
 
 def _place_or_source(
@@ -151,7 +159,7 @@ def _listed(given: object) -> object:
 
 
 def _listed_stage(given: object) -> object:
-    return [given] if isinstance(given, str | Mapping | Renderer) else given
+    return [given] if isinstance(given, str | Mapping | Renderer | Effect) else given
 
 
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
@@ -163,6 +171,8 @@ def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Effects = Annotated[tuple[Annotated[Effect, _stage("effect")], ...], BeforeValidator(_listed_stage)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -273,6 +283,11 @@ class Settings:
     transform_model: Annotated[
         TransformModel, _stage("transform_model"), Field(description="fits the transform")
     ] = _default("similarity")
+    effects: Annotated[
+        Sequence[Effect],
+        _validated_as(Effects),
+        Field(description="what changes, adds or holds frames, one after the other"),
+    ] = ()
     renderers: Annotated[
         Sequence[Renderer],
         _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
@@ -292,14 +307,23 @@ class Settings:
         RefineOptions, Field(description="correct the keypoints that were detected")
     ] = RefineOptions()
     max_residual: Annotated[
-        float | None,
+        float | Literal["auto"] | None,
+        _validated_as(
+            Annotated[
+                Positive | None,
+                WrapValidator(
+                    lambda given, number: given if given == "auto" else number(given),
+                    json_schema_input_type=Positive | Literal["auto"] | None,
+                ),
+                PlainSerializer(lambda limit: limit),
+            ]
+        ),
         Field(
             description="leave out photos whose keypoints stay further from the reference's, "
-            "percent of the canvas height",
-            gt=0,
-            allow_inf_nan=False,
+            "percent of the canvas height; auto: much further than is usual in the series; null: "
+            "none"
         ),
-    ] = None
+    ] = "auto"
     canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
     executor: Annotated[
         ExecutorOptions,
@@ -322,6 +346,11 @@ class Settings:
                 for i, entry in enumerate(self.photos):
                     if not isinstance(entry, str):
                         yield kind, ("photos", i), entry
+            elif kind == "effect":
+                yield from ((kind, ("effects", i), s) for i, s in enumerate(self.effects))
+                for i, renderer in enumerate(self.renderers):
+                    for j, effect in enumerate(renderer.effects or ()):
+                        yield kind, ("renderers", i, "effects", j), effect
             elif kind == "renderer":
                 yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
             elif (stage := getattr(self, kind)) is not None:
@@ -329,6 +358,7 @@ class Settings:
 
 
 SETTINGS = TypeAdapter(Settings)
+EFFECTS: TypeAdapter[tuple[Effect, ...]] = TypeAdapter(Effects)
 SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
 
 
@@ -348,6 +378,11 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe: its keys, and each stage with its own options."""
     whole = SETTINGS.json_schema()
     properties, definitions = whole["properties"], whole["$defs"]
+    one = {"$ref": "#/$defs/effect"}
+    effects: dict[str, Any] = {"anyOf": [one, {"type": "array", "items": one}]}
+    described = properties["effects"]["description"]
+    properties["effects"] = {"description": described, **effects, "default": []}
+    effects = {"anyOf": [*effects["anyOf"], {"type": "null"}]}  # of a renderer: the recipe's
     for kind in KINDS:
         forms: list[dict[str, Any]] = [{"enum": sorted(registry().stages[kind])}]
         for name, found in sorted(registry().stages[kind].items()):
@@ -359,6 +394,9 @@ def json_schema() -> dict[str, Any]:
             for inner, definition in form.pop("$defs", {}).items():
                 definitions[f"{kind}.{name}.{inner}"] = definition
             form["properties"] = {"use": {"const": name}, **form.get("properties", {})}
+            if kind == "renderer":
+                own = form["properties"]["effects"]
+                form["properties"]["effects"] = {**effects, "description": own["description"]}
             form["required"] = ["use", *form.get("required", ())]
             forms.append(form)
         definitions[kind] = {"anyOf": forms}
@@ -373,6 +411,6 @@ def json_schema() -> dict[str, Any]:
         "default": listed.pop("default"),
     }
     properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
-    for kind in KINDS.keys() - {"photo_source", "renderer", "embedder"}:
+    for kind in KINDS.keys() - {"photo_source", "effect", "renderer", "embedder"}:
         properties[kind]["$ref"] = f"#/$defs/{kind}"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

@@ -13,6 +13,8 @@ class Encoder:
     Both sides of a picture must be multiples of ``step``. ``matte`` is the colour to put behind
     transparent frames; None where the format takes transparency. ``tag`` is the codec's name in the
     file, where it is not the usual one; ``audio`` is a file with sound, and the codec to write it.
+    In a film of ``constant_rate`` a frame that is shown longer is repeated; elsewhere the next one
+    comes later.
     """
 
     container: str
@@ -24,6 +26,7 @@ class Encoder:
     matte: str | None = None
     tag: str | None = None
     audio: tuple[Path, str] | None = None
+    constant_rate: bool = True
 
     @property
     def is_yuv(self) -> bool:

@@ -17,9 +17,10 @@ from av.filter import Graph
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from alignimation_core import Canvas, Frame
+from alignimation_core import Canvas, Frame, OutputError
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._encoder import Encoder
+from alignimation_imageio._last_frame import set_last_duration
 from alignimation_imageio._scaling import Layout, Pixels
 from alignimation_imageio._sound import Sound
 
@@ -36,6 +37,10 @@ class VideoWriter(AtomicWriter):
         super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
         self._sound: Sound | None = None
+        self._until = Fraction(0)  # when the frames written so far are over, in frames
+        self._constant_rate, self._codec = encoder.constant_rate, encoder.codec
+        self._held = False  # whether any frame said how long it is shown
+        self._last: tuple[Pixels, int, int] | None = None  # with its begin and end
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -70,23 +75,42 @@ class VideoWriter(AtomicWriter):
             context.color_trc = ColorTrc.BT709
         return stream
 
-    def _add(self, pixels: Pixels, frame: Frame) -> None:  # noqa: ARG002
+    def _add(self, pixels: Pixels, frame: Frame) -> None:
+        seconds = frame.seconds
+        begin = round(self._until)
+        self._until += 1 if seconds is None else Fraction(seconds) / self._time_base
+        end = round(self._until)
+        times = range(begin, end) if self._constant_rate else range(begin, end)[:1]
+        for time in times:
+            self._picture(pixels, time)
+        self._held |= seconds is not None
+        if times:
+            self._last = pixels, times[-1], end
+
+    def _picture(self, pixels: Pixels, time: int) -> None:
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
-        picture.pts, picture.time_base = self.written, self._time_base
+        picture.pts, picture.time_base = time, self._time_base
         self._encode(picture)
         if self._sound is not None:
-            self._sound.follow((self.written + 1) * self._time_base)
+            self._sound.follow((time + 1) * self._time_base)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for ready in self._feed(picture):
             self._container.mux(self._stream.encode(ready))
 
     def _finish(self) -> None:
+        pixels, begin, end = self._last or (None, 0, 0)
+        if pixels is None:
+            raise OutputError(f"{self.path}: every frame is shown for less than half a frame")
+        if self._codec == "gif" and end > begin + 1:
+            self._picture(pixels, end - 1)
         self._encode(None)
         self._container.mux(self._stream.encode(None))
         if self._sound is not None:
-            self._sound.finish(self.written * self._time_base)
+            self._sound.finish(end * self._time_base)
         self._container.close()
+        if self._held and self._codec in ("apng", "libwebp_anim") and begin:
+            set_last_duration(self.output.part, self._codec, (end - begin) * self._time_base)
 
     def abort(self) -> None:
         """Remove what was written so far."""

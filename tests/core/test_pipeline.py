@@ -68,6 +68,7 @@ KEYS = [
     "written",
     "passed_over",
     "score",
+    "min_similarity",
     "seconds",
     "summary",
     "error",

@@ -41,7 +41,7 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
     written = json.loads(text)
     assert list(written) == [
         "alignimation", "recipe", "seed", "device", "canvas", "reference", "photos", "outputs",
-        "kept", "written", "passed_over", "score", "seconds", "summary", "error",
+        "kept", "written", "passed_over", "score", "min_similarity", "seconds", "summary", "error",
     ]  # fmt: skip
     assert written["summary"] == {"used": 1, "rejected": 0, "failed": 1}
     assert written["photos"][0] == {
@@ -71,6 +71,9 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "gates": {"yaw": -3.5},
         "frame": 0,
         "moved": None,
+        "gate": None,
+        "albums": [],
+        "persons": [],
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
     assert written["photos"][1]["frame"] is None
