@@ -353,17 +353,21 @@ def _written_effects(effects: Sequence[Stage] | None) -> list[dict[str, Any]] | 
     return [{"use": each.name, **each.model_dump(mode="json")} for each in effects]
 
 
+OwnEffects = Annotated[
+    Sequence[Stage] | None,
+    BeforeValidator(_own_effects, json_schema_input_type=Any),
+    PlainSerializer(_written_effects),
+    Field(description="of this output, in place of the recipe's"),
+]
+"""Effects of one renderer; None for those of the recipe."""
+
+
 class Renderer(Stage):
     """Writes the aligned frames as a file or a folder."""
 
     path: Annotated[str, Field(description="where to write, relative to the output folder")]
     """With ``/`` between folders, whatever was given."""
-    effects: Annotated[
-        Sequence[Stage] | None,
-        BeforeValidator(_own_effects, json_schema_input_type=Any),
-        PlainSerializer(_written_effects),
-        Field(description="of this output, in place of the recipe's"),
-    ] = None
+    effects: OwnEffects = None
 
     @field_validator("path")
     @classmethod

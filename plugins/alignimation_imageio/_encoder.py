@@ -11,10 +11,10 @@ class Encoder:
     """One format of ffmpeg, in ffmpeg's names.
 
     Both sides of a picture must be multiples of ``step``. ``matte`` is the colour to put behind
-    transparent frames; None where the format takes transparency. In a film of ``constant_rate`` a
-    frame that is shown longer is repeated; elsewhere the next one comes later. ``tag`` is the
-    codec's name in the file, where it is not the usual one; ``audio`` is a file with sound, and the
-    codec to write it.
+    transparent frames; None where the format takes transparency. ``tag`` is the codec's name in the
+    file, where it is not the usual one; ``audio`` is a file with sound, and the codec to write it.
+    In a film of ``constant_rate`` a frame that is shown longer is repeated; elsewhere the next one
+    comes later.
     """
 
     container: str
@@ -24,9 +24,9 @@ class Encoder:
     container_options: dict[str, str] = field(default_factory=dict)
     step: int = 1
     matte: str | None = None
-    constant_rate: bool = True
     tag: str | None = None
     audio: tuple[Path, str] | None = None
+    constant_rate: bool = True
 
     @property
     def is_yuv(self) -> bool:

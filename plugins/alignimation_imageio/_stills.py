@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from alignimation_core import Canvas, Renderer, Writer
+from alignimation_core.api.stages import OwnEffects
 from alignimation_imageio._options import Colour, Width, with_suffix
 
 Captions = Annotated[
@@ -22,6 +23,9 @@ Background = Annotated[Colour, Field(description="colour around and behind the p
 
 class _Still(Renderer):
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg")
+    effects: Annotated[
+        OwnEffects, Field(description="of this picture: none, unless named; null: the recipe's")
+    ] = ()
 
     @field_validator("path")
     @classmethod
@@ -32,8 +36,7 @@ class _Still(Renderer):
 class ContactSheet(_Still):
     """All photos in a grid with captions: one PNG or JPEG, or the A4 pages of a PDF.
 
-    Photos are shown no larger than their frames. Effects do not add to it: each photo is shown by
-    the first frame that shows it.
+    Photos are shown no larger than their frames, each by the first frame that shows it.
     """
 
     name: ClassVar[str] = "contact-sheet"

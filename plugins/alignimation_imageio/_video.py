@@ -36,11 +36,11 @@ class VideoWriter(AtomicWriter):
     ) -> None:
         super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
+        self._sound: Sound | None = None
         self._until = Fraction(0)  # when the frames written so far are over, in frames
         self._constant_rate, self._codec = encoder.constant_rate, encoder.codec
         self._held = False  # whether any frame said how long it is shown
         self._last: tuple[Pixels, int, int] | None = None  # with its begin and end
-        self._sound: Sound | None = None
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -76,7 +76,8 @@ class VideoWriter(AtomicWriter):
         return stream
 
     def _add(self, pixels: Pixels, frame: Frame) -> None:
-        seconds, begin = frame.seconds, round(self._until)
+        seconds = frame.seconds
+        begin = round(self._until)
         self._until += 1 if seconds is None else Fraction(seconds) / self._time_base
         end = round(self._until)
         times = range(begin, end) if self._constant_rate else range(begin, end)[:1]
@@ -85,13 +86,13 @@ class VideoWriter(AtomicWriter):
         self._held |= seconds is not None
         if times:
             self._last = pixels, times[-1], end
-        if self._sound is not None:
-            self._sound.follow(end * self._time_base)
 
     def _picture(self, pixels: Pixels, time: int) -> None:
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
         picture.pts, picture.time_base = time, self._time_base
         self._encode(picture)
+        if self._sound is not None:
+            self._sound.follow((time + 1) * self._time_base)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for ready in self._feed(picture):
