@@ -8,6 +8,8 @@ from alignimation_core.api.data import Frame as Frame
 from alignimation_core.api.data import Observation as Observation
 from alignimation_core.api.data import Photo as Photo
 from alignimation_core.api.data import Subject as Subject
+from alignimation_core.api.effects import Effect as Effect
+from alignimation_core.api.effects import Film as Film
 from alignimation_core.api.errors import AlignimationError as AlignimationError
 from alignimation_core.api.errors import OutputError as OutputError
 from alignimation_core.api.errors import PhotoError as PhotoError
@@ -15,6 +17,7 @@ from alignimation_core.api.errors import PluginError as PluginError
 from alignimation_core.api.errors import RecipeError as RecipeError
 from alignimation_core.api.errors import StageError as StageError
 from alignimation_core.api.errors import WeightsError as WeightsError
+from alignimation_core.api.faces import FaceEmbedder as FaceEmbedder
 from alignimation_core.api.files import Listing as Listing
 from alignimation_core.api.files import SourcePhoto as SourcePhoto
 from alignimation_core.api.hooks import hookimpl as hookimpl

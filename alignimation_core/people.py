@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ FOLDER = "people"
 """Where the sheets are, in the output folder."""
 OURS = b"alignimation people"
 """The comment in every sheet, by which it is known again."""
+PART = re.compile(r"\.(\d+\.jpg)\.part-\d+")
+"""The name of a sheet that is being written, or was when its process was killed."""
 TILE = 160
 """Side of a face on a sheet, pixels."""
 CAPTION = 34
@@ -80,7 +83,7 @@ def find(recipe: Recipe, progress: Progress) -> list[Individual]:
     corrections = preflight.check_corrections(recipe, files)
     preflight.check_weights(recipe)
     output = output_folder(recipe)
-    output.prepare()
+    output.bring_store()
     with (
         executor_of(recipe.executor) as executor,
         torch_threads(1),
@@ -133,7 +136,7 @@ def write_sheets(people: Sequence[Individual], folder: Path) -> list[Path]:
                 part.write_bytes(sheet(individual))
             written.append(path)
         for path in set(earlier) - set(written):
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         what = atomic.reason(error, "set `output` to another place")
         raise OutputError(f"{home}: {what}") from error
@@ -144,7 +147,11 @@ def _earlier(home: Path) -> list[Path]:
     """Return the sheets in a folder in which there may be nothing else."""
     if home.is_symlink() or (home.exists() and not home.is_dir()):
         raise OutputError(f"{home} is no folder of contact sheets; move it away")
-    sheets = [*home.iterdir()] if home.exists() else []
+    there = [*home.iterdir()] if home.exists() else []
+    parts = {path: part[1] for path in there if (part := PART.fullmatch(path.name))}
+    for name in {*parts.values()}:
+        atomic.remove_left(home / name)
+    sheets = [path for path in there if path not in parts]
     for path in sheets:
         if path.is_symlink() or not path.is_file() or not _is_ours(path):
             raise OutputError(f"{path} is no contact sheet of this command; move it away")

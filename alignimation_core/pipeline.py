@@ -19,15 +19,16 @@ from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
 from alignimation_core.api.data import File, Photo, Subject, named
-from alignimation_core.api.errors import AlignimationError, OutputError
+from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.individuals import Shown, from_left
+from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.quality import complete
 from alignimation_core.detection.references import look
 from alignimation_core.detection.selection import select, undamaged, with_masks
-from alignimation_core.detection.thinning import thin, within
+from alignimation_core.detection.thinning import thin, thins, within
 from alignimation_core.execution.executor import Executor, torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.folder import OutputFolder
@@ -39,13 +40,15 @@ from alignimation_core.recipe.options import ReportOptions
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.record import PhotosError, Record
+from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
 from alignimation_core.report import page
 from alignimation_core.report.pictures import Pictures
+from alignimation_core.scoring.score import Score, Scorer
 from alignimation_core.store.store import Known, Store, open_store
-from alignimation_core.summary import projection
+from alignimation_core.summary import projection, remark
 
 
 def run(
@@ -97,6 +100,7 @@ LABELS = {
     "refine": "refining",
     "renderer": "rendering",
     "report": "reporting",
+    "score": "scoring",
 }
 
 
@@ -112,6 +116,7 @@ class Run:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
         self._detected: dict[str, Subject] = {}
+        self._sharpness: dict[str, float] = {}
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -129,6 +134,7 @@ class Run:
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.recipe.executor) as self.executor, torch_threads(1):
                 rendered, cost = self._steps(files, limit, fresh=fresh)
+            remark(self.record)
             self.output.publish(self.record, rendered)
         except BaseException as error:
             if not self.output.published:
@@ -268,8 +274,9 @@ class Run:
             self.record.seconds["embedder"] = observed.embedding
         if count := count_known(photos, embedder, known):
             self.progress.note(f"detecting: {count} of {len(photos)} from the store")
-        if not self.recipe.subject_selector.gates.needs_pixels():
-            return observed
+        pixels = self.recipe.subject_selector.gates.needs_pixels() or thins(self.recipe)
+        if isinstance(detector, AnnotationDetector) and not pixels:
+            return observed  # whose photos nobody had to decode
         measured = complete(observed.observations, detector, self.executor, self.store.keep)
         return replace(observed, observations=measured)
 
@@ -277,14 +284,19 @@ class Run:
         observations = observed.observations
         with self._timed("subject_selector", len(observations)) as step:
             selector = self.recipe.subject_selector
-            subjects, rejected, values = select(
-                observations, selector, step, self.corrections, shown
-            )
-        self.record.fail(rejected)
-        self.record.choose(subjects)
+            with self.recipe.blamed("subject_selector"):
+                selected = select(observations, selector, step, self.corrections, shown)
+        self.record.fail(selected.rejected)
+        self.record.choose(selected.chosen)
         self.record.correct(self.corrections.changes)
-        self.record.measure(values)
-        subjects, failures = undamaged(subjects, observed.damaged)
+        self.record.measure(selected.values)
+        self.record.min_similarity = selected.least
+        self._sharpness = {
+            name: values["sharpness"]
+            for name, values in selected.values.items()
+            if "sharpness" in values
+        }
+        subjects, failures = undamaged(selected.chosen, observed.damaged)
         self.record.fail(failures)
         if self.recipe.canvas.background != "keep":
             subjects, failures = with_masks(subjects)
@@ -310,7 +322,7 @@ class Run:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.recipe, self._named, hashes)
+            shown, others = thin(subjects, self.recipe, self._named, hashes, self._sharpness)
             names = [photo.name for photo, _ in shown]
             self.record.pass_over(others)
             try:
@@ -320,6 +332,8 @@ class Run:
                 elif outputs is None:
                     outputs, failed = self._render(placement)
                 else:
+                    if self.recipe.score:
+                        self.record.score = self._score(placement)
                     return outputs
             except PhotosError as error:
                 failed = {failure.photo for failure in error.failures}
@@ -423,6 +437,7 @@ class Run:
                 placement.canvas,
                 self.recipe.canvas,
                 self.recipe.renderers,
+                self.recipe.effects,
                 output.rendering,
                 self.executor,
                 step,
@@ -436,6 +451,17 @@ class Run:
             text = "; ".join(str(error) for error in rendered.errors)
             raise kind(text.replace(str(output.rendering), str(output.folder)))
         return rendered.outputs, {failure.photo for failure in rendered.failures}
+
+    def _score(self, placement: Placement) -> Score:
+        """Return how still the subject stands; the film is made, whatever happens here."""
+        placed, canvas, options = placement.placed, placement.canvas, self.recipe.canvas
+        try:
+            scorer = Scorer.of_run(self.recipe.detector, len(placed), self.recipe.seed)
+            with self._timed("score", len(scorer.sample)) as step:
+                look_again(placed, canvas, options, self.executor, scorer, step)
+            return scorer.score()
+        except Exception as error:  # whatever it is, such as a cluster that is gone
+            return {"note": in_one_line(error)}
 
     def _tell(self, error: BaseException) -> None:
         """Write what is known of a run that failed, whose own error is the one to be raised."""

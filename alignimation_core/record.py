@@ -14,6 +14,7 @@ from typing import Any, Literal
 from alignimation_core.api import atomic
 from alignimation_core.api.data import Damage, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, printable
+from alignimation_core.api.files import SourcePhoto
 from alignimation_core.api.mask import Matrix
 
 RECORD_NAME = "run.json"
@@ -45,6 +46,7 @@ class Failure:
     stage: str
     reason: str
     status: Status = "failed"
+    gate: str | None = None
 
 
 class PhotosError(AlignimationError):
@@ -82,9 +84,12 @@ class PhotoRecord:
         turn: degrees clockwise by which the photo was turned to find the subject; null without one.
         corrected: what corrections changed: ``what``, and what it ``was`` and ``is``.
         gates: the values of the gates of the subject, or of what was rejected in its place.
+        gate: the option by which the subject was rejected, ``gates.max_yaw``; null otherwise.
         frame: 0-based number of its frame; null for a photo that is not used.
         moved: RMS distance by which the photos moved the keypoints that they correct, in percent
             of the canvas height; null where they were not asked.
+        albums: the albums that it is in, as far as its source knows.
+        persons: who is in it, by name, as far as its source knows.
         found: boxes of all that was detected, from the left.
     """
 
@@ -107,8 +112,11 @@ class PhotoRecord:
     turn: int | None = None
     corrected: list[dict[str, Any]] = field(default_factory=list)
     gates: Mapping[str, float] = field(default_factory=dict)
+    gate: str | None = None
     frame: int | None = None
     moved: float | None = None
+    albums: Sequence[str] = ()
+    persons: Sequence[str] = ()
     found: list[list[float]] = field(default_factory=list)
 
     @property
@@ -138,15 +146,18 @@ class PhotoRecord:
     @classmethod
     def of(cls, photo: Photo) -> PhotoRecord:
         """Return the record of a photo of which nothing but its facts is known yet."""
-        taken = photo.taken.isoformat()
+        path = photo.path
+        albums, persons = (path.albums, path.persons) if isinstance(path, SourcePhoto) else ((), ())
         return cls(
             photo.name,
             photo.sha256,
             photo.width,
             photo.height,
-            taken,
+            photo.taken.isoformat(),
             photo.taken_from,
             photo.taken_zone,
+            albums=albums,
+            persons=persons,
         )
 
 
@@ -168,6 +179,10 @@ class Record:
             ``digest  name`` of its files.
         report: SHA-256 of the report's files, as in ``written``.
         passed_over: files that lie among the photos and are none, named as photos are.
+        score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
+            where that was not looked at.
+        min_similarity: the least that was asked of the subject, which may be more than the recipe
+            or the embedder says, by the subject's own spread; null where none was compared.
         seconds: wall time by kind of stage.
         error: why the run as a whole failed; null when it did not.
         folder: the output folder; not in the file.
@@ -188,6 +203,8 @@ class Record:
     written: dict[str, str] = field(default_factory=dict)
     report: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    score: dict[str, Any] | None = None
+    min_similarity: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -220,6 +237,7 @@ class Record:
                 self.photos.append(record)
             record.status = failure.status
             record.stage, record.reason = failure.stage, failure.reason
+            record.gate = failure.gate
 
     def pass_over(self, failures: Sequence[Failure]) -> None:
         """Note which photos are not shown, wherever they may have been placed before."""
@@ -306,6 +324,8 @@ class Record:
             "written": self.written,
             "report": self.report,
             "passed_over": self.passed_over,
+            "score": self.score,
+            "min_similarity": self.min_similarity,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "summary": self.summary,
             "error": self.error,

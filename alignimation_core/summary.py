@@ -15,6 +15,7 @@ from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import json_schema
 from alignimation_core.record import RECORD_NAME, REPORT_NAME, PhotoRecord, Record, passed_over
+from alignimation_core.scoring import score
 
 LISTED = 10
 """Photos that a warning names."""
@@ -65,6 +66,7 @@ def summary(record: Record) -> str:
     lines += [*doubts(record), *shortcomings(record)]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
     lines += passed_over(record.passed_over)
+    lines += [score.line(record.score)] if record.score else []
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     told = REPORT_NAME if record.report else RECORD_NAME
     lines.append(f"every photo's reason is in {record.where(told)}")
@@ -100,28 +102,45 @@ def doubts(record: Record) -> Iterator[str]:
 
 def shortcomings(record: Record) -> Iterator[str]:
     """Yield warnings of frames that show what no photo has: a border, or pixels between pixels."""
-    canvas = record.canvas
-    placed = [
-        photo for photo in record.photos if photo.status == "used" and photo.canvas_from_photo
-    ]
-    if canvas is None:
-        return
-    tight = record.recipe.get("canvas", {}).get("framing") == "tight"
-    bordered = [photo.path for photo in placed if tight and not _covers(photo, canvas)]
+    used = record.summary["used"]
+    bordered = [photo.path for photo in _bordered(record)]
     if bordered:
         yield (
-            f"warning: framing: tight, but {len(bordered)} of {len(placed)} photos used are too "
+            f"warning: framing: tight, but {len(bordered)} of {used} photos used are too "
             f"narrow around the subject to fill the canvas: {_listed(bordered)}; part of it is "
             "filled as `border` says"
         )
-    scales = {photo.path: _scale(photo.canvas_from_photo or ()) for photo in placed}
-    enlarged = [path for path, scale in scales.items() if scale > 2]
-    if enlarged:
-        most = max(enlarged, key=lambda path: scales[path])
+    if enlarged := _enlarged(record):
+        most, scale = max(enlarged, key=lambda each: each[1])
         yield (
-            f"warning: {len(enlarged)} of {len(placed)} photos used are enlarged more than twice "
-            f"({printable(most)} {scales[most]:.1f} times); a smaller canvas.size is sharper"
+            f"warning: {len(enlarged)} of {used} photos used are enlarged more than twice "
+            f"({printable(most.path)} {scale:.1f} times); a smaller canvas.size is sharper"
         )
+
+
+def remark(record: Record) -> None:
+    """Note in the record which frames show what no photo has; see ``shortcomings``."""
+    for photo in _bordered(record):
+        photo.remarks.append("too narrow to fill the canvas: part of it is filled as `border` says")
+    for photo, scale in _enlarged(record):
+        photo.remarks.append(f"enlarged {scale:.1f} times")
+
+
+def _bordered(record: Record) -> list[PhotoRecord]:
+    """Return the photos used that do not fill a canvas of which nothing is to be invented."""
+    if record.canvas is None or record.recipe.get("canvas", {}).get("framing") != "tight":
+        return []
+    return [photo for photo in _placed(record) if not _covers(photo, record.canvas)]
+
+
+def _enlarged(record: Record) -> list[tuple[PhotoRecord, float]]:
+    """Return the photos used that are enlarged more than twice, and how much each is."""
+    scales = ((photo, _scale(photo.canvas_from_photo or ())) for photo in _placed(record))
+    return [(photo, scale) for photo, scale in scales if scale > 2]
+
+
+def _placed(record: Record) -> list[PhotoRecord]:
+    return [p for p in record.photos if p.status == "used" and p.canvas_from_photo]
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -78,6 +78,7 @@ def discs_recipe(tmp_path, discs):
                 "renderers": [discs.Array()],
                 "canvas": CanvasOptions(size="64x48"),
                 "report": False,
+                "score": False,
                 "folder": tmp_path,
                 **changes,
             }

@@ -40,12 +40,23 @@ def test_the_readme_names_the_entry_point_group_and_its_recipe_is_right(tmp_path
 
 def test_the_photo_sources_of_the_docs_are_right(tmp_path):
     texts = [
-        text for text in blocks("docs/recipes.md", "yaml") if "use: video" in text or ".zip" in text
+        text
+        for text in blocks("docs/recipes.md", "yaml")
+        if text.startswith("photos:") and ("use: video" in text or ".zip" in text)
     ]
     assert len(texts) >= 2
     for text in texts:
         recipe = Recipe.of({"detector": "mtcnn", **yaml.safe_load(text)}, folder=tmp_path)
         assert recipe.photos
+
+
+def test_the_effects_of_the_docs_are_right(tmp_path):
+    (text,) = [text for text in blocks("docs/recipes.md", "yaml") if text.startswith("effects:")]
+    recipe = Recipe.of(
+        {"photos": "a", "detector": "mtcnn", **yaml.safe_load(text)}, folder=tmp_path
+    )
+    assert [effect.name for effect in recipe.effects] == ["pace", "morph", "caption"]
+    assert [effect.name for effect in recipe.renderers[1].effects] == ["caption"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda p: p.name)

@@ -35,6 +35,7 @@ RELY_ON = {
         "test_what_appears_under_an_outputs_name_during_the_run_stays",
         "test_nothing_of_the_users_is_replaced",
         "test_nothing_of_ours_is_written_through_a_link",
+        "test_corrections_are_written_through_no_link",
         "test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours",
         "test_a_trial_run_writes_beside_the_whole_and_never_touches_it",
     ],
@@ -180,8 +181,10 @@ STORE = {
         "test_what_comes_after_the_networks_may_change_without_them_and_without_pixels",
         "test_killed_runs_are_gone_on_with_and_give_the_same",
     ],
-    "Deleting the folder `.alignimation` is always safe: it costs time, nothing else.": [
+    "Deleting the folder `.alignimation` when nothing runs is always safe: it costs time, nothing "
+    "else.": [
         "test_a_file_that_is_deleted_meanwhile_is_made_anew",
+        "test_deleting_the_hidden_folder_costs_time_and_nothing_else",
     ],
     "So does `alignimation-run recipe.yaml --fresh` (in Python `run(recipe, fresh=True)`), which "
     "empties it.": [
@@ -234,8 +237,15 @@ STORE = {
     "is asked again.": [
         "test_an_error_is_tried_again_and_a_refusal_is_an_answer",
     ],
-    "What `refine` finds on aligned photos is not kept.": [
+    "What `refine: {passes: 1}` finds on aligned photos is not kept.": [
         "test_refining_asks_the_detector_again",
+    ],
+    "The *agreement* of the photos on their keypoints (`refine: {photos: eyes}`) belongs to all "
+    "photos of the series: their bytes, masks and keypoints, and what these count.": [
+        "test_a_second_run_reads_no_photo_to_correct_and_gives_the_same",
+    ],
+    "With one photo more they are compared again.": [
+        "test_a_second_run_reads_no_photo_to_correct_and_gives_the_same",
     ],
     "*Facts* (hash, size, date) belong to a file's path and its size, times and inode, or to what "
     "a server says of an address.": [
@@ -267,12 +277,13 @@ STORE = {
         "test_photos_that_change_on_the_way_fail_alone_and_leave_nothing_wrong_behind",
         "test_a_photo_at_an_address_that_changes_is_refused",
     ],
-    "Runs may share a store at the same time.": [
+    "A trial run (`--limit`) shares the store of the whole, also at the same time.": [
+        "test_a_trial_run_does_not_wait_for_the_whole",
+        "test_a_trial_run_is_gone_on_with",
         "test_two_runs_at_once_share_one_store",
         "test_two_runs_that_meet_the_same_damage_go_on_with_one_new_store",
     ],
-    "What none of the last ten finished runs has used is removed; trial runs (`--limit`) do not "
-    "count.": [
+    "What none of the last ten finished runs has used is removed; trial runs do not count.": [
         "test_what_ten_whole_runs_have_not_used_goes",
         "test_facts_summaries_and_fits_that_ten_runs_have_not_used_go",
     ],
@@ -291,6 +302,97 @@ STORE = {
     "anything else that stands there: it is named, and the run ends at its beginning.": [
         "test_what_is_not_the_stores_is_named_and_stays",
         "test_a_store_that_cannot_be_written_is_said_at_the_start",
+    ],
+    "Whose the outputs are.": [
+        "test_a_film_in_the_place_of_ours_is_refused",
+    ],
+    "Beside the store, `outputs.json` says what runs wrote into the output folder: size and "
+    "SHA-256 of every file, and what tells without reading it that a file is the same (its times "
+    "and inode, unless the disk counts whole seconds).": [
+        "test_the_check_asks_no_hash_where_nothing_was_changed",
+        "test_an_edit_is_seen_though_size_and_time_are_set_back",
+        "test_whatever_a_clock_says_an_output_is_known_and_an_edit_is_seen",
+        "test_a_copy_a_touch_or_another_disk_changes_nothing",
+    ],
+    "Where it is gone, the digests in `run.json` do.": [
+        "test_deleting_the_hidden_folder_costs_time_and_nothing_else",
+        "test_a_damaged_table_is_as_none",
+        "test_the_digests_in_the_record_are_those_of_sha256sum",
+    ],
+    "A file is replaced only while it holds just what a run wrote into it; a name says nothing, "
+    "nor does a plan.": [
+        "test_a_film_in_the_place_of_ours_is_refused",
+        "test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same",
+    ],
+    "A folder of frames is replaced only if every file in it is one of those that a run wrote "
+    "(what is missing is not missed, and what file managers leave there, such as `.DS_Store`, "
+    "stays).": [
+        "test_a_photo_put_into_a_finished_folder_of_frames_is_refused_and_named",
+        "test_a_copy_a_touch_or_another_disk_changes_nothing",
+        "test_what_file_managers_leave_in_a_folder_of_frames_stays_there",
+    ],
+    "Anything else is named, and refused before a photo is opened.": [
+        "test_more_strangers_are_counted_and_so_are_folders_and_links",
+        "test_a_file_of_the_users_is_refused_before_any_photo_is_opened",
+    ],
+    "So are outputs of versions before there were digests: move them away, or delete them.": [
+        "test_outputs_of_an_earlier_version_are_refused_and_named",
+    ],
+    "Outputs are written into a hidden folder in `.alignimation`; when all are finished and "
+    "`outputs.json` knows them, they take their names in a row, and `run.json` last.": [
+        "test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours",
+        "test_what_killed_runs_left_is_removed_by_the_next",
+        "test_an_interrupt_while_a_writers_thread_starts_leaves_no_half_written_file",
+    ],
+    "If one cannot, or Ctrl-C comes between, what was there before is brought back.": [
+        "test_outputs_appear_together_or_not_at_all_and_the_record_says_which",
+    ],
+    "A file is replaced in one step, a folder in two: of a run that is killed just between them, "
+    "or whose disk fails there, the next brings the old folder back.": [
+        "test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours",
+        "test_old_outputs_that_cannot_be_brought_back_are_by_the_next_run",
+        "test_where_what_was_replaced_cannot_be_removed_old_frames_do_not_come_back",
+    ],
+    "Nothing is written through a link, but that the output folder itself may be one.": [
+        "test_nothing_of_ours_is_written_through_a_link",
+        "test_outputs_are_not_written_through_links",
+        "test_a_hidden_part_that_is_a_link_is_removed_not_followed",
+        "test_the_folder_of_trial_runs_is_no_link",
+        "test_sheets_are_written_through_no_link",
+        "test_corrections_are_written_through_no_link",
+    ],
+    "As long as a run goes on, room for the record is kept on the disk (64 kB and 2 kB a photo), "
+    "so that one that ends for a full disk says so in `run.json`.": [
+        "test_a_full_disk_leaves_a_record_that_says_why",
+    ],
+    "One run at a time.": [
+        "test_pairs_of_runs_at_once_give_the_outputs_of_one_of_them",
+    ],
+    "A run holds the lock `run.lock` until its process ends, however it ends; the file may stay.": [
+        "test_a_lock_ends_with_its_process_and_its_file_may_go",
+        "test_a_lock_file_that_was_removed_and_made_again_is_not_held_twice",
+    ],
+    "A second run waits, and says for whom; with `--no-wait` (in Python `wait=False`) it ends at "
+    "once with status 1.": [
+        "test_a_second_run_waits_and_says_for_whom",
+        "test_a_run_that_does_not_wait_is_refused_at_once",
+        "test_what_the_other_run_left_is_looked_at_again",
+        "test_ctrl_c_ends_the_waiting_at_once",
+    ],
+    "`alignimation check`, `explain`, `people` and `correct` go on, and a trial run has a lock of "
+    "its own, in `trial/`.": [
+        "test_people_correct_explain_and_check_go_on_while_a_run_has_the_folder",
+        "test_a_trial_run_does_not_wait_for_the_whole",
+    ],
+    "The lock is the operating system's (`flock`; a locked byte on Windows): where a file system "
+    "knows none, a line says so, and the run goes on without.": [
+        "test_where_there_are_no_locks_the_run_goes_on_and_says_so",
+    ],
+    "With an output at an address, runs on one machine wait for each other; of those on other "
+    "machines nothing is known: what they have uploaded meanwhile is refused, or replaced as a "
+    "whole, and outputs do not appear there in the same moment, but `run.json` comes last.": [
+        "test_what_came_there_during_the_run_is_not_replaced_either",
+        "test_what_an_upload_that_was_killed_has_left_is_known_by_its_content",
     ],
 }
 

@@ -56,7 +56,8 @@ def fit(
         if not isinstance(fixed, Target):
             return [], [Failure(reference.photo.name, *fixed)]
         for batch in batches:
-            attempts = {key: targets.attempt(of_key[key], shape_of(fixed)) for key in batch}
+            shape = shape_of(fixed)
+            attempts = {key: targets.attempt(of_key[key], shape, fixed) for key in batch}
             built = {key: each for key, each in attempts.items() if isinstance(each, Target)}
             unbuilt = {key: each for key, each in attempts.items() if isinstance(each, tuple)}
             fits = _fit_each(built, fixed, model)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api import geometry
-from alignimation_core.api.registration import Target
+from alignimation_core.api.registration import Target, shared_weights
 
 
 def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def closed_form(moving: Target, fixed: Target) -> Tensor:
     one common point the shift between the two; without points, the shift and the scale
     between the first two moments of the images. Where none of these is determined, identity.
     """
-    shared = moving.point_weights.double() * fixed.point_weights.double()
+    shared = shared_weights(moving.point_weights.double(), fixed.point_weights.double())
     found = (shared > 0).sum(-1)
     matrices = torch.eye(3, dtype=torch.float64).repeat(len(moving.image), 1, 1)
     for i in range(len(matrices)):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import FramedSubject
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import PhotoError, StageError
@@ -27,6 +28,9 @@ SUMMARIES_A_BATCH = 32
 """Target summaries that are kept at once."""
 THUMBNAIL = 16
 """Side of the thumbnails by which targets without points are compared."""
+
+SAME_WIDTH = 1e-6
+"""Relative difference below which widths are the same."""
 
 Shape = tuple[int, int]
 """Channels and points of a target."""
@@ -71,8 +75,8 @@ class Targets:
         told = names + repr(words).encode() + struct.pack(f"<{len(numbers)}d", *numbers) + frame
         return sha256(told).hexdigest()
 
-    def build(self, item: FramedSubject) -> Target:
-        """Build one target in its working frame.
+    def build(self, item: FramedSubject, fixed: Target | None = None) -> Target:
+        """Build one target in its working frame; to be fitted to ``fixed``, as wide as that is.
 
         The subject's similarity is left out: it depends on the other photos.
 
@@ -83,12 +87,22 @@ class Targets:
         subject = replace(item.subject, similarity=None).transformed(
             geometry.as_rows(item.working_from_photo), self._pixels(item)
         )
-        return contract.build(self.builder, subject, (self.side, self.side), item.photo.name)
+        size = self.side, self.side
+        target = contract.build(self.builder, subject, size, item.photo.name)
+        if fixed is None or fixed.width is None or target.width is None:
+            return target
+        start = procrustes.closed_form(Target.stack([target]), fixed)
+        width = float(fixed.width) / float(geometry.scale_of(start[0]))
+        if abs(width / float(target.width) - 1) < SAME_WIDTH:
+            return target
+        return contract.build(self.builder, replace(subject, width=width), size, item.photo.name)
 
-    def attempt(self, item: FramedSubject, shape: Shape | None) -> Target | Failure:
-        """Build one target of so many channels and points, or say why it fails."""
+    def attempt(
+        self, item: FramedSubject, shape: Shape | None, fixed: Target | None = None
+    ) -> Target | Failure:
+        """Build one target of so many channels and points, or say why it fails; see ``build``."""
         try:
-            target = self.build(item)
+            target = self.build(item, fixed)
         except PhotoError as error:
             return "photos", error.reason
         except StageError as error:

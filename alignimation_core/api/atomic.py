@@ -49,13 +49,9 @@ class AtomicWrite:
     """
 
     def __init__(self, final: Path) -> None:
-        hidden = f".{final.name}.part-"
-        self._final, self.part = final, final.with_name(f"{hidden}{os.getpid()}")
-        for left in final.parent.iterdir():
-            process = left.name.removeprefix(hidden)
-            ended = process != left.name and not _running(process.removesuffix("-old"))
-            if left == self.part or ended:
-                _remove(left)
+        self._final, self.part = final, final.with_name(f".{final.name}.part-{os.getpid()}")
+        _remove(self.part)
+        remove_left(final)
 
     def publish(self) -> Path:
         """Put what was written under its final name, in place of what stands there.
@@ -104,6 +100,22 @@ class AtomicWrite:
                 self.discard()
 
 
+def remove_left(final: Path) -> None:
+    """Remove what processes that have ended left of writing a file or a folder.
+
+    Args:
+        final: where it was to stand; its folder exists.
+
+    Raises:
+        OSError: the folder cannot be read, or what is left there cannot be removed.
+    """
+    hidden = f".{final.name}.part-"
+    for left in final.parent.iterdir():
+        process = left.name.removeprefix(hidden)
+        if process != left.name and not _running(process.removesuffix("-old")):
+            _remove(left)
+
+
 def _remove(path: Path) -> None:
     """Remove a file, a link, or a folder with all that is in it; it need not exist."""
     if path.is_dir() and not path.is_symlink():
@@ -135,6 +147,19 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def reserve(path: Path, size: int) -> None:
+    """Take room on the disk, in a file of so many bytes.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    with path.open("wb") as stream:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, size)
+        else:
+            stream.write(bytes(size))
 
 
 def _running(process: str) -> bool:

@@ -263,12 +263,17 @@ class Choice:
         reason: why the photo is rejected, for a person to read; None when it is not.
         similarity: cosine similarity to the subject's identity, where one was compared.
         candidate: which detection was rejected, if it was one: the subject, where the user insists.
+        gate: the option that rejects the subject, ``gates.max_yaw``; None where something else is
+            the reason, such as who it is.
+        least: the similarity that was asked for, where one was compared.
     """
 
     index: int | None
     reason: str | None = None
     similarity: float | None = None
     candidate: int | None = None
+    gate: str | None = field(default=None, compare=False)
+    least: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check that there is either a choice or a reason."""
@@ -291,6 +296,8 @@ class Subject:
         turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
             only for target builders that require ``pixels``.
+        width: standard deviation of the Gaussians on the reference, in the frame's pixels by the
+            start of its registration; None for the reference itself, and where that has none.
     """
 
     box: tuple[float, float, float, float]
@@ -302,6 +309,7 @@ class Subject:
     similarity: float | None = None
     turn: int = 0
     image: Tensor | None = None
+    width: float | None = None
 
     def __post_init__(self) -> None:
         """Give every keypoint a score."""
@@ -350,11 +358,13 @@ class Frame:
         image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
         index: 0-based place in the animation.
         photo: the photo that it shows.
+        seconds: how long it is shown; None for one frame at the output's frames a second.
     """
 
     image: Tensor
     index: int
     photo: Photo
+    seconds: float | None = None
 
 
 def named(wanted: str, names: Iterable[str]) -> list[str]:

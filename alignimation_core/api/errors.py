@@ -117,6 +117,19 @@ class StageError(AlignimationError):
         super().__init__(f"{kind} {stage}: {f'{photo}: ' if photo else ''}{reason}")
 
 
+class OptionError(ValueError):
+    """What an option of a stage says does not hold for the photos of the run.
+
+    Args:
+        option: its name.
+        reason: what is wrong, and what to write.
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        self.option, self.reason = option, reason
+        super().__init__(f"{option}: {reason}")
+
+
 class WeightsError(AlignimationError):
     """Weights are missing, damaged or cannot be fetched; the text says which file to put where."""
 

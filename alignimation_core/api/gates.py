@@ -97,8 +97,8 @@ class Gates(BaseModel):
         ),
     ] = None
 
-    def reason_against(self, values: Mapping[str, float]) -> str | None:
-        """Return which limit the values of a photo's subject miss first; None for none.
+    def missed(self, values: Mapping[str, float]) -> tuple[str, str] | None:
+        """Return which option the values of a photo's subject miss first, and why; None for none.
 
         Args:
             values: by the names in ``LIMITS``.
@@ -108,7 +108,7 @@ class Gates(BaseModel):
             if asked is not None and value is not None and misses(limit, value, asked):
                 found, wanted = distinct(shown(limit, value), asked)
                 bound = "at least" if limit.least else "at most"
-                return (
+                return option, (
                     f"{limit.words} ({limit.value} {found}, {bound} {wanted} asked); "
                     f"`gates: {{{option}: null}}` keeps it"
                 )

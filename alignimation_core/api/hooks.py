@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from alignimation_core.api.effects import Effect
 from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
@@ -248,6 +249,39 @@ def alignimation_transform_models() -> Sequence[type[TransformModel]]:
         @hookimpl
         def alignimation_transform_models():
             return [ClosedForm]
+    """
+    return ()
+
+
+@hookspec
+def alignimation_effects() -> Sequence[type[Effect]]:
+    """Return classes that change the film: frames in, frames out, in order, few at a time.
+
+    A complete example, which shows the first frame longer, and all others paler and paler::
+
+        from collections.abc import Iterator
+        from dataclasses import replace
+
+        class Fading(Effect):
+            \"\"\"Lets the photos pale with time.\"\"\"
+
+            name: ClassVar[str] = "fading"
+            hold: Annotated[float, Field(description="seconds of the first photo", ge=0)] = 1.0
+
+            def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+                for i, frame in enumerate(frames):
+                    white = i / len(film.photos)
+                    colours = frame.image[:3].float()  # a fourth channel is the opacity
+                    image = frame.image.clone()  # others may show the frame as it was
+                    image[:3] = (colours + white * (255 - colours)).round().byte()
+                    yield replace(frame, image=image, seconds=None if i else self.hold)
+
+
+        @hookimpl
+        def alignimation_effects():
+            return [Fading]
+
+    In a recipe: ``effects: [{use: fading, hold: 2}]``.
     """
     return ()
 

@@ -23,12 +23,20 @@ class Target:
             nothing about this photo, such as that of a keypoint that was not found.
         points: ([B,] P, 2) float32, points of the same frame for a closed-form start; P may be 0.
         point_weights: ([B,] P) float32 >= 0, 0 for a point that was not found.
+        width: ([B]) float32, standard deviation of the Gaussians that are drawn on the points,
+            pixels: it must agree between two targets (see ``Subject.width``). None where the image
+            has no such width.
+        points_only: the image shows nothing but the points, one a channel.
+
+    What two targets have in common weighs what ``shared_weights`` says.
     """
 
     image: Tensor
     weights: Tensor
     points: Tensor
     point_weights: Tensor
+    width: Tensor | None = None
+    points_only: bool = False
 
     def __post_init__(self) -> None:
         """Check that shapes agree."""
@@ -38,6 +46,10 @@ class Target:
         expect_shape("weights", self.weights, (*lead, self.image.shape[-3]))
         expect_shape("points", self.points, (*lead, None, 2))
         expect_shape("point_weights", self.point_weights, tuple(self.points.shape[:-1]))
+        if self.width is not None:
+            expect_shape("width", self.width, lead)
+        elif self.points_only:
+            raise ValueError("points_only: the points need a width")
 
     @classmethod
     def of(
@@ -47,6 +59,8 @@ class Target:
         weights: Tensor | None = None,
         points: Tensor | None = None,
         point_weights: Tensor | None = None,
+        width: Tensor | None = None,
+        points_only: bool = False,
     ) -> Target:
         """Return a target; channels and points that are not weighed count 1, points may be none."""
         if weights is None:
@@ -55,15 +69,34 @@ class Target:
             points = image.new_zeros(*image.shape[:-3], 0, 2)
         if point_weights is None:
             point_weights = points.new_ones(points.shape[:-1])
-        return cls(image, weights, points, point_weights)
+        return cls(image, weights, points, point_weights, width, points_only)
 
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Target:
         """Return targets of one size as a batch."""
         import torch
 
-        names = ("image", "weights", "points", "point_weights")
-        return cls(*(torch.stack([getattr(target, name) for target in targets]) for name in names))
+        widths = [target.width for target in targets if target.width is not None]
+        width = torch.stack(widths) if len(widths) == len(targets) else None
+        only = width is not None and all(target.points_only for target in targets)
+        return cls(
+            torch.stack([target.image for target in targets]),
+            torch.stack([target.weights for target in targets]),
+            torch.stack([target.points for target in targets]),
+            torch.stack([target.point_weights for target in targets]),
+            width,
+            only,
+        )
+
+
+def shared_weights(moving: Tensor, fixed: Tensor) -> Tensor:
+    """Return how much channels or points count that two targets have in common.
+
+    The harmonic mean, 0 where either is: a weight that both have counts once; of scores that stand
+    for inverse variances, it is in proportion to that of the distance between the two.
+    """
+    both = moving * fixed
+    return (2 * both / (moving + fixed)).where(both > 0, 0.0)
 
 
 _LEFT_OUT: Any = None

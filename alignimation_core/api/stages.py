@@ -12,13 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationInfo,
     field_validator,
 )
@@ -178,6 +180,10 @@ class AnnotationDetector(Detector):
 
     device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
 
+    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002
+        """Return that the annotations are of none of the photos; None where they are of some."""
+        return None
+
     @abstractmethod
     def annotate(self, photo: Photo) -> Detections:
         """Return the detections of one photo.
@@ -210,6 +216,10 @@ class Embedder(ComputeStage):
 
     box_side: ClassVar[int] = 160
     """Pixels across a detection's box that the embedding makes use of; photos may come smaller."""
+
+    def side_for(self, found: Detections) -> int:  # noqa: ARG002
+        """Return how many pixels across their boxes the embedding of detections makes use of."""
+        return self.box_side
 
     @abstractmethod
     def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
@@ -274,7 +284,8 @@ class TargetBuilder(Stage):
 
         Returns:
             A target whose image is (C, height, width) float32 in [0, 1]. C, and P of its points,
-            must not depend on the subject: an absent keypoint has weight 0.
+            must not depend on the subject: an absent keypoint has weight 0. Where it has a
+            ``width``, it is that of the subject, if that has one.
         """
 
 
@@ -331,11 +342,28 @@ class Writer(ABC):
             self.abort()
 
 
+def _own_effects(given: object, info: ValidationInfo) -> object:
+    """Make stages of what a recipe says, by the means that the recipe brings."""
+    return info.context["effects"](given) if info.context and given is not None else given
+
+
+def _written_effects(effects: Sequence[Stage] | None) -> list[dict[str, Any]] | None:
+    if effects is None:
+        return None
+    return [{"use": each.name, **each.model_dump(mode="json")} for each in effects]
+
+
 class Renderer(Stage):
     """Writes the aligned frames as a file or a folder."""
 
     path: Annotated[str, Field(description="where to write, relative to the output folder")]
     """With ``/`` between folders, whatever was given."""
+    effects: Annotated[
+        Sequence[Stage] | None,
+        BeforeValidator(_own_effects, json_schema_input_type=Any),
+        PlainSerializer(_written_effects),
+        Field(description="of this output, in place of the recipe's"),
+    ] = None
 
     @field_validator("path")
     @classmethod
@@ -353,13 +381,21 @@ class Renderer(Stage):
         """
         return None
 
+    def frame_rate(self, count: int) -> float:  # noqa: ARG002
+        """Return how many frames a second show ``count`` photos; effects go by it.
+
+        12 where the output is no film, or has none.
+        """
+        return 12.0
+
     @abstractmethod
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Open the writer of an output.
 
         Args:
             canvas: the size that every frame will have.
-            count: how many frames will come; a frame that fails on the way does not come.
+            count: how many photos will come; one that fails on the way does not, and effects may
+                make more frames of them.
             folder: where to write, under ``path``; it exists. In a run it is a hidden folder, out
                 of which all outputs get into the output folder together once they are finished.
 

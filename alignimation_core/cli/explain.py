@@ -91,17 +91,18 @@ def explain(record: Mapping[str, Any]) -> str:
             reasons.setdefault(told, []).append(printable(photo["path"]))
     for reason, names in sorted(reasons.items(), key=lambda row: (-len(row[1]), row[0])):
         lines += [f"{len(names)} {reason}", *(f"    {name}" for name in names)]
-    gates = list(_gates(record["recipe"]["subject_selector"]))
+    selector = record["recipe"]["subject_selector"]
+    gates = list(_gates(selector, record.get("min_similarity")))
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
     for gate in gates:
         lines += _table(gate, [each for each in gates if each != gate], measured)
     return "\n".join(lines)
 
 
-def _gates(selector: Mapping[str, Any]) -> Iterator[_Gate]:
+def _gates(selector: Mapping[str, Any], least: float | None) -> Iterator[_Gate]:
     from alignimation_core.api.gates import LIMITS
 
-    yield _Gate("similarity", "min_similarity", True, selector.get("min_similarity"))
+    yield _Gate("similarity", "min_similarity", True, least)
     facing = selector.get("facing_forward") or {}
     yield _Gate("facing_forward", "facing_forward.min_ratio", True, facing.get("min_ratio"))
     limits = selector.get("gates") or {}
@@ -120,7 +121,10 @@ def _table(
         for photo in photos
         if gate.value in photo["gates"]
         and all(other.passes(photo["gates"], other.limit) for other in others)
-        and (gate.value == "similarity" or _chosen(photo))
+        and (
+            _chosen(photo)
+            or (gate.value == "similarity" and not gate.passes(photo["gates"], gate.limit))
+        )
     ]
     if not free:
         return
@@ -144,8 +148,7 @@ def _table(
 
 def _chosen(photo: Mapping[str, Any]) -> bool:
     """Return whether the photo shows the subject, for all that its gates say."""
-    reason = photo["reason"] or ""
-    return not reason.startswith(("no ", "uncertain", "this is who"))
+    return photo["stage"] not in ("subject_selector", "corrections") or photo["gate"] is not None
 
 
 def _quantiles(numbers: Sequence[float]) -> list[float]:

@@ -28,6 +28,8 @@ exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 
 """
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Ctrl-C, being asked to end, and a terminal that is closed: a run ends the same way."""
+_heard: list[int] = []
+"""Those of them that have come."""
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
@@ -50,7 +52,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     atexit.register(leave)  # who registers first is called last
     for number in STOPS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _stop)
     try:
         status = main()
     except KeyboardInterrupt:  # before the work has begun, or once it is over
@@ -62,6 +64,11 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     if threading.active_count() > 1:  # a thread in the middle of a batch can only be left
         leave()
     sys.exit(status)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    _heard.append(number)
+    raise KeyboardInterrupt
 
 
 def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
@@ -85,24 +92,28 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
         status = work()
         print(end="", flush=True)
         return status
-    except KeyboardInterrupt:  # Ctrl-C, or being asked to stop
-        print(f"{program}: interrupted; nothing half-written was left", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
+    except BaseException as error:
+        # an interrupt in the middle of Python's own locks makes another error of itself
+        if _heard or isinstance(error, KeyboardInterrupt):
+            print(f"{program}: interrupted; nothing half-written was left", file=sys.stderr)
+            return 130
+        if trace and not isinstance(error, BrokenPipeError):
+            traceback.print_exc()
+        return _told(program, error)
+
+
+def _told(program: str, error: BaseException) -> int:
+    """Say what an error says; return the exit status. Raises what is no error of the work."""
+    if isinstance(error, OSError):
+        if not isinstance(error, BrokenPipeError):
+            print(f"{program}: {printable_lines(str(error))}", file=sys.stderr)
         _discard(sys.stdout)
         return 1
-    except OSError as error:
-        if trace:
-            traceback.print_exc()
-        print(f"{program}: {printable_lines(str(error))}", file=sys.stderr)
-        _discard(sys.stdout)
-        return 1
-    except AlignimationError as error:
-        if trace:
-            traceback.print_exc()
-        lines = printable_lines(str(error)).split("\n")
-        print("\n".join(f"{program}: {line}" for line in lines), file=sys.stderr)
-        return 2 if isinstance(error, RecipeError | PluginError) else 1
+    if not isinstance(error, AlignimationError):
+        raise error
+    lines = printable_lines(str(error)).split("\n")
+    print("\n".join(f"{program}: {line}" for line in lines), file=sys.stderr)
+    return 2 if isinstance(error, RecipeError | PluginError) else 1
 
 
 def _open_standard_streams() -> None:

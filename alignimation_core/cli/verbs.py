@@ -17,6 +17,7 @@ from alignimation_core.cli import (
     people,
     run,
     schema,
+    score,
     stages,
 )
 from alignimation_core.cli.process import EPILOG, end_with, guarded
@@ -28,6 +29,7 @@ VERBS: dict[str, ModuleType] = {
     "correct": correct,
     "explain": explain,
     "people": people,
+    "score": score,
     "list": stages,
     "schema": schema,
     "completion": completion,

@@ -186,35 +186,41 @@ class Corrections:
                     what = f"{name} is corrected under {first.written!r}, too; put both together"
                     self._faults.append(entry.fault("", what))
 
-    def decide(self, observation: Observation, choice: Choice) -> Subject | Failure:
+    def decide(
+        self, observation: Observation, choice: Choice
+    ) -> tuple[Subject | Failure, int | None]:
         """Return the subject of one photo, or why it has none, as the user has the last word.
+
+        With the subject, which detection it is; None for one that was not detected.
 
         What cannot be done is raised by ``raise_faults``, of all photos together.
         """
         photo, found = observation.photo, observation.detections
         entry, index = self._of.get(photo.name), choice.index
-        rejected = Failure(photo.name, "subject_selector", choice.reason or "", "rejected")
+        reason = choice.reason or ""
+        rejected = Failure(photo.name, "subject_selector", reason, "rejected", choice.gate)
         if entry is None:
             if index is None:
-                return rejected
-            return found.subject(index, similarity=choice.similarity)
+                return rejected, None
+            return found.subject(index, similarity=choice.similarity), index
         given = entry.correction
         if given.use is False:
             if index is not None:
                 self._note(photo, "use", was=True, now=False)
-            return replace(rejected, stage="corrections", reason=f"left out by {self.file.name}")
+            reason = f"left out by {self.file.name}"
+            return Failure(photo.name, "corrections", reason, "rejected"), None
         if given.face is not None:
             try:
                 index = meant(found, given.face)
             except ValueError as error:
                 self._faults.append(entry.fault("face", str(error)))
-                return rejected
+                return rejected, None
         elif given.use and index is None:
             index = choice.candidate if len(found) != 1 else 0
             if index is None and found:
                 what = f"say who: add `face: N`, {listed(found)}"
                 self._faults.append(entry.fault("use", what))
-                return rejected
+                return rejected, None
         if choice.index is None and (given.use or index is not None):
             self._note(photo, "use", was=choice.reason, now=True)
         if index != choice.index and index is not None:
@@ -223,17 +229,18 @@ class Corrections:
                 was = None if choice.index is None else numbers[choice.index]
                 self._note(photo, "face", was, numbers[index])
         if index is not None:
-            similarity = choice.similarity if index == choice.index else None
-            return self.corrected(photo, found.subject(index, similarity=similarity))
+            compared = index in (choice.index, choice.candidate)
+            similarity = choice.similarity if compared else None
+            return self.corrected(photo, found.subject(index, similarity=similarity)), index
         if not given.use:
-            return rejected
+            return rejected, None
         if len(given.keypoints) < 2:
             what = "nothing was found in it; add two `keypoints` or more, or `turn`"
             self._faults.append(entry.fault("use", what))
-            return rejected
+            return rejected, None
         bare = Subject(_around(given.keypoints.values(), PAD), 1.0, turn=photo.turn or 0)
         known = replace(bare, keypoint_names=found.keypoint_names or tuple(given.keypoints))
-        return self.corrected(photo, known)
+        return self.corrected(photo, known), None
 
     def corrected(self, photo: Photo, subject: Subject) -> Subject:
         """Return a photo's subject with the keypoints that the user gave."""

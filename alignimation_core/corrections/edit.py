@@ -116,7 +116,11 @@ def _plain(value: object) -> object:
 
 def _rewrite(file: Path, change: Change) -> None:
     """Change a file of corrections, unless it is broken; somebody's own changes meanwhile stay."""
-    file = file.resolve()
+    if file.is_symlink():
+        raise OutputError(
+            f"{file} is a link; nothing is written through links; name what it leads to in "
+            "`corrections`"
+        )
     try:
         with _LOCK:
             before = _bytes(file)

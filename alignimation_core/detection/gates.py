@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 from typing import TypeAlias
 
@@ -35,10 +36,13 @@ Values: TypeAlias = dict[str, float]
 
 def held(gates: Gates, choice: Choice, values: Values) -> Choice:
     """Return a choice, or its rejection by the first gate that it misses."""
-    reason = None if choice.index is None else gates.reason_against(values)
-    if reason is None:
+    missed = None if choice.index is None else gates.missed(values)
+    if missed is None:
         return choice
-    return Choice(None, reason, choice.similarity, choice.index)
+    option, reason = missed
+    return replace(
+        choice, index=None, reason=reason, candidate=choice.index, gate=f"gates.{option}"
+    )
 
 
 def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> list[Values]:

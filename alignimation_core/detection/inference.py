@@ -227,7 +227,7 @@ def _at_resolution(
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).amax(1)
         smallest = float(sides[sides >= sides.max() / 4].min())
         full = max(photo.height, photo.width)
-        need = min(full, round(full * embedder.box_side / max(smallest, 1.0)))
+        need = min(full, round(full * embedder.side_for(found) / max(smallest, 1.0)))
     if picture is not None and max(picture.pixels.shape[-2:]) >= need:
         return picture
     return decoder.read(photo, need)

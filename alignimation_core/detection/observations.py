@@ -14,7 +14,7 @@ from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
 from alignimation_core.detection.inference import Inference, Result
 from alignimation_core.execution.executor import Executor, Lost
-from alignimation_core.plugin import contract
+from alignimation_core.plugin import contract, guard
 from alignimation_core.record import Failure
 from alignimation_core.store.store import Known
 
@@ -95,6 +95,7 @@ def observe(
         AlignimationError: what concerns not one photo but all, such as missing weights.
     """
     annotated = isinstance(detector, AnnotationDetector)
+    strangers: str | None = None
     contents: dict[str, _Content] = {}
     of_photo: list[_Content] = []
     for photo in photos:
@@ -104,11 +105,12 @@ def observe(
         of_photo.append(content)
     observed = Observed()
     if isinstance(detector, AnnotationDetector):
+        strangers = guard.call("detector", detector, lambda: detector.strangers(photos))
         _annotate(detector, contents.values(), observed)
     inference = Inference(None if annotated else detector, embedder, seed, executor.cores)
     _infer(list(contents.values()), inference, executor, step, keep, observed)
     same_above = None if embedder is None else embedder.same_above
-    nothing_found = f"no {detector.finds()} was found: {detector.hint()}"
+    nothing_found = f"no {detector.finds()} was found: {strangers or detector.hint()}"
     lost = {failure.photo for failure in observed.failures}
     for photo, content in zip(photos, of_photo, strict=True):
         if content.damage is not None:

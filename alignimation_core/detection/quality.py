@@ -46,7 +46,7 @@ def complete(
     executor: Executor,
     keep: Callable[[Mapping[str, Known]], None],
 ) -> list[Observation]:
-    """Measure the photos that were not, such as those that an earlier version has stored.
+    """Measure the photos that were not: the annotated ones, and those whose measures were lost.
 
     ``keep`` is called with what is measured now, by the content of photos, batch by batch.
     """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from alignimation_core.api.data import Damage, Observation, Photo, Subject
+from alignimation_core.api.data import Choice, Damage, Observation, Photo, Subject
 from alignimation_core.api.individuals import Shown
 from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.corrections.corrections import Corrections
@@ -13,17 +15,31 @@ from alignimation_core.plugin import contract
 from alignimation_core.record import Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What was chosen in photos.
+
+    Attributes:
+        chosen: the photos with a subject.
+        rejected: the others.
+        values: what gates limit, by photo.
+        least: the similarity that was asked for, rounded down; None where none was compared.
+    """
+
+    chosen: list[tuple[Photo, Subject]]
+    rejected: list[Failure]
+    values: dict[str, gates.Values]
+    least: float | None
+
+
 def select(
     observations: Sequence[Observation],
     selector: SubjectSelector,
     step: Callable[[], None],
     corrections: Corrections,
     shown: Shown | None = None,
-) -> tuple[list[tuple[Photo, Subject]], list[Failure], dict[str, gates.Values]]:
+) -> Selected:
     """Run the selector on all photos at once, and hold its gates against what it picks.
-
-    Returns:
-        The photos with a subject; the others, rejected; and what gates limit, by photo.
 
     Corrections have the last word. A selector that tells individuals apart is told who is ``shown``
     by its references.
@@ -37,16 +53,22 @@ def select(
     choices = contract.select(selector, observations, shown or {})
     values = gates.values(observations, choices)
     choices = [gates.held(selector.gates, *each) for each in zip(choices, values, strict=True)]
-    for observation, choice in zip(observations, choices, strict=True):
-        decided = corrections.decide(observation, choice)
+    for place, (observation, choice) in enumerate(zip(observations, choices, strict=True)):
+        decided, index = corrections.decide(observation, choice)
         if isinstance(decided, Failure):
             rejected.append(decided)
         else:
             chosen.append((observation.photo, decided))
+            if index not in (choice.index, choice.candidate):
+                meant = [] if index is None else [Choice(index)]
+                values[place] = next(iter(gates.values([observation][: len(meant)], meant)), {})
         step()
     corrections.raise_faults()
     names = (observation.photo.name for observation in observations)
-    return chosen, rejected, {name: each for name, each in zip(names, values, strict=True) if each}
+    known = {name: each for name, each in zip(names, values, strict=True) if each}
+    asked = [choice.least for choice in choices if choice.least is not None]
+    least = math.floor(min(asked) * 1e5) / 1e5 if asked else None
+    return Selected(chosen, rejected, known, least)
 
 
 def with_masks(

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 from itertools import chain
 from math import dist
 
@@ -46,14 +46,23 @@ def within(
     return inside, outside
 
 
-def qualities(subject: Subject) -> dict[str, float]:
+def thins(settings: Settings) -> bool:
+    """Return whether the recipe asks for fewer photos than show the subject."""
+    thinner = (settings.sample, settings.min_gap, settings.max)
+    return settings.duplicates == "drop" or thinner != (None, None, None)
+
+
+def qualities(subject: Subject, sharpness: float | None = None) -> dict[str, float]:
     """Return what makes one photo of a subject better than another, each in [0, 1], by name.
 
-    ``score`` is the detector's; ``facing_forward`` the ratio, shorter to longer, of the distances
+    ``score`` is the detector's; ``sharpness`` that of the subject's pixels, where it was measured;
+    ``facing_forward`` the ratio, shorter to longer, of the distances
     from the nose to the eyes, 0 where one of them was not found, and absent where the detector
     knows none; ``similarity`` that to the identity, where one was compared.
     """
     found = {"score": subject.score}
+    if sharpness is not None:
+        found["sharpness"] = sharpness
     needed = ("nose", "left_eye", "right_eye")
     if all(name in subject.keypoint_names for name in needed):
         points = subject.keypoints
@@ -95,6 +104,7 @@ def thin(
     settings: Settings,
     named: AbstractSet[str],
     hashes: Mapping[str, int],
+    sharpness: Mapping[str, float],
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
     """Return the photos that are shown, in their order; and the others, with what is shown instead.
 
@@ -106,13 +116,21 @@ def thin(
         settings: of the recipe.
         named: photos that the recipe names; they stay.
         hashes: perceptual hashes, by SHA-256 of the file; asked for where duplicates are dropped.
+        sharpness: of the subjects, in [0, 1], by photo; where one is not known, none counts.
     """
-    thinner = (settings.sample, settings.min_gap, settings.max)
-    if settings.duplicates == "keep" and thinner == (None, None, None):
+    if not thins(settings):
         return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
+    measured = sharpness if all(photo.name in sharpness for photo, _ in subjects) else {}
     items = [
-        _item(place, photo, subject, zone, photo.name in named)
+        _Item(
+            place,
+            photo,
+            subject,
+            (instant(photo, zone) - datetime(1970, 1, 1)).total_seconds(),
+            qualities(subject, measured.get(photo.name)),
+            photo.name in named,
+        )
         for place, (photo, subject) in enumerate(subjects)
     ]
     lost: dict[_Item, tuple[_Item, str]] = {}
@@ -142,11 +160,6 @@ def thin(
             winner = lost[winner][0]
         failures.append(Failure(item.photo.name, STAGE, _reason(item, winner, rule), "rejected"))
     return shown, failures
-
-
-def _item(place: int, photo: Photo, subject: Subject, zone: tzinfo | None, named: bool) -> _Item:
-    seconds = (instant(photo, zone) - datetime(1970, 1, 1)).total_seconds()
-    return _Item(place, photo, subject, seconds, qualities(subject), named)
 
 
 def _reason(item: _Item, winner: _Item, rule: str) -> str:

@@ -55,16 +55,20 @@ class Exchange:
         for folder in {(self._folder / name).parent for _, name in self._done}:
             atomic.sync(folder)
 
-    def undo(self) -> None:
-        """Bring back what was replaced."""
+    def undo(self) -> bool:
+        """Bring back what was replaced; return whether all of it is back."""
+        back = True
         for new, name in reversed(self._done):
             final, old = self._folder / name, self._aside / name
-            with suppress(OSError):
+            try:
                 if not new.exists():
                     final.rename(new)
                 if old.exists():
                     old.replace(final)
+            except OSError:
+                back = False
         self._done.clear()
+        return back
 
     def give_back(self, name: str, knows: Callable[[str], bool]) -> None:
         """Give back what no run wrote of what an output replaced; all, where nothing stands.

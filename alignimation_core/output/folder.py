@@ -104,7 +104,18 @@ class OutputFolder:
         """
         self._make()
         with lock.alone(self.folder / HIDDEN / "run.lock", self.where, note, wait=wait) as waited:
-            yield waited
+            try:
+                yield waited
+            finally:
+                self._clear()
+
+    def bring_store(self) -> None:
+        """Make the folder, and have the store in it; another run may be under way.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._make()
 
     def prepare(self, photos: int = 0) -> list[str]:
         """Make the folder; return the outputs of earlier runs that stand there.
@@ -115,22 +126,15 @@ class OutputFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        self._make()
+        self.bring_store()
         self._anchor = Anchor(self.folder)
         self._load()
-        hidden = self.folder / HIDDEN
-        for left in hidden.glob(f"{STAGING}*"):
-            if left.is_dir() and not left.is_symlink():
-                row = Exchange(self.folder, left / "old")
-                for each in self._written.names:
-                    with suppress(OSError):
-                        row.give_back(each, self._written.knows)
-                shutil.rmtree(left, ignore_errors=True)
         with self._writable():
-            self._staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=hidden))
+            self._remove_left()
+            self._staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder / HIDDEN))
             self.rendering.mkdir()
         with suppress(OSError):
-            _reserve(self._staging / "reserve", RESERVE[0] + RESERVE[1] * photos)
+            atomic.reserve(self._staging / "reserve", RESERVE[0] + RESERVE[1] * photos)
         return self._standing()
 
     def check(self) -> None:
@@ -207,25 +211,44 @@ class OutputFolder:
             OSError: one cannot be put there; then all is as before.
         """
         assert self._staging is not None
-        row = Exchange(self.folder, self._staging / "old")
+        rendering = self.rendering
+        staging, self._staging = self._staging, None  # what it replaces is not to be removed
+        row = Exchange(self.folder, staging / "old")
         try:
             row.put(undone, RECORD_NAME)
             for each in contents:
-                row.put(self.rendering / each, each)
+                row.put(rendering / each, each)
             row.sync()
             done.replace(self.folder / RECORD_NAME)
             atomic.sync(self.folder)
             self.published = True
         except BaseException:
             self.published = False
-            row.undo()
+            if row.undo():
+                self._staging = staging
             raise
         for each in contents:
             row.give_back(each, self._written.knows)
-        self._written.settle(contents)
-        with suppress(OSError):  # it knows what they hold; it is only asked more slowly
-            self._save_table()
+        self._staging = staging
         self._clear()
+        if not staging.exists():  # what they replaced is still known otherwise, and not given back
+            self._written.settle(contents)
+            with suppress(OSError):  # it knows what they hold; it is only asked more slowly
+                self._save_table()
+
+    def _remove_left(self) -> None:
+        """Remove what a run that was killed has left; give back what it was about to replace.
+
+        Raises:
+            OSError: something cannot be given back.
+        """
+        atomic.remove_left(self.folder / RECORD_NAME)
+        for left in (self.folder / HIDDEN).glob(f"{STAGING}*"):
+            if left.is_dir() and not left.is_symlink():
+                row = Exchange(self.folder, left / "old")
+                for each in self._written.names:
+                    row.give_back(each, self._written.knows)
+                shutil.rmtree(left, ignore_errors=True)
 
     def _unusable(self) -> str | None:
         """Return why the folder cannot be used at all."""
@@ -237,6 +260,8 @@ class OutputFolder:
                 f"{hidden} is a link; the store is not written through links; remove it, or set "
                 "`output` to another folder"
             )
+        if hidden.exists() and not hidden.is_dir():
+            return f"{hidden} is a file; remove it, or set `output` to another folder"
         return None
 
     def _foreign_record(self) -> str | None:
@@ -323,16 +348,3 @@ class OutputFolder:
         """Remove what was rendered and has got no name."""
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Take room on the disk.
-
-    Raises:
-        OSError: there is not so much.
-    """
-    with path.open("wb") as stream:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(stream.fileno(), 0, size)
-        else:
-            stream.write(bytes(size))

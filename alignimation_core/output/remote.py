@@ -102,8 +102,19 @@ class RemoteFolder(OutputFolder):
         except Exception as error:  # backends raise their own, such as botocore's
             return [(("output",), f"{self.address}: {urls.reason(error)}")]
 
-    def prepare(self, photos: int = 0) -> list[str]:
+    def bring_store(self) -> None:
         """Make the working folder, and bring the store of earlier runs; see ``RemoteStore``.
+
+        Raises:
+            OutputError: the address cannot be read, or the working folder cannot be made.
+        """
+        super().bring_store()
+        with self._told("cannot be used for outputs"):
+            self._place.fs.invalidate_cache()
+            self._store.fetch()
+
+    def prepare(self, photos: int = 0) -> list[str]:
+        """Bring the store, and make room for what is rendered.
 
         Returns:
             The outputs of earlier runs that stand at the address, as they wrote them.
@@ -114,9 +125,7 @@ class RemoteFolder(OutputFolder):
         """
         super().prepare(photos)
         with self._told("cannot be used for outputs"):
-            self._place.fs.invalidate_cache()
             self._try_writing()
-            self._store.fetch()
             self._stood = self._load_there(self._read(RECORD_NAME)).standing()
         return self._stood
 

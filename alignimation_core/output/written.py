@@ -86,8 +86,10 @@ class LocalFiles:
 def _found(status: os.stat_result) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Found(None, None)
-    stamp = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-    return Found(status.st_size, stamp)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    if not any(time % 1_000_000_000 for time in times):  # a disk that counts seconds: too coarse
+        return Found(status.st_size, None)
+    return Found(status.st_size, f"{times[0]} {times[1]} {status.st_ino}")
 
 
 class Written:

@@ -6,8 +6,9 @@ errors of this package's own, which say more than that, pass.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Canvas, Choice, Detections, Observation, Photo, Subject
+from alignimation_core.api.data import (
+    Canvas,
+    Choice,
+    Detections,
+    Frame,
+    Observation,
+    Photo,
+    Subject,
+)
+from alignimation_core.api.effects import Effect, Film
 from alignimation_core.api.errors import StageError
 from alignimation_core.api.individuals import IdentitySelector, Shown
 from alignimation_core.api.registration import Registration, Target
@@ -115,8 +125,9 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
             raise ValueError(f"image: expected shape (C, {size[0]}, {size[1]}), got {got}")
         if not target.image.is_floating_point():
             raise TypeError(f"image: expected float32 in [0, 1], got {target.image.dtype}")
-        for name in ("image", "weights", "points", "point_weights"):
-            if not getattr(target, name).isfinite().all():
+        for name in ("image", "weights", "points", "point_weights", "width"):
+            numbers = getattr(target, name)
+            if numbers is not None and not numbers.isfinite().all():
                 raise ValueError(f"{name}: not all numbers are finite")
         return target
 
@@ -128,6 +139,32 @@ def fit(model: TransformModel, moving: Target, fixed: Target, initial: Tensor) -
         if len(found.matrices) != len(initial):
             raise ValueError(f"expected {len(initial)} matrices, got {len(found.matrices)}")
         return found
+
+
+def apply(effect: Effect, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+    """Apply an effect to a stream of frames; what it yields is checked, and numbered anew."""
+    with stage_errors("effect", effect):
+        made = effect.apply(frames, film)
+        if not isinstance(made, Iterator):
+            raise TypeError(f"apply: expected an iterator of frames, got {type(made).__name__}")
+    for index in itertools.count():
+        with stage_errors("effect", effect):
+            frame: object = next(made, None)
+            if frame is None:
+                return
+            checked = _frame_of(frame, film.canvas)
+        yield replace(checked, index=index)
+
+
+def _frame_of(frame: object, canvas: Canvas) -> Frame:
+    found = _one(Frame, frame)
+    wanted = (4 if canvas.alpha else 3, canvas.height, canvas.width)
+    if tuple(found.image.shape) != wanted or found.image.dtype != torch.uint8:
+        got = f"{tuple(found.image.shape)} {str(found.image.dtype).removeprefix('torch.')}"
+        raise ValueError(f"expected frames {wanted} uint8, got {got}")
+    if found.seconds is not None and not 0 <= found.seconds < math.inf:
+        raise ValueError(f"a frame cannot be shown for {found.seconds} seconds")
+    return found
 
 
 def open_writer(renderer: Renderer, canvas: Canvas, count: int, folder: Path) -> Writer:

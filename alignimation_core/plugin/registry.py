@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from alignimation_core.api import hooks
+from alignimation_core.api.effects import Effect
 from alignimation_core.api.errors import PluginError, in_one_line
 from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
@@ -31,6 +32,7 @@ KINDS: Mapping[str, type[Stage]] = {
     "subject_selector": SubjectSelector,
     "target_builder": TargetBuilder,
     "transform_model": TransformModel,
+    "effect": Effect,
     "renderer": Renderer,
 }
 """The kinds of stage in the order of the pipeline; kind ``x`` has the hook ``alignimation_xs``."""

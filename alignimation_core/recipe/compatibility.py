@@ -78,6 +78,11 @@ def _explain(recipe: Settings, name: str, missing: frozenset[Ability]) -> str:
             able.append(detector)
     hint = f"detectors that do: {', '.join(able)}" if able else "no installed detector does"
     own = "" if plain else _keypoints_instead(recipe, words)
+    if isinstance(recipe.detector, AnnotationDetector):
+        return (
+            f"{name!r} needs {what}: the file of the detector {recipe.detector.name!r} has no "
+            f"{' and '.join(words)}; {own}{hint}"
+        )
     return (
         f"{name!r} needs {what}, which the detector {recipe.detector.name!r} does not give; "
         f"{own}{hint}"

@@ -18,7 +18,7 @@ from alignimation_core.api.errors import Fault, RecipeError, shown
 Location = tuple[str | int, ...]
 """Where a value stands: ``("renderers", 1, "fps")``."""
 
-LISTS = ("photos", "renderers")
+LISTS = ("photos", "effects", "renderers")
 """Lists that may be written without brackets where they hold one."""
 MAX_SHOWN = 200
 """Characters of a ``--set`` that a message repeats."""

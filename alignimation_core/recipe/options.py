@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from alignimation_core.api.errors import shown
 
@@ -28,9 +40,54 @@ def _colour_or(*words: str) -> AfterValidator:
 
 SHORT = 1080
 """The short side of a canvas of which only the shape is given."""
+NAMED = {
+    "story": "1080x1920",
+    "portrait": "1080x1350",
+    "square": "1080x1080",
+    "1080p": "1920x1080",
+    "4k": "3840x2160",
+}
+"""Sizes by the names that people have for them."""
+PHOTO = "photo"
+"""The size of a canvas as large as the photos."""
 _SIDES = r"\s*([0-9]{1,9})\s*[xX\u00d7]\s*([0-9]{1,9})\s*"
 _SHAPE = r"\s*([0-9]{1,4})\s*:\s*([0-9]{1,4})\s*"
-_Size: TypeAlias = Annotated[str, Field(pattern=f"^({_SIDES}|{_SHAPE})$")] | tuple[int, int] | None
+_NAMES = "|".join([*NAMED, PHOTO])
+_Size: TypeAlias = (
+    Annotated[str, Field(pattern=f"^({_SIDES}|{_SHAPE}|{_NAMES})$")] | tuple[int, int] | None
+)
+_Framing: TypeAlias = Literal["tight", "balanced", "whole", "auto"]
+
+
+class SubjectFraming(BaseModel):
+    """How large the subject is on the canvas, and where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: Annotated[
+        float,
+        Field(description="height of its box, as a share of the canvas's: 0.3", gt=0, le=4),
+    ] = 0.4
+    at: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]],
+        Field(
+            description="where its torso, else its eyes, else its middle are, in shares of the "
+            "canvas from the left and from the top: [0.5, 0.4]"
+        ),
+    ] = (0.5, 0.4)
+
+
+def _framing_of(given: object, name: ValidatorFunctionWrapHandler) -> object:
+    if isinstance(given, Mapping):
+        return SubjectFraming.model_validate(given)
+    return given if isinstance(given, SubjectFraming) else name(given)
+
+
+_FRAMING = Annotated[
+    _Framing,
+    WrapValidator(_framing_of, json_schema_input_type=_Framing | SubjectFraming),
+    PlainSerializer(lambda given: given if isinstance(given, str) else given.model_dump()),
+]
 
 
 class CanvasOptions(BaseModel):
@@ -41,17 +98,20 @@ class CanvasOptions(BaseModel):
     size: Annotated[
         str | None,
         Field(
-            description="WIDTHxHEIGHT in pixels, such as 1080x1350, or a shape such as 9:16, whose "
-            "short side is 1080; left out, the photos' usual shape with a long side of 1080"
+            description="WIDTHxHEIGHT in pixels, such as 1080x1350; a shape such as 9:16, whose "
+            "short side is 1080; story, portrait, square, 1080p, 4k; photo (as large as most "
+            "photos); left out, the photos' usual shape with a long side of 1080"
         ),
     ] = None
     framing: Annotated[
-        Literal["tight", "balanced", "whole", "auto"],
+        _Framing | SubjectFraming,
+        GetPydanticSchema(lambda _, handler: handler(_FRAMING)),
         Field(
             description="how much around the subject: tight (no border is invented, unless the "
             "subject needs it), balanced "
             "(a twentieth of all pixels may be), whole (every photo fully), auto (as much as "
-            "max_border allows, wherever the photos reach furthest)"
+            "max_border allows, wherever the photos reach furthest), or {subject: 0.3, at: "
+            "[0.5, 0.4]} (how large the subject is and where)"
         ),
     ] = "balanced"
     max_border: Annotated[
@@ -82,8 +142,9 @@ class CanvasOptions(BaseModel):
     @field_validator("size", mode="before", json_schema_input_type=_Size)
     @classmethod
     def _sane(cls, size: object) -> object:
-        if size is None:
-            return None
+        if size is None or size == PHOTO:
+            return size
+        size = NAMED.get(size, size) if isinstance(size, str) else size
         sides = re.fullmatch(_SIDES, size) if isinstance(size, str) else None
         shape = re.fullmatch(_SHAPE, size) if isinstance(size, str) else None
         if sides:
@@ -101,13 +162,14 @@ class CanvasOptions(BaseModel):
 
     def allowed_border(self) -> float:
         """Return the share of all frames' pixels that may lie beyond their photos."""
-        return {"tight": 0.0, "balanced": 0.05, "auto": self.max_border, "whole": 1.0}[self.framing]
+        shares = {"tight": 0.0, "balanced": 0.05, "auto": self.max_border}
+        return shares.get(self.framing, 1.0) if isinstance(self.framing, str) else 1.0
 
     def shape(self) -> tuple[int, int] | None:
         """Return (height, width), made even as video needs; None when left to the photos."""
-        if self.size is None:
+        if self.size in (None, PHOTO):
             return None
-        width, height = (int(side) // 2 * 2 for side in self.size.split("x"))
+        width, height = (int(side) // 2 * 2 for side in str(self.size).split("x"))
         return height, width
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,7 +16,13 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from alignimation_core.api.errors import Fault, RecipeError, in_one_line
+from alignimation_core.api.errors import (
+    Fault,
+    OptionError,
+    RecipeError,
+    StageError,
+    in_one_line,
+)
 from alignimation_core.api.individuals import IdentitySelector, Reference
 from alignimation_core.api.stages import known_device
 from alignimation_core.recipe.compatibility import mismatches
@@ -110,6 +117,21 @@ class Recipe(Settings):
     def fault(self, location: Location, message: str) -> Fault:
         """Return a fault at a location in the recipe, with its line where there is one."""
         return self.source.fault(location, message)
+
+    @contextmanager
+    def blamed(self, key: str) -> Iterator[None]:
+        """Raise what a stage says of one of its options as a fault of the recipe there.
+
+        Raises:
+            RecipeError: the stage at the key raised an ``OptionError``.
+        """
+        try:
+            yield
+        except StageError as error:
+            if not isinstance(error.__cause__, OptionError):
+                raise
+            cause = error.__cause__
+            raise RecipeError([self.fault((key, cause.option), cause.reason)]) from error
 
     def photos_named(self) -> dict[Location, str]:
         """Return the photos that the recipe names, by their locations in it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from alignimation_core.api import urls
+from alignimation_core.api.effects import Effect
 from alignimation_core.api.errors import in_one_line
 from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
@@ -87,8 +89,9 @@ def _stage(kind: str) -> GetPydanticSchema:
                 name, [{"type": error, "loc": ("use",), "input": name}]
             )
         options = {key: value for key, value in dict(written).items() if key != "use"}
+        context = {**(info.context or {}), "effects": partial(_effects, context=info.context)}
         try:
-            return found.stage.model_validate(options, context=info.context)
+            return found.stage.model_validate(options, context=context)
         except ValidationError:
             raise  # pydantic puts the stage's location before those of its options
         except Exception as error:  # any failure of a plugin's own code
@@ -100,6 +103,11 @@ def _stage(kind: str) -> GetPydanticSchema:
 
     form = Annotated[Any, PlainValidator(make, json_schema_input_type=Any), PlainSerializer(write)]
     return _validated_as(form)
+
+
+def _effects(given: object, context: Any) -> Any:
+    """Make the effects that a renderer has for itself."""
+    return EFFECTS.validate_python(given, context=context)
 
 
 def _place_or_source(
@@ -156,7 +164,7 @@ def _listed(given: object) -> object:
 
 
 def _listed_stage(given: object) -> object:
-    return [given] if isinstance(given, str | Mapping | Renderer) else given
+    return [given] if isinstance(given, str | Mapping | Renderer | Effect) else given
 
 
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
@@ -168,6 +176,8 @@ def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Effects = Annotated[tuple[Annotated[Effect, _stage("effect")], ...], BeforeValidator(_listed_stage)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -278,6 +288,11 @@ class Settings:
     transform_model: Annotated[
         TransformModel, _stage("transform_model"), Field(description="fits the transform")
     ] = _default("similarity")
+    effects: Annotated[
+        Sequence[Effect],
+        _validated_as(Effects),
+        Field(description="what changes, adds or holds frames, one after the other"),
+    ] = ()
     renderers: Annotated[
         Sequence[Renderer],
         _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
@@ -297,14 +312,23 @@ class Settings:
         RefineOptions, Field(description="correct the keypoints that were detected")
     ] = RefineOptions()
     max_residual: Annotated[
-        float | None,
+        float | Literal["auto"] | None,
+        _validated_as(
+            Annotated[
+                Positive | None,
+                WrapValidator(
+                    lambda given, number: given if given == "auto" else number(given),
+                    json_schema_input_type=Positive | Literal["auto"] | None,
+                ),
+                PlainSerializer(lambda limit: limit),
+            ]
+        ),
         Field(
             description="leave out photos whose keypoints stay further from the reference's, "
-            "percent of the canvas height",
-            gt=0,
-            allow_inf_nan=False,
+            "percent of the canvas height; auto: much further than is usual in the series; null: "
+            "none"
         ),
-    ] = None
+    ] = "auto"
     canvas: Annotated[CanvasOptions, Field(description="what every frame shows")] = CanvasOptions()
     report: Annotated[
         bool | ReportOptions,
@@ -321,6 +345,10 @@ class Settings:
         ),
         Field(description="where photos are worked on: local (threads) or ray (a cluster)"),
     ] = ExecutorOptions()
+    score: Annotated[
+        bool,
+        Field(description="look at some finished frames again: how still does the subject stand?"),
+    ] = True
     seed: Annotated[int, Field(description="seed of all randomness", ge=0, lt=2**32)] = 0
 
     def stages(self) -> Iterator[tuple[str, Location, Stage]]:
@@ -330,6 +358,11 @@ class Settings:
                 for i, entry in enumerate(self.photos):
                     if not isinstance(entry, str):
                         yield kind, ("photos", i), entry
+            elif kind == "effect":
+                yield from ((kind, ("effects", i), s) for i, s in enumerate(self.effects))
+                for i, renderer in enumerate(self.renderers):
+                    for j, effect in enumerate(renderer.effects or ()):
+                        yield kind, ("renderers", i, "effects", j), effect
             elif kind == "renderer":
                 yield from ((kind, ("renderers", i), s) for i, s in enumerate(self.renderers))
             elif (stage := getattr(self, kind)) is not None:
@@ -337,6 +370,7 @@ class Settings:
 
 
 SETTINGS = TypeAdapter(Settings)
+EFFECTS: TypeAdapter[tuple[Effect, ...]] = TypeAdapter(Effects)
 SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
 
 
@@ -356,6 +390,11 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe: its keys, and each stage with its own options."""
     whole = SETTINGS.json_schema()
     properties, definitions = whole["properties"], whole["$defs"]
+    one = {"$ref": "#/$defs/effect"}
+    effects: dict[str, Any] = {"anyOf": [one, {"type": "array", "items": one}]}
+    described = properties["effects"]["description"]
+    properties["effects"] = {"description": described, **effects, "default": []}
+    effects = {"anyOf": [*effects["anyOf"], {"type": "null"}]}  # of a renderer: the recipe's
     for kind in KINDS:
         forms: list[dict[str, Any]] = [{"enum": sorted(registry().stages[kind])}]
         for name, found in sorted(registry().stages[kind].items()):
@@ -367,6 +406,9 @@ def json_schema() -> dict[str, Any]:
             for inner, definition in form.pop("$defs", {}).items():
                 definitions[f"{kind}.{name}.{inner}"] = definition
             form["properties"] = {"use": {"const": name}, **form.get("properties", {})}
+            if kind == "renderer":
+                own = form["properties"]["effects"]
+                form["properties"]["effects"] = {**effects, "description": own["description"]}
             form["required"] = ["use", *form.get("required", ())]
             forms.append(form)
         definitions[kind] = {"anyOf": forms}
@@ -381,6 +423,6 @@ def json_schema() -> dict[str, Any]:
         "default": listed.pop("default"),
     }
     properties["embedder"]["anyOf"][0] = {"$ref": "#/$defs/embedder"}
-    for kind in KINDS.keys() - {"photo_source", "renderer", "embedder"}:
+    for kind in KINDS.keys() - {"photo_source", "effect", "renderer", "embedder"}:
         properties[kind]["$ref"] = f"#/$defs/{kind}"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

@@ -145,14 +145,22 @@ def _keys_beside(location: Location, data: Mapping[str, Any]) -> Mapping[str, Fi
     """Return what may stand where a location ends: keys of the recipe, a group or a stage."""
     owner: type | None = Settings
     match location:
+        case ("renderers", int(i), "effects", _, *_):  # written as the recipe's own
+            own = _listed(data, "renderers", i)
+            data, location = own if isinstance(own, Mapping) else {}, location[2:]
+    match location:
         case ("photos", int(i), _, *_):
             given = data["photos"]
             entry = given if isinstance(given, Mapping) else [*given][i]
             owner, location = _stage_at("photo_source", entry), location[2:]
+        case ("effects", int(i), _, *_):
+            owner, location = _stage_at("effect", _listed(data, "effects", i)), location[2:]
+        case ("effects", str(), *_):  # one may be written without a list
+            owner, location = _stage_at("effect", _listed(data, "effects", 0)), location[1:]
         case ("renderers", int(i), _, *_):
-            owner, location = _stage_at("renderer", _renderer(data, i)), location[2:]
+            owner, location = _stage_at("renderer", _listed(data, "renderers", i)), location[2:]
         case ("renderers", str(), *_):  # one may be written without a list
-            owner, location = _stage_at("renderer", _renderer(data, 0)), location[1:]
+            owner, location = _stage_at("renderer", _listed(data, "renderers", 0)), location[1:]
         case (str(kind), _, *_) if kind in KINDS:
             owner, location = _stage_at(kind, data.get(kind)), location[1:]
     for part in location[:-1]:
@@ -162,8 +170,8 @@ def _keys_beside(location: Location, data: Mapping[str, Any]) -> Mapping[str, Fi
     return _keys_of(owner)
 
 
-def _renderer(data: Mapping[str, Any], i: int) -> object:
-    given = data.get("renderers")
+def _listed(data: Mapping[str, Any], key: str, i: int) -> object:
+    given = data.get(key)
     listed = given if isinstance(given, list | tuple) else [given]
     return listed[i] if i < len(listed) else None
 

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment.subjects import AlignedSubject
+from alignimation_core.alignment.subjects import AlignedSubject, keypoints_of
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Canvas
 from alignimation_core.api.sampling import spread
-from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.recipe.options import PHOTO, CanvasOptions, SubjectFraming
 
 LONG_SIDE = 1080
+LARGEST = 16384
+"""Pixels along the long side of a canvas at most."""
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+EYES = ("left_eye", "right_eye")
 MARGIN = 0.12
 """Room around the subject's boxes at the tightest, as a share of their extent."""
 CUT = 0.01
@@ -42,11 +46,15 @@ def frame(
     to_reference = torch.stack([item.reference_from_photo for item in aligned])
     photos = [item.photo for item in aligned]
     sizes = geometry.table([(photo.width, photo.height) for photo in photos], 2).float()
-    height, width = options.shape() or _usual_shape(sizes)
+    height, width = options.shape() or _usual_shape(sizes, whole=options.size == PHOTO)
     level_from_reference = geometry.rotation(upright(aligned) if level else turn)
     to_level = level_from_reference @ to_reference
 
+    canvas = Canvas(height, width, options.background == "remove")
     boxes = geometry.table([item.subject.box for item in aligned], 4).float()
+    if isinstance(options.framing, SubjectFraming):
+        canvas_from_level = _about_subject(aligned, to_level, boxes, options.framing, canvas)
+        return canvas, canvas_from_level @ level_from_reference
     low, high = _extent(to_level, sizes, boxes)
     aspect = width / height
     if options.framing == "whole":
@@ -65,9 +73,33 @@ def frame(
         @ geometry.scaling(scale, scale)
         @ geometry.translation(-float(centre[0]), -float(centre[1]))
     )
-    return Canvas(
-        height, width, options.background == "remove"
-    ), canvas_from_level @ level_from_reference
+    return canvas, canvas_from_level @ level_from_reference
+
+
+def _about_subject(
+    aligned: Sequence[AlignedSubject],
+    to_level: Tensor,
+    boxes: Tensor,
+    wanted: SubjectFraming,
+    canvas: Canvas,
+) -> Tensor:
+    """Return ``canvas_from_level``, on which the subject is as large, and where, as is wanted."""
+    sides = _ellipse_bounds(to_level, boxes)
+    scale = wanted.subject * canvas.height / float((sides[:, 3] - sides[:, 1]).median())
+    subjects = [item.subject for item in aligned]
+    middles = geometry.apply(to_level, (boxes.double()[:, None, :2] + boxes[:, None, 2:]) / 2)[:, 0]
+    for names in (TORSO, EYES):
+        points = geometry.apply(to_level, keypoints_of(subjects, names)).mean(1)
+        found = ~points.isnan().any(1)
+        if 2 * int(found.sum()) > len(found):
+            middles = points[found]
+            break
+    x, y = middles.median(0).values.tolist()
+    return (
+        geometry.translation(wanted.at[0] * canvas.width, wanted.at[1] * canvas.height)
+        @ geometry.scaling(scale, scale)
+        @ geometry.translation(-x, -y)
+    )
 
 
 def _extent(to_level: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,10 +133,11 @@ def upright(aligned: Sequence[AlignedSubject]) -> float:
     return -math.atan2(float(angles.sin().mean()), float(angles.cos().mean()))
 
 
-def _usual_shape(sizes: Tensor) -> tuple[int, int]:
-    """Return an even (height, width) of the photos' median aspect ratio."""
+def _usual_shape(sizes: Tensor, *, whole: bool) -> tuple[int, int]:
+    """Return an even (height, width) of the photos' median shape, and ``whole``, of their size."""
     aspect = float((sizes[:, 0] / sizes[:, 1]).median())
-    long, short = LONG_SIDE, round(LONG_SIDE * min(aspect, 1 / aspect) / 2) * 2
+    long = min(LARGEST, int(sizes.amax(1).median()) // 2 * 2) if whole else LONG_SIDE
+    short = round(long * min(aspect, 1 / aspect) / 2) * 2
     return (short, long) if aspect >= 1 else (long, short)
 
 

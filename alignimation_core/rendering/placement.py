@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,11 @@ from alignimation_core.api.mask import Matrix
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.record import Failure, PhotosError
 from alignimation_core.rendering.framing import frame
+
+FEWEST = 5
+"""Photos of which some may stand out."""
+LEAST = 2.0
+"""Residual that no photo stands out by, percent of the canvas height."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,24 +72,29 @@ def place(
     options: CanvasOptions,
     *,
     level: bool,
-    max_residual: float | None,
+    max_residual: float | Literal["auto"] | None,
 ) -> Placement:
     """Choose the canvas and place the photos, one at least; leave out those that fit badly.
 
     The canvas is chosen anew without the photos that are left out, whose residual is more than
-    ``max_residual``, percent of the canvas height. Not
-    ``level``, it is as the reference is once that is upright.
+    ``max_residual``, percent of the canvas height; for ``auto``, whose residual stands out once all
+    are placed. Not ``level``, the canvas is as the reference is once that is upright.
 
     Raises:
         PhotosError: none fits well enough.
     """
     turn = math.radians(reference.subject.turn)
-    limit = torch.inf if max_residual is None else max_residual
     misfits: list[PlacedSubject] = []
     failures: list[Failure] = []
     while True:
         canvas, canvas_from_reference = frame(aligned, options, level=level, turn=turn)
         placed = on_canvas(aligned, reference, canvas, canvas_from_reference)
+        limit, usual = torch.inf, 0.0
+        if max_residual == "auto":
+            if not misfits:
+                limit, usual = _standing_out([item.residual or 0 for item in placed])
+        elif max_residual is not None:
+            limit = max_residual
         beyond = [item for item in placed if (item.residual or 0) > limit]
         if not beyond:
             return Placement(canvas, placed, misfits, failures)
@@ -93,7 +104,12 @@ def place(
                 item.photo.name,
                 "transform_model",
                 f"it fits badly: residual {item.residual:.2f} % of the canvas height, "
-                f"max_residual is {limit:g}",
+                + (
+                    f"{usual:.2f} is usual here: it may show another subject, or have left and "
+                    "right exchanged; `max_residual: null` uses it all the same"
+                    if max_residual == "auto"
+                    else f"max_residual is {limit:g}"
+                ),
             )
             for item in beyond
         ]
@@ -103,6 +119,20 @@ def place(
             raise PhotosError(what, failures)
         out = {item.aligned for item in beyond}
         aligned = [item for item in aligned if item not in out]
+
+
+def _standing_out(residuals: Sequence[float]) -> tuple[float, float]:
+    """Return the residual above which a photo of the series stands out, and the usual one.
+
+    Ten deviations above the median, by the median distance from it; but limbs move, heads turn,
+    and a few photos are often much alike.
+    """
+    values = torch.tensor(residuals, dtype=torch.float64)
+    usual = float(values.median())
+    if len(values) < FEWEST:
+        return torch.inf, usual
+    deviation = 1.4826 * float((values - usual).abs().median())
+    return max(usual + 10 * deviation, 4 * usual, LEAST), usual
 
 
 def on_canvas(

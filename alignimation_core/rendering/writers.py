@@ -1,17 +1,19 @@
-"""Renderers at work: each output is written by a thread of its own."""
+"""Renderers at work: each output is made by a thread of its own, its effects too."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Queue
 from typing import TypeVar
 
 from alignimation_core.api.data import Canvas, Frame
+from alignimation_core.api.effects import Effect, Film
 from alignimation_core.api.errors import AlignimationError
-from alignimation_core.api.stages import Renderer, Writer
+from alignimation_core.api.stages import Renderer, Stage, Writer
 from alignimation_core.execution.executor import Executor
 from alignimation_core.plugin import contract
 from alignimation_core.plugin.guard import call
@@ -21,7 +23,7 @@ from alignimation_core.rendering.frames import Keep, frames
 from alignimation_core.rendering.placement import PlacedSubject
 
 WAITING = 2
-"""Frames that wait for the writer of one output."""
+"""Photos that wait for one output."""
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ def render(
     canvas: Canvas,
     options: CanvasOptions,
     renderers: Sequence[Renderer],
+    effects: Sequence[Effect],
     folder: Path,
     executor: Executor,
     step: Callable[[], None],
@@ -52,16 +55,20 @@ def render(
 
     A photo that can no longer be read is left out. Where a renderer fails, the pass ends, and the
     errors are returned: outputs of one run stand together or not at all. Whatever ends the pass
-    early removes what was half written. Small pictures go to ``keep``.
+    early removes what was half written. ``effects`` are those of renderers that have none of their
+    own. Small pictures go to ``keep``.
 
     Raises:
         PhotosError: no photo could be read again.
     """
-    outputs = [_Output(renderer) for renderer in renderers]
+    outputs = [_Output(renderer, effects) for renderer in renderers]
+    some = placed if any(output.effects for output in outputs) else ()
+    subjects = {item.photo.name: item.subject.transformed(item.canvas_from_photo) for item in some}
+    film = Film(canvas, 0.0, [item.photo for item in placed], subjects)
     done: list[str] = []
     try:
         for output in outputs:
-            output.open(canvas, len(placed), folder)
+            output.open(film, folder)
         failures: list[Failure] = []
         shown = 0
         for frame in frames(placed, canvas, options, executor, keep):
@@ -91,38 +98,47 @@ def render(
 
 
 class _Output:
-    """One output on its way: only its own thread ever calls the plugin's code.
+    """One output on its way: only its own thread ever calls the plugins' code.
 
     Attributes:
         errors: what failed; once something has, nothing more is written.
     """
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, effects: Sequence[Stage]) -> None:
         self.errors: list[AlignimationError] = []
+        own = effects if renderer.effects is None else renderer.effects
+        self.effects = [effect for effect in own if isinstance(effect, Effect)]
         self._renderer = renderer
         self._writer: Writer | None = None
         self._thread = ThreadPoolExecutor(1, f"renderer-{renderer.name}")
-        self._waiting: deque[Future[None]] = deque()
+        # an interrupt while the pool starts a thread makes it lose count: so nothing is open yet
+        self._thread.submit(int).result()
+        self._waiting: Queue[Frame | None] = Queue(WAITING)
+        self._work: Future[None] | None = None
+        self._stopped = False
 
-    def open(self, canvas: Canvas, count: int, folder: Path) -> None:
+    def open(self, film: Film, folder: Path) -> None:
         """Begin the output."""
+        count = len(film.photos)
 
         def verb() -> None:
-            self._writer = contract.open_writer(self._renderer, canvas, count, folder)
+            self._writer = contract.open_writer(self._renderer, film.canvas, count, folder)
 
         self._thread.submit(self._attempt, verb).result()
+        fps = self._renderer.frame_rate(count)
+        self._work = self._thread.submit(self._make, replace(film, fps=fps))
 
     def write(self, frame: Frame) -> None:
-        """Hand over the next frame; wait while too many are in line."""
+        """Hand over the next photo; wait while too many are in line."""
         if not self.errors:
-            self._waiting.append(self._thread.submit(self._write, frame))
-            if len(self._waiting) > WAITING:
-                self._waiting.popleft().result()
+            self._waiting.put(frame)
 
     def wait(self) -> None:
-        """Wait until every frame handed over is written."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        """Wait until every frame is written: no more photos will come."""
+        if self._work is not None:
+            self._waiting.put(None)
+            self._work.result()
+            self._work = None
 
     def close(self, folder: Path) -> str | None:
         """Finish the output; return its path in the folder, or None if anything failed."""
@@ -130,14 +146,27 @@ class _Output:
 
     def end(self) -> None:
         """Remove what was written of an output that was not finished."""
-        for future in self._waiting:
-            future.cancel()
+        self._stopped = True
+        self.wait()
         self._thread.submit(self._abort).result()
         self._thread.shutdown()
 
-    def _write(self, frame: Frame) -> None:
-        if (writer := self._writer) is not None:
-            self._attempt(lambda: writer.write(frame))
+    def _make(self, film: Film) -> None:
+        """Write every frame that the effects make of the photos; take all photos in any case."""
+        photos = iter(self._waiting.get, None)
+        frames: Iterator[Frame] = photos
+        for effect in self.effects:
+            frames = contract.apply(effect, frames, film)
+
+        def verb() -> None:
+            for frame in frames:
+                if self._stopped or (writer := self._writer) is None:
+                    return
+                writer.write(frame)
+
+        self._attempt(verb)
+        for _ in photos:
+            pass
 
     def _close(self, folder: Path) -> str | None:
         if (writer := self._writer) is None:

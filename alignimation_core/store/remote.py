@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignimation_core.api import urls
+from alignimation_core.api import atomic, urls
 from alignimation_core.api.errors import OutputError
 from alignimation_core.store.database import HIDDEN, alone
 
@@ -46,12 +45,8 @@ class RemoteStore:
             size, stamp = self._news()
             if size is None or (self._local.exists() and size < _settled_size(self._local)):
                 return
-            part = self._local.with_name(f"{self._local.name}.part-{os.getpid()}")
-            try:
+            with atomic.AtomicWrite(self._local) as part:
                 self._there.fs.get_file(self._there.path, str(part))
-                part.replace(self._local)
-            finally:
-                part.unlink(missing_ok=True)
             self._note(stamp)
 
     def upload(self) -> None:
@@ -65,8 +60,10 @@ class RemoteStore:
         """
         if not self._local.exists():
             return
-        copy = self._local.with_name(f"store.upload-{os.getpid()}")
+        upload = atomic.AtomicWrite(self._local.with_name("store.upload"))
+        copy = upload.part / self._local.name
         try:
+            upload.part.mkdir()
             with (
                 closing(sqlite3.connect(self._local)) as source,
                 closing(sqlite3.connect(copy)) as target,
@@ -82,8 +79,7 @@ class RemoteStore:
                 "it, which costs nothing but time"
             ) from error
         finally:
-            for tail in ("", "-wal", "-shm", "-journal"):
-                copy.with_name(copy.name + tail).unlink(missing_ok=True)
+            upload.discard()
 
     def _news(self) -> tuple[int | None, str | None]:
         """Return size, bytes, and stamp of a store at the address that is not yet known here.

@@ -29,7 +29,10 @@ class CocoAnnotations(AnnotationDetector):
 
     Boxes and polygons are continuous pixels. Keypoints of a file in which all are whole numbers
     count pixels, as COCO's do, and are taken at those pixels' centres. A keypoint that is labelled
-    but not visible (v = 1) scores one half. Coordinates follow a photo that was resized since.
+    but not visible (v = 1) scores one half; confidences from 0 to 1 may stand in the place of v, or
+    beside it as ``keypoint_scores``. Coordinates follow a photo that was resized since.
+
+    Lists of results, which networks write, may follow a file with ``images`` and ``categories``.
     """
 
     name: ClassVar[str] = "coco-annotations"
@@ -74,6 +77,15 @@ class CocoAnnotations(AnnotationDetector):
         masks = ["masks"] if self.annotations.masks else []
         keypoints = ["keypoints"] if names else []
         return frozenset([*masks, *keypoints, *(f"keypoints.{name}" for name in names)])
+
+    def strangers(self, photos: Sequence[Photo]) -> str | None:
+        """Return that the files speak of other photos, where they speak of none of these."""
+        known = sorted(self.annotations.by_name)
+        if not known or any(photo.path.name in self.annotations.by_name for photo in photos):
+            return None
+        more = ", ..." if len(known) > 2 else ""
+        files = ", ".join(str(path) for path in self.file)
+        return f"{files}: speaks of {', '.join(known[:2])}{more}; none of them is here"
 
     def annotate(self, photo: Photo) -> Detections:
         """Return the photo's annotations of the category, best first, then the largest.

@@ -74,6 +74,7 @@ class _Joined:
     pictures: dict[int, Picture] = field(default_factory=dict)
     found: dict[int, Annotation] = field(default_factory=dict)
     categories: set[str] = field(default_factory=set)
+    kinds: set[int] = field(default_factory=set)
     names: tuple[str, ...] = ()
 
 
@@ -90,10 +91,8 @@ def read(files: Sequence[Path], category: str, *, include_crowd: bool) -> Annota
         raise ValueError(
             f"{listed}: there is no category {category!r}; {hint}there are: {', '.join(known)}"
         )
-    for one in joined.found.values():
-        if one.box is None and one.segmentation is None:
-            raise ValueError(f"{one.label} has neither `bbox` nor `segmentation`")
-    kept = [one for one in joined.found.values() if include_crowd or not one.crowd]
+    every = [_boxed(one) for one in joined.found.values()]
+    kept = [one for one in every if include_crowd or not one.crowd]
     by_name, of_picture = defaultdict(list), defaultdict(list)
     for image_id, picture in joined.pictures.items():
         by_name[picture.path.name].append(image_id)
@@ -108,8 +107,21 @@ def read(files: Sequence[Path], category: str, *, include_crowd: bool) -> Annota
     )
 
 
+def _boxed(one: Annotation) -> Annotation:
+    """Return an annotation with a box, which networks of keypoints leave out."""
+    if one.box is not None or one.segmentation is not None:
+        return one
+    xs, ys = ([p[axis] for p in one.keypoints or () if p[2] > 0] for axis in (0, 1))
+    if not xs or min(xs) == max(xs) or min(ys) == max(ys):
+        raise ValueError(f"{one.label} has neither `bbox` nor `segmentation`")
+    return replace(one, box=(min(xs), min(ys), max(xs), max(ys)))
+
+
 def _join(joined: _Joined, path: Path) -> None:
     data = _load(path)
+    if isinstance(data, list):
+        _join_results(joined, path, data)
+        return
     for image in data["images"]:
         _join_picture(joined, path, image)
     kind: int | None = None
@@ -117,6 +129,7 @@ def _join(joined: _Joined, path: Path) -> None:
         joined.categories.add(get(entry, "name", str, f"{path}: a category"))
         if entry["name"] == joined.category:
             kind = get(entry, "id", int, f"{path}: category {joined.category!r}")
+            joined.kinds.add(kind)
             _join_names(joined, path, entry.get("keypoints"))
     mine: dict[int, Annotation | None] = {}
     for position, entry in enumerate(data["annotations"]):
@@ -137,6 +150,21 @@ def _join(joined: _Joined, path: Path) -> None:
             joined.found[number] = _merged(before, annotation)
 
 
+def _join_results(joined: _Joined, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Join a list of results, which networks write: without images, categories and ids."""
+    if not joined.pictures:
+        raise ValueError(
+            f"{path}: is a list of results, which names no photos; list the file with their "
+            "`images` and `categories` before it, such as `file: [images.json, results.json]`"
+        )
+    mine: dict[int, Annotation | None] = {}
+    for position, entry in enumerate(rows):
+        label = f"{path}: result {position}"
+        if get(entry, "category_id", int, label) in joined.kinds:
+            mine[-len(joined.found) - position - 1] = _annotation(joined, entry, label)
+    joined.found |= _centred(mine)
+
+
 def _merged(one: Annotation, other: Annotation) -> Annotation:
     return replace(
         one,
@@ -148,13 +176,15 @@ def _merged(one: Annotation, other: Annotation) -> Annotation:
     )
 
 
-def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _load(path: Path) -> dict[str, list[dict[str, Any]]] | list[dict[str, Any]]:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON: {error}") from None
+    if isinstance(data, list) and data and all(isinstance(row, dict) for row in data):
+        return data
     parts = ("images", "categories", "annotations")
     for part in parts:
         rows = data.get(part) if isinstance(data, dict) else None
@@ -162,8 +192,25 @@ def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
             raise ValueError(
                 f"{path}: is no COCO file of annotations: it needs the lists "
                 f"{', '.join(f'`{name}`' for name in parts)}, and `{part}` is none"
+                f"{_conversion(data)}"
             )
     return {part: data[part] for part in parts}
+
+
+def _conversion(data: object) -> str:
+    """Return how to make a COCO file of that of another tool, as far as it is known."""
+    keys = data.keys() if isinstance(data, dict) else ()
+    inner = next(iter(data.values()), None) if isinstance(data, dict) and data else None
+    if "_via_img_metadata" in keys or (isinstance(inner, dict) and "regions" in inner):
+        return "; it is VIA's: there, export the annotations in COCO format"
+    if {"shapes", "imagePath"} <= {*keys}:
+        return "; it is labelme's: its `labelme2coco.py` makes a COCO file of the folder"
+    if "people" in keys:
+        return (
+            "; it is OpenPose's: write each `pose_keypoints_2d` as the `keypoints` of an "
+            "annotation, x, y, confidence, and its photo into `images`"
+        )
+    return ""
 
 
 def _join_picture(joined: _Joined, path: Path, entry: Mapping[str, Any]) -> None:
@@ -214,7 +261,9 @@ def _annotation(joined: _Joined, entry: Mapping[str, Any], label: str) -> Annota
         image_id=image_id,
         score=float(score),
         segmentation=segmentation,
-        keypoints=keypoints_in(entry.get("keypoints"), len(joined.names), label),
+        keypoints=keypoints_in(
+            entry.get("keypoints"), entry.get("keypoint_scores"), len(joined.names), label
+        ),
         box=box_in(entry.get("bbox"), label),
         crowd=bool(entry.get("iscrowd", 0)),
     )

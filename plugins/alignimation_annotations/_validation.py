@@ -40,9 +40,13 @@ def box_in(box: Any, label: str) -> tuple[float, float, float, float] | None:
 
 
 def keypoints_in(
-    values: Any, count: int, label: str
+    values: Any, scores: Any, count: int, label: str
 ) -> tuple[tuple[float, float, float], ...] | None:
-    """Return ``x, y, score`` of each of ``count`` keypoints; None without keypoints."""
+    """Return ``x, y, score`` of each of ``count`` keypoints; None without keypoints.
+
+    ``scores`` are confidences beside COCO's visibility, None without; in its place they have
+    fractions.
+    """
     if not values:
         return None
     if not are_numbers(values) or len(values) != 3 * count:
@@ -51,11 +55,25 @@ def keypoints_in(
             f"{label}: `keypoints` should be {3 * count} numbers, x, y, v of each of the "
             f"category's {count} keypoints, got {found}"
         )
-    wrong = next((v for v in values[2::3] if v not in _SCORES), None)
-    if wrong is not None:
-        raise ValueError(f"{label}: visibility in `keypoints` should be 0, 1 or 2, got {wrong!r}")
-    triples = zip(values[0::3], values[1::3], values[2::3], strict=True)
-    return tuple((float(x), float(y), _SCORES[v]) for x, y, v in triples)
+    seen = values[2::3]
+    if any(v not in _SCORES for v in seen):
+        wrong = next((v for v in seen if not 0 <= v <= 1), None)
+        if wrong is not None:
+            raise ValueError(
+                f"{label}: visibility in `keypoints` should be 0, 1 or 2, got {wrong!r}; "
+                "confidences are from 0 to 1"
+            )
+        trusted = [float(v) for v in seen]
+    else:
+        trusted = [_SCORES[v] for v in seen]
+    if scores is not None:
+        if not are_numbers(scores) or len(scores) != count or any(not 0 <= s <= 1 for s in scores):
+            raise ValueError(
+                f"{label}: `keypoint_scores` should be {count} numbers from 0 to 1, got {scores!r}"
+            )
+        trusted = [float(s) if v else 0.0 for s, v in zip(scores, seen, strict=True)]
+    triples = zip(values[0::3], values[1::3], trusted, strict=True)
+    return tuple((float(x), float(y), score) for x, y, score in triples)
 
 
 def check_segmentation(

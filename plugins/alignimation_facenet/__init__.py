@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from alignimation_core import Detections, Detector, Embedder, hookimpl
+from alignimation_core import Detections, Detector, Embedder, FaceEmbedder, hookimpl
 from alignimation_core.api.stages import RecipePath
 from alignimation_core.api.weights import Weights
 
@@ -138,11 +138,11 @@ class MTCNN(Detector):
         ]
 
 
-class FaceNet(Embedder):
+class FaceNet(FaceEmbedder):
     """512 numbers that tell faces apart, by InceptionResnetV1.
 
-    Made for boxes around faces, such as `MTCNN` gives; of a box around a whole body they say
-    little. The crop is the one that the weights were trained on: the box and 7 pixels of 160
+    Made for boxes around faces, such as `MTCNN` gives; in those of bodies, `MTCNN` looks for the
+    face. The crop is the one that the weights were trained on: the box and 7 pixels of 160
     around it, brought to a square. What a box has outside of the image repeats the border.
 
     Source: Schroff et al., *FaceNet: A Unified Embedding for Face Recognition and Clustering*, CVPR
@@ -185,7 +185,17 @@ class FaceNet(Embedder):
 
         return Network(PRETRAINED[self.pretrained], self.weights, self.torch_device())
 
-    def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+    @cached_property
+    def _faces_by(self) -> MTCNN:
+        return MTCNN(device=self.device)
+
+    def face_detector(self) -> MTCNN:
+        """Return `MTCNN`."""
+        return self._faces_by
+
+    def embed_faces(
+        self, images: Sequence[Tensor], detections: Sequence[Detections]
+    ) -> list[Tensor]:
         """Embed every box of every image; the base class tells of shapes and coordinates."""
         with _BUILDING:
             network = self.network

@@ -62,6 +62,10 @@ class _FileRenderer(Renderer):
             raise ValueError(f"{path!r} does not end in {wanted}")
         return path
 
+    def frame_rate(self, count: int) -> float:  # noqa: ARG002
+        """Return ``fps``."""
+        return self.fps
+
     @abstractmethod
     def _encoder(self, canvas: Canvas) -> Encoder: ...
 
@@ -134,7 +138,7 @@ class GIF(_FileRenderer):
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # the file counts repetitions after the first time; -1 leaves the count out
         repeat = {0: 0, 1: -1}.get(self.loop, self.loop - 1)
-        return Encoder("gif", "gif", "pal8", container_options={"loop": str(repeat)})
+        return Encoder("gif", "gif", "pal8", {}, {"loop": str(repeat)}, constant_rate=False)
 
 
 class WebP(_FileRenderer):
@@ -168,7 +172,9 @@ class WebP(_FileRenderer):
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
         # fed with RGB: WebP has a YUV of its own, which is not BT.709
         options = {"quality": str(self.quality), "lossless": str(int(self.lossless))}
-        return Encoder("webp", "libwebp_anim", "bgra", options, {"loop": str(self.loop)})
+        return Encoder(
+            "webp", "libwebp_anim", "bgra", options, {"loop": str(self.loop)}, constant_rate=False
+        )
 
 
 class APNG(_FileRenderer):
@@ -182,7 +188,8 @@ class APNG(_FileRenderer):
     loop: Loop = 0
 
     def _encoder(self, canvas: Canvas) -> Encoder:  # noqa: ARG002
-        return Encoder("apng", "apng", "rgba", {"pred": "mixed"}, {"plays": str(self.loop)})
+        plays = {"plays": str(self.loop)}
+        return Encoder("apng", "apng", "rgba", {"pred": "mixed"}, plays, constant_rate=False)
 
 
 class Frames(Renderer):

@@ -43,8 +43,8 @@ class AtomicWriter(Writer):
         """Raise ``OutputError`` where something stands that is not to be replaced."""
 
     @abstractmethod
-    def _add(self, pixels: Pixels) -> None:
-        """Write the next picture."""
+    def _add(self, pixels: Pixels, seconds: float | None) -> None:
+        """Write the next picture, to be shown for some seconds or for one frame."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -54,7 +54,7 @@ class AtomicWriter(Writer):
         """Write the next frame; raises ``ValueError`` where it is not of the canvas."""
         pixels = self.layout.pixels(frame)
         with self.guarded():
-            self._add(pixels)
+            self._add(pixels, frame.seconds)
         self.written += 1
 
     def close(self) -> Path:

@@ -10,7 +10,8 @@ class Encoder:
     """One format of ffmpeg, in ffmpeg's names.
 
     Both sides of a picture must be multiples of ``step``. ``matte`` is the colour to put behind
-    transparent frames; None where the format takes transparency.
+    transparent frames; None where the format takes transparency. In a film of ``constant_rate`` a
+    frame that is shown longer is repeated; elsewhere the next one comes later.
     """
 
     container: str
@@ -20,6 +21,7 @@ class Encoder:
     container_options: dict[str, str] = field(default_factory=dict)
     step: int = 1
     matte: str | None = None
+    constant_rate: bool = True
 
     @property
     def is_yuv(self) -> bool:

@@ -69,7 +69,7 @@ class FramesWriter(AtomicWriter):
                     f"{path} holds {found.name}, which is no frame; choose another path"
                 )
 
-    def _add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels, seconds: float | None) -> None:  # noqa: ARG002
         name = f"{self.written + 1:0{self._digits}d}{self._suffix}"
         self._waiting.append(self._pool.submit(self._save, name, pixels))
         self._wait(_THREADS)

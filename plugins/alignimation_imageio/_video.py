@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from alignimation_core import Canvas, OutputError
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._encoder import Encoder
+from alignimation_imageio._last_frame import set_last_duration
 from alignimation_imageio._scaling import Layout, Pixels
 
 Feed = Callable[[av.VideoFrame | None], Iterator[av.VideoFrame]]
@@ -34,6 +35,10 @@ class VideoWriter(AtomicWriter):
     ) -> None:
         super().__init__(path, Layout(canvas, width, encoder.matte, encoder.step))
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
+        self._until = Fraction(0)  # when the frames written so far are over, in frames
+        self._constant_rate, self._codec = encoder.constant_rate, encoder.codec
+        self._held = False  # whether any frame said how long it is shown
+        self._last: tuple[Pixels, int, int] | None = None  # with its begin and end
         with self.guarded():
             self.output.part.touch()  # PyAV makes the file with the first frame: too late
             self._container = av.open(
@@ -67,9 +72,20 @@ class VideoWriter(AtomicWriter):
             context.color_trc = ColorTrc.BT709
         return stream
 
-    def _add(self, pixels: Pixels) -> None:
+    def _add(self, pixels: Pixels, seconds: float | None) -> None:
+        begin = round(self._until)
+        self._until += 1 if seconds is None else Fraction(seconds) / self._time_base
+        end = round(self._until)
+        times = range(begin, end) if self._constant_rate else range(begin, end)[:1]
+        for time in times:
+            self._picture(pixels, time)
+        self._held |= seconds is not None
+        if times:
+            self._last = pixels, times[-1], end
+
+    def _picture(self, pixels: Pixels, time: int) -> None:
         picture = av.VideoFrame.from_numpy_buffer(pixels, self.layout.pixel_format)
-        picture.pts, picture.time_base = self.written, self._time_base
+        picture.pts, picture.time_base = time, self._time_base
         self._encode(picture)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
@@ -77,9 +93,16 @@ class VideoWriter(AtomicWriter):
             self._container.mux(self._stream.encode(ready))
 
     def _finish(self) -> None:
+        pixels, begin, end = self._last or (None, 0, 0)
+        if pixels is None:
+            raise OutputError(f"{self.path}: every frame is shown for less than half a frame")
+        if self._codec == "gif" and end > begin + 1:
+            self._picture(pixels, end - 1)
         self._encode(None)
         self._container.mux(self._stream.encode(None))
         self._container.close()
+        if self._held and self._codec in ("apng", "libwebp_anim") and begin:
+            set_last_duration(self.output.part, self._codec, (end - begin) * self._time_base)
 
     def abort(self) -> None:
         """Remove what was written so far."""

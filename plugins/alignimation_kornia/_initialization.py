@@ -9,6 +9,7 @@ from torch import Tensor
 
 from alignimation_core import Target
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import shared_weights
 from alignimation_kornia._gauss_newton import minimise
 from alignimation_kornia._losses import Loss
 from alignimation_kornia._pyramid_level import Level, Pixels
@@ -28,7 +29,7 @@ def centres(moving: Target, fixed: Target, images: Tensor) -> Tensor:
     The weighted mean of the points it has in common with the reference; without any, the centre
     of mass of its image.
     """
-    shared = (moving.point_weights * fixed.point_weights).to(images.device).double()
+    shared = shared_weights(moving.point_weights, fixed.point_weights).to(images.device).double()
     total = shared.sum(1, keepdim=True)
     points = moving.points.to(images.device).double().nan_to_num(0, 0, 0)
     centres = (shared[..., None] * points).sum(1) / total

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from alignimation_core import Registration, Target
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import shared_weights
 from alignimation_kornia._validation import NO_MEETING, faults_of_input
 
 LEAST_SIDE = 8  # pixels: kornia's blur needs some on the coarsest level
@@ -27,7 +28,7 @@ def register(
     while levels > 1 and min(size) < LEAST_SIDE * 2 ** (levels - 1):
         levels -= 1
     to_grid = geometry.normalised_from_pixels(size)
-    both = moving.weights * fixed.weights
+    both = shared_weights(moving.weights, fixed.weights)
     failures = faults_of_input(moving.image, fixed.image, both, start)
     found, before, after, used = [], [], [], []
     for i, (image, counted) in enumerate(zip(moving.image, both > 0, strict=True)):

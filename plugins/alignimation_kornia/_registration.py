@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Registration, Target
+from alignimation_core.api import geometry
+from alignimation_core.api.registration import shared_weights
 from alignimation_kornia._gauss_newton import minimise
 from alignimation_kornia._gradient_descent import Objective, Options, descend
 from alignimation_kornia._initialization import best_turn, centres
@@ -21,6 +23,7 @@ RESIDUAL_SIDE = 64  # pixels: residuals are taken on a lattice of at most so man
 TOLERANCE = 1e-5  # of the long side, on the finest level
 COARSE_TOLERANCE = 0.02  # pixels of a coarser level
 COINCIDENT = 1e-3  # of the long side: keypoints nearer to each other are in one place
+NEAR = 2.0  # widths of a Gaussian: points nearer to each other are within their noise
 SINGULAR = 1e-4  # ratio of eigenvalues: below it, the images leave a parameter open
 
 
@@ -31,9 +34,9 @@ def register(
     size = (fixed.image.shape[-2], fixed.image.shape[-1])
     if not len(initial):
         return Registration(initial.double())
-    family, loss = FAMILIES[model.family], Loss(model.loss)
+    family = FAMILIES[model.family]
     chart = Chart(family, size, device)
-    weights = (moving.weights * fixed.weights).to(device)
+    weights = shared_weights(moving.weights, fixed.weights).to(device)
     initial = initial.to(device, torch.float64)
     images, reference = moving.image.to(device), fixed.image.to(device)
     failures = faults_of_input(images, reference, weights.cpu(), initial.cpu())
@@ -45,11 +48,42 @@ def register(
         images, reference = images.nan_to_num(0, 0, 0), reference.nan_to_num(0, 0, 0)
 
     start = family.nearest(initial, centres(moving, fixed, images))
-    photos, references = _pyramid(images), [level[0] for level in _pyramid(reference[None])]
-    turned = _faults_of_points(moving, fixed, references[0], weights, failures, chart)
+    turned = _faults_of_points(moving, fixed, reference, weights, failures, chart)
+    fitted = ~(_settled(moving, fixed, start.cpu(), chart) & ~turned)
+    if model.optimizer != "gauss-newton" or model.loss != "l2":
+        fitted = torch.ones_like(fitted)
+    chosen = fitted.nonzero()[:, 0].to(device)
     matrices = start.clone()
-    if family.turns and turned.any():
-        chosen = turned.nonzero()[:, 0].to(device)
+    iterations = torch.zeros(len(images), dtype=torch.int64, device=device)
+    converged = torch.ones(len(images), dtype=torch.bool, device=device)
+    if len(chosen):
+        matrices[chosen], iterations[chosen], converged[chosen] = _coarse_to_fine(
+            model, images[chosen], reference, weights[chosen], start[chosen], turned[fitted], chart
+        )
+    return _result(
+        model, images, reference, weights, start, matrices, iterations, converged, failures, chart
+    )
+
+
+def _coarse_to_fine(
+    model: Options,
+    images: Tensor,
+    reference: Tensor,
+    weights: Tensor,
+    start: Tensor,
+    turned: Tensor,
+    chart: Chart,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit images from (B, 3, 3) starts; for those ``turned``, (B,) bool, from the best turn.
+
+    Returns:
+        ``fixed_from_moving`` (B, 3, 3); iterations (B,) int64; converged (B,) bool.
+    """
+    size, loss = chart.size, Loss(model.loss)
+    photos, references = _pyramid(images), [level[0] for level in _pyramid(reference[None])]
+    matrices = start.clone()
+    if chart.family.turns and turned.any():
+        chosen = turned.nonzero()[:, 0].to(images.device)
         coarse = _known_start(photos)
         matrices[chosen] = best_turn(
             [photo[chosen] for photo in photos[coarse:]],
@@ -58,9 +92,8 @@ def register(
             start[chosen],
             chart,
         )
-
-    iterations = torch.zeros(len(images), dtype=torch.int64, device=device)
-    converged = torch.zeros(len(images), dtype=torch.bool, device=device)
+    iterations = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    converged = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for at in range(_known_start(photos), -1, -1):
         pixel = size[0] / photos[at].shape[-2]
         tolerance = COARSE_TOLERANCE * pixel if at else TOLERANCE * max(size)
@@ -74,9 +107,31 @@ def register(
                 model, references[at], photos[at], weights, matrices, chart, tolerance
             )
         iterations = iterations + used
-    return _result(
-        model, images, reference, weights, start, matrices, iterations, converged, failures, chart
-    )
+    return matrices, iterations, converged
+
+
+def _settled(moving: Target, fixed: Target, start: Tensor, chart: Chart) -> Tensor:
+    """Return for which photos the images know nothing better than (B, 3, 3) ``start``, (B,) bool.
+
+    Where they show the points alone, as Gaussians of one width, their squared difference hardly
+    differs from that of the points, as long as these are near to each other; and ``start`` is best
+    for those when a Gauss-Newton step on them stays where it is.
+    """
+    if fixed.width is None or not (moving.points_only and fixed.points_only):
+        return torch.zeros(len(start), dtype=torch.bool)
+    shared = shared_weights(moving.point_weights, fixed.point_weights).double().cpu()
+    there = geometry.apply(start, moving.points.double().cpu())
+    off = there - fixed.points.double().cpu()
+    far = (off.norm(dim=-1) > NEAR * float(fixed.width)) & (shared > 0)
+    unit_from_pixels, generators = chart.unit_from_pixels.cpu(), chart.generators.cpu()
+    u = functional.pad(geometry.apply(unit_from_pixels, there), (0, 1), value=1.0)
+    moved = torch.einsum("kij,bpj->bpik", generators, u)
+    velocity = moved[:, :, :2] - u[:, :, :2, None] * moved[:, :, 2:]
+    normal = torch.einsum("bp,bpik,bpil->bkl", shared, velocity, velocity)
+    slope = torch.einsum("bp,bpik,bpi->bk", shared, velocity, off)
+    step = torch.linalg.lstsq(normal, slope[..., None]).solution[..., 0]
+    settled: Tensor = ~far.any(1) & (step.norm(dim=1) < TOLERANCE * max(chart.size))
+    return settled
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:
@@ -114,7 +169,7 @@ def _faults_of_points(
     """
     family = chart.family
     needed = 1 if family.name == "translation" else 2
-    shared = (moving.point_weights * fixed.point_weights).cpu()
+    shared = shared_weights(moving.point_weights, fixed.point_weights).cpu()
     few = (shared > 0).sum(1) < needed
     place = (shared[..., None] * fixed.points.cpu().nan_to_num()).sum(1) / shared.sum(1)[:, None]
     apart = (fixed.points.cpu() - place[:, None]).norm(dim=-1) > COINCIDENT * max(chart.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -226,8 +227,9 @@ class Identity(FacingSelector, ShownSelector):
             texts = distinct(similarity, verdict.runner_up)
             reason = f"uncertain (two here are alike: {texts[0]} and {texts[1]})"
         else:
-            return self.chosen(observation, verdict.index, similarity)
-        return Choice(None, reason, similarity, candidate=verdict.index)
+            choice = self.chosen(observation, verdict.index, similarity)
+            return replace(choice, least=decision.threshold)
+        return Choice(None, reason, similarity, verdict.index, least=decision.threshold)
 
     def _rule(self, observations: Sequence[Observation]) -> _identity.Rule:
         from alignimation_subject import _identity

@@ -127,4 +127,5 @@ class FacingSelector(SubjectSelector):
             reason = self.facing_forward.reason_against(observation.detections.subject(index))
         if reason is None:
             return Choice(index, similarity=similarity)
-        return Choice(None, reason, similarity, candidate=index)
+        gate = "facing_forward.min_ratio"
+        return Choice(None, reason, similarity, candidate=index, gate=gate)

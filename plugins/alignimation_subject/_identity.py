@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from alignimation_core.api.errors import OptionError
 from alignimation_core.api.sampling import spread
 from alignimation_subject import _tracks
 from alignimation_subject._faces import Faces, gather
@@ -135,7 +136,7 @@ def decide(faces: Faces, given: Given, rule: Rule, facing: Callable[[Tensor], Te
         facing: of (N,) faces, which look into the camera, (N,) bool.
 
     Raises:
-        ValueError: there is no person of the number given, or nobody but those excluded.
+        OptionError: there is no person of the number given, or nobody but those excluded.
     """
     line = Timeline(faces)
     if len(given.like):
@@ -173,16 +174,18 @@ def _chosen(line: Timeline, given: Given, needed: float) -> list[Person]:
     if given.number is not None:
         persons = _individuals(line, needed, EVERYONE, 0.0)
         if given.number > len(persons):
-            raise ValueError(
-                f"person: there is no {given.number}; {len(persons)} were found: "
-                "`alignimation people` shows them"
+            raise OptionError(
+                "person",
+                f"there is no {given.number}; {len(persons)} were found: "
+                "`alignimation people` shows them",
             )
         return [persons[given.number - 1]]
     if len(given.unlike):
         found = _individuals(line, needed, EVERYONE, 0.0)
         persons = [each for each in found if not _is_unlike(line.faces, each, given, needed)]
         if not persons:
-            raise ValueError("not_person: nobody else is found here; leave it out, or add photos")
+            what = "nobody else is found here; leave it out, or add photos"
+            raise OptionError("not_person", what)
     else:
         persons = _individuals(line, needed, PERSONS, LESS)
     frequent = [each for each in persons if each.support >= ALIKE * persons[0].support]

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from alignimation_core import Observation
 from alignimation_core.api.data import named
+from alignimation_core.api.errors import OptionError
 from alignimation_core.api.individuals import IdentitySelector, Reference, Shown, meant
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class ShownSelector(IdentitySelector):
         """Return what the options say of the subject.
 
         Raises:
-            ValueError: ``like`` names no photo in which something was found, or none that is there.
+            OptionError: ``like`` names no photo that is there, or none with a face.
         """
         import torch
 
@@ -116,27 +117,25 @@ class ShownSelector(IdentitySelector):
         names = [observation.photo.name for observation in observations]
         photos = named(like.photo, names)
         if not photos:
-            raise ValueError(
-                f"like: {like.photo!r} is not among the photos that could be looked at; name one "
-                f"that is, such as {names[0]!r}"
+            raise OptionError(
+                "like",
+                f"{like.photo!r} is not among the photos that could be looked at; name one "
+                f"that is, such as {names[0]!r}",
             )
         if len(photos) > 1:
-            raise ValueError(
-                f"like: {len(photos)} photos are named {like.photo!r}; write {photos[0]!r}"
-            )
+            what = f"{len(photos)} photos are named {like.photo!r}; write {photos[0]!r}"
+            raise OptionError("like", what)
         place = names.index(photos[0])
         inside = faces.usable_in(place)
         if inside and like.face is not None:
             try:
                 index = meant(observations[place].detections, like.face)
             except ValueError as error:
-                raise ValueError(f"like: {like.photo}: {error}") from None
+                raise OptionError("like", f"{like.photo}: {error}") from None
             inside = [face for face in inside if face == int(faces.first[place]) + index]
         if not inside:
-            raise ValueError(
-                f"like: nothing to compare was found in {like.photo!r}; name a photo in which the "
-                "subject is found"
-            )
+            what = "name a photo in which the subject is found"
+            raise OptionError("like", f"nothing to compare was found in {like.photo!r}; {what}")
         return max(inside, key=lambda face: (float(faces.sizes[face]), -face))
 
 

@@ -18,8 +18,9 @@ class GaussianKeypoints(TargetBuilder):
 
     A channel for each keypoint, so that a left eye can only be drawn to a left eye. The size is
     the root mean square distance of the keypoints from their centre; where some are missing, the
-    mean proportions of the body make up for them, so that widths agree between photos and pull
-    no scale (see ``alignimation_targets._anatomy``).
+    mean proportions of the body make up for them (see ``alignimation_targets._anatomy``). That
+    size is the reference's; the start of the registration carries it over to the other photos, so
+    that widths pull no scale.
     """
 
     name: ClassVar[str] = "gaussian-keypoints"
@@ -38,7 +39,7 @@ class GaussianKeypoints(TargetBuilder):
         Mapping[str, Annotated[float, Field(ge=0)]] | None,
         Field(
             description="how much keypoints count, by name, those not named 1; if not given, "
-            "shoulders and hips count 3, or the eyes 20 where neither is chosen"
+            "shoulders and hips count 3, or the eyes 400 where neither is chosen"
         ),
     ] = None
     min_score: Annotated[
@@ -124,7 +125,7 @@ class GaussianKeypoints(TargetBuilder):
         firmness = [by_name.get(name, 1.0) for name in chosen]
         places = {n: subject.keypoints[n] for n, score in zip(taken, scores, strict=True) if score}
         size_of_subject = spread_of(places, dict(zip(taken, firmness, strict=True)), subject.box)
-        width = self.sigma * size_of_subject
+        width = self.sigma * size_of_subject if subject.width is None else subject.width
         points = torch.tensor([places.get(name, (0.0, 0.0)) for name in taken])
         weights = torch.tensor([s * firm for s, firm in zip(scores, firmness, strict=True)])
         image = draw(points, width, size)
@@ -137,7 +138,14 @@ class GaussianKeypoints(TargetBuilder):
                     "they may be two people's, or leave `mask` out"
                 )
         image = image * (weights > 0)[:, None, None]
-        return Target.of(image, weights=weights, points=points, point_weights=weights)
+        return Target.of(
+            image,
+            weights=weights,
+            points=points,
+            point_weights=weights,
+            width=torch.tensor(width),
+            points_only=not self.mask,
+        )
 
 
 class SoftMask(TargetBuilder):

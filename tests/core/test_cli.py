@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 
@@ -519,6 +520,32 @@ def test_an_interrupt_that_meets_an_object_on_its_way_out_is_not_lost():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_that_meets_a_lock_of_pythons_is_one(recipe, capsys, monkeypatch):
+    """As in ``Condition.wait``, which is to take its lock again: an interrupt comes before that."""
+    from alignimation_core import pipeline
+    from alignimation_core.api.errors import AlignimationError
+
+    def interrupted(*_, **__):
+        lock = threading.Lock()
+        try:
+            with lock:
+                lock.release()
+                signal.raise_signal(signal.SIGINT)
+        except RuntimeError as error:
+            raise AlignimationError(f"photos: {error}") from error
+
+    monkeypatch.setattr(pipeline, "run", interrupted)
+    monkeypatch.setattr(process, "_heard", [])
+    before = signal.signal(signal.SIGINT, process._stop)
+    try:
+        assert main([recipe()]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "alignimation-run: interrupted; nothing half-written was left"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

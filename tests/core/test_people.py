@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alignimation_core import OutputError, Recipe, RecipeError, StageError, people, run
+from alignimation_core import OutputError, Recipe, RecipeError, people, run
 from alignimation_core.cli import main, verbs
 from alignimation_core.progress import Progress
 from alignimation_subject import Identity, Largest
@@ -162,11 +162,11 @@ def test_people_are_numbered_by_how_often_they_appear(recipe):
 
 
 def test_a_number_of_nobody_is_told_in_one_line(recipe):
-    with pytest.raises(StageError) as error:
+    with pytest.raises(RecipeError) as error:
         run(recipe(person=9))
     assert str(error.value) == (
-        "subject_selector identity: ValueError: person: there is no 9; 3 were found: "
-        "`alignimation people` shows them"
+        "recipe: subject_selector.person: there is no 9; 3 were found: `alignimation people` "
+        "shows them"
     )
 
 

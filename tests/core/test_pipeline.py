@@ -52,8 +52,11 @@ PHOTO_KEYS = [
     "turn",
     "corrected",
     "gates",
+    "gate",
     "frame",
     "moved",
+    "albums",
+    "persons",
     "found",
 ]
 KEYS = [
@@ -69,6 +72,8 @@ KEYS = [
     "written",
     "report",
     "passed_over",
+    "score",
+    "min_similarity",
     "seconds",
     "summary",
     "error",

@@ -128,6 +128,18 @@ def test_photos_with_a_border_that_was_not_to_be_are_named():
     )
 
 
+def test_the_record_remarks_on_the_photos_themselves():
+    record = Record("1", {"canvas": {"framing": "tight"}}, 0, "cpu", Path("/out"))
+    record.canvas = {"width": 100, "height": 100}
+    record.photos = [shown("a", 2.5, size=(40, 20)), shown("b", 1.0)]
+    summary.remark(record)
+    assert record.photos[1].remarks == []
+    assert record.photos[0].remarks == [
+        "too narrow to fill the canvas: part of it is filled as `border` says",
+        "enlarged 2.5 times",
+    ]
+
+
 def test_photos_that_are_enlarged_more_than_twice_are_told():
     photos = [shown("a", 2.0), shown("b", 2.1), shown("c", 3.26)]
     assert warnings("balanced", *photos) == [

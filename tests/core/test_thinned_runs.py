@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from alignimation_core.recipe.timeline import Sample
 
 SCORES = {32: 0.5, 35: 0.9, 29: 0.8, 33: 0.7}
 """By the subject's place in the four photos."""
+
+SHARPNESS = re.compile(r", sharpness 0\.\d\d to 0\.\d\d(?=\))")
 
 
 @pytest.fixture
@@ -59,9 +62,18 @@ def recipe(discs_recipe, photos, rated):
 
 
 def told(record):
-    """Return status, stage and reason of each photo of the record's file, in order."""
+    """Return status, stage and reason of each photo, in order; of sharpness, only that it is told.
+
+    A rejection by ``sample`` must tell it.
+    """
     data = json.loads((record.folder / "run.json").read_text(encoding="utf-8"))
-    return [(photo["status"], photo["stage"], photo["reason"]) for photo in data["photos"]]
+    assert all(
+        SHARPNESS.search(p["reason"]) for p in data["photos"] if " is shown " in str(p["reason"])
+    )
+    return [
+        (photo["status"], photo["stage"], photo["reason"] and SHARPNESS.sub("", photo["reason"]))
+        for photo in data["photos"]
+    ]
 
 
 def used(record):

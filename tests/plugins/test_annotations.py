@@ -353,7 +353,11 @@ def test_a_misspelt_category_is_offered_the_right_one(tmp_path):
         ),
         (
             {"bbox": [0, 0, 9, 9], "keypoints": [1, 2, 3, 1, 2, 2]},
-            "visibility in `keypoints` should be 0, 1 or 2, got 3",
+            "visibility in `keypoints` should be 0, 1 or 2, got 3; confidences are from 0 to 1",
+        ),
+        (
+            {"bbox": [0, 0, 9, 9], "keypoints": [1, 2, 2, 1, 2, 2], "keypoint_scores": [0.5]},
+            "`keypoint_scores` should be 2 numbers from 0 to 1, got [0.5]",
         ),
         ({"bbox": [0, 0, 9, 9], "score": 7}, "`score` should be a number from 0 to 1, got 7"),
         ({"image_id": 99}, "there is no image with the id 99 in `images`"),
@@ -407,3 +411,58 @@ def test_a_segmentation_without_area_fails_that_photo_alone(tmp_path):
     with pytest.raises(PhotoError, match="annotation 10: its segmentation has no area"):
         detector.annotate(photo())
     assert len(detector.annotate(photo("/photos/b.jpg"))) == 1
+
+
+# what networks and other tools write
+
+
+def test_a_list_of_results_is_joined_to_the_images_of_another_file(tmp_path):
+    images = written(tmp_path, coco([]), "images.json")
+    rows = [
+        {"image_id": 1, "category_id": 7, "bbox": [10, 20, 40, 60], "score": 0.25},
+        {"image_id": 1, "category_id": 7, "score": 0.75, "keypoints": [3.5, 4, 0.9, 8, 9.5, 0.2]},
+        {"image_id": 1, "category_id": 2, "score": 0.9, "bbox": [1, 2, 3, 4]},
+    ]
+    results = written(tmp_path, rows, "results.json")
+
+    found = CocoAnnotations(file=(images, results)).annotate(photo())
+
+    assert found.scores.tolist() == [0.75, 0.25]
+    assert found.boxes.tolist() == [[3.5, 4, 8, 9.5], [10, 20, 50, 80]]
+    torch.testing.assert_close(found.keypoint_scores, torch.tensor([[0.9, 0.2], [0, 0]]))
+
+
+def test_a_list_of_results_alone_is_refused(tmp_path):
+    path = written(tmp_path, [{"image_id": 1, "category_id": 7, "score": 0.2}])
+    assert refusal_of(path).startswith(f"{path}: is a list of results, which names no photos; list")
+
+
+def test_confidences_stand_beside_the_visibility_of_keypoints(tmp_path):
+    one = {"bbox": [0, 0, 9, 9], "keypoints": [1, 2, 2, 0, 0, 0], "keypoint_scores": [0.75, 0.5]}
+    found = detector_of(tmp_path, coco([one])).annotate(photo())
+    assert found.keypoint_scores.tolist() == [[0.75, 0]]
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ({"a.jpg12": {"filename": "a.jpg", "regions": []}}, "it is VIA's: there, export the"),
+        ({"_via_img_metadata": {}}, "it is VIA's: there, export the annotations in COCO format"),
+        ({"shapes": [], "imagePath": "a.jpg"}, "it is labelme's: its `labelme2coco.py` makes"),
+        ({"version": 1.3, "people": []}, "it is OpenPose's: write each `pose_keypoints_2d` as"),
+    ],
+)
+def test_files_of_other_tools_are_known_and_how_to_convert_them(tmp_path, data, hint):
+    assert f"and `images` is none; {hint}" in refusal_of(written(tmp_path, data))
+
+
+def test_files_that_speak_of_other_photos_say_of_which(tmp_path):
+    names = "b.jpg", "c.jpg", "d.jpg"
+    images = [{"id": i, "file_name": f"photos/{name}"} for i, name in enumerate(names, 1)]
+    path = written(tmp_path, coco([], images=images))
+    detector = CocoAnnotations(file=path)
+
+    assert detector.strangers([photo()]) == (
+        f"{path}: speaks of b.jpg, c.jpg, ...; none of them is here"
+    )
+    assert detector.strangers([photo(), photo("/elsewhere/d.jpg")]) is None

@@ -12,7 +12,8 @@ from torch.nn import functional
 import alignimation_facenet
 from alignimation_core import Detections, WeightsError
 from alignimation_core.api import precision
-from alignimation_facenet import FaceNet
+from alignimation_core.api.data import COCO_KEYPOINTS
+from alignimation_facenet import MTCNN, FaceNet
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,43 @@ def test_the_network_sees_the_box_with_its_margin_about_zero_by_128(embedder):
     rows = (torch.arange(160) + 50 - 7 - 127.5) / 128
     torch.testing.assert_close(crop[0], columns.expand(160, 160), atol=1e-4, rtol=0)
     torch.testing.assert_close(crop[1], rows[:, None].expand(160, 160), atol=1e-4, rtol=0)
+
+
+def body(box: tuple[float, float, float, float], nose: tuple[float, float]) -> Detections:
+    """One body of which only the nose was found."""
+    points, scores = torch.zeros(1, 17, 2), torch.zeros(1, 17)
+    points[0, 0], scores[0, 0] = torch.tensor(nose), 1.0
+    return Detections(torch.tensor([box]), torch.ones(1), points, scores, COCO_KEYPOINTS)
+
+
+def test_of_a_body_the_face_inside_is_embedded(embedder, images):
+    (face,) = MTCNN(device="cpu").detect(images[:1])
+    ((wanted,),) = embedder.embed(images[:1], [boxes(tuple(face.boxes[0].tolist()))])
+    whole, nose = (20.0, 0.0, 500.0, 512.0), (223.0, 127.0)
+    astronaut, coffee, elsewhere = embedder.embed(
+        [images[0], images[1], images[0]],
+        [body(whole, nose), body((0, 0, 600, 400), (300, 200)), body(whole, (400, 400))],
+    )
+    ((bust,),) = embedder.embed(images[:1], [boxes(whole)])
+    assert (astronaut[0] - wanted).norm() < 0.2 * (bust - wanted).norm()
+    assert not coffee.any()
+    assert not elsewhere.any()
+    assert embedder.side_for(body(whole, nose)) == embedder.body_side
+    assert embedder.side_for(face) == embedder.box_side
+
+
+def test_in_boxes_that_do_not_say_what_they_are_a_face_is_looked_for_where_asked(file, images):
+    embedder = FaceNet(weights=file, device="cpu", find_faces=True)
+    (face,) = MTCNN(device="cpu").detect(images[:1])
+    crowd = boxes((20, 0, 500, 512), (0, 300, 100, 500))
+    (rows,) = embedder.embed(images[:1], [crowd])
+    ((wanted,),) = FaceNet(weights=file, device="cpu").embed(
+        images[:1], [boxes(tuple(face.boxes[0].tolist()))]
+    )
+    assert rows.shape == (2, 512)
+    ((bust,),) = FaceNet(weights=file, device="cpu").embed(images[:1], [boxes((20, 0, 500, 512))])
+    assert (rows[0] - wanted).norm() < 0.2 * (bust - wanted).norm()
+    assert not rows[1].any()
 
 
 def test_many_faces_go_through_in_batches(embedder, images):

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from alignimation_core import Mask, Subject, Target
 from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import shared_weights
 from alignimation_targets import GaussianKeypoints, Pixels, SoftMask
 
 SIZE = (96, 96)
@@ -61,7 +62,7 @@ def disc(radius=20.0, centre=(48.0, 48.0), grid=256):
 
 def fit_similarity(moving: Target, fixed: Target) -> torch.Tensor:
     """Register by least squares over the channels that both have, from the closed form."""
-    weights = (moving.weights * fixed.weights)[:, None, None]
+    weights = shared_weights(moving.weights, fixed.weights)[:, None, None]
     start = procrustes.closed_form(Target.stack([moving]), fixed)[0]
     step = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([step], max_iter=60, line_search_fn="strong_wolfe")
@@ -121,8 +122,8 @@ def test_the_detectors_whole_list_of_keypoints_is_drawn_when_none_is_chosen():
     target = GaussianKeypoints().build(subject_of(FACE, names=names), SIZE)
 
     assert target.image.shape[0] == 6
-    assert target.weights.tolist() == [20, 20, 1, 1, 1, 0]
-    assert target.point_weights.tolist() == [20, 20, 1, 1, 1, 0]
+    assert target.weights.tolist() == [400, 400, 1, 1, 1, 0]
+    assert target.point_weights.tolist() == [400, 400, 1, 1, 1, 0]
     assert target.points[0].tolist() == [58, 40]
     assert target.image[5].max() == 0
 
@@ -143,7 +144,7 @@ def test_weights_are_scores_times_the_weight_of_the_keypoint():
     by_default = GaussianKeypoints().build(subject, SIZE)
     chosen = GaussianKeypoints(weights={"nose": 2.0, "left_eye": 0.0}).build(subject, SIZE)
 
-    torch.testing.assert_close(by_default.weights, torch.tensor([10, 20, 0.8, 0.9, 0]))
+    torch.testing.assert_close(by_default.weights, torch.tensor([200, 400, 0.8, 0.9, 0]))
     torch.testing.assert_close(chosen.weights, torch.tensor([0, 1, 1.6, 0.9, 0]))
 
 
@@ -239,7 +240,7 @@ def test_a_keypoint_that_was_not_found_does_not_count_even_when_no_score_is_aske
 
     target = GaussianKeypoints(min_score=0).build(subject, SIZE)
 
-    assert target.weights.tolist() == [20, 20, 1, 1, 1, 0]
+    assert target.weights.tolist() == [400, 400, 1, 1, 1, 0]
 
 
 # gaussian-keypoints: the side that shows
@@ -314,7 +315,7 @@ def test_with_the_mask_the_picture_is_the_product():
         masked.image[2, 46:56, 44:54], plain.image[2, 46:56, 44:54], atol=2e-3, rtol=0
     )
     assert masked.image[:, :10].max() == 0
-    assert masked.weights.tolist() == [20, 20, 1, 1, 1]
+    assert masked.weights.tolist() == [400, 400, 1, 1, 1]
 
 
 def test_a_keypoint_off_the_mask_does_not_count():

@@ -19,6 +19,7 @@ RECIPE = {
     "transform_model": "closed-form",
     "canvas": {"size": "64x48"},
     "report": False,
+    "to": "2020-01-03",
     "renderers": [
         {"use": "gif", "path": "a.gif"},
         {"use": "frames", "path": "frames"},

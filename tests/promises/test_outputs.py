@@ -1,20 +1,24 @@
 """Nothing of yours is overwritten: an output replaces what a run wrote, and only when finished."""
 
-import itertools
+import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from alignimation_core import OutputError, RecipeError, run
+from alignimation_core import AlignimationError, OutputError, RecipeError, run
 from alignimation_core.api import atomic
+from alignimation_core.output import written
 from alignimation_core.output.folder import OutputFolder
 from alignimation_core.output.written import LocalFiles
+from alignimation_core.recipe.options import CanvasOptions
 from alignimation_imageio import GIF, Frames
-
-OTHER = ("canvas.size=96x64",)
-OUTPUTS = ("a.gif", "frames", "sub")
 
 
 @pytest.fixture
@@ -36,14 +40,6 @@ def refused(recipe):
     with pytest.raises(RecipeError) as caught:
         run(recipe)
     return str(caught.value).removeprefix("recipe: ")
-
-
-def by_output(files):
-    """Return the files of each output."""
-    return {
-        each: {path: data for path, data in files.items() if f"{path}/".startswith(f"{each}/")}
-        for each in OUTPUTS
-    }
 
 
 # whose a file is
@@ -98,6 +94,30 @@ def test_an_edit_is_seen_though_size_and_time_are_set_back(recipe, out):
     assert frame.read_bytes() == bytes(data)
 
 
+@pytest.mark.parametrize("time", [0, 10**18, 4 * 10**18], ids=["1970", "2001", "2096"])
+def test_whatever_a_clock_says_an_output_is_known_and_an_edit_is_seen(
+    recipe, out, monkeypatch, time
+):
+    """The same time for all: a clock that jumps back, or a disk that counts whole seconds."""
+    run(recipe())
+    found, frame = written._found, out / "frames" / "0002.png"
+
+    def stopped(status):
+        names = {name: getattr(status, name) for name in ("st_mode", "st_size", "st_ino")}
+        return found(SimpleNamespace(**names, st_mtime_ns=time, st_ctime_ns=time))
+
+    monkeypatch.setattr(written, "_found", stopped)
+    for _ in range(2):
+        for path in out.rglob("*.[gp][in][fg]"):
+            os.utime(path, ns=(time, time))
+        assert run(recipe()).outputs == ["a.gif", "frames"]
+    data = bytearray(frame.read_bytes())
+    data[-1] ^= 1
+    frame.write_bytes(data)
+    assert f"{frame} is not as a run wrote it" in refused(recipe())
+    assert frame.read_bytes() == bytes(data)
+
+
 def test_a_copy_a_touch_or_another_disk_changes_nothing(recipe, out, tmp_path):
     run(recipe())
     os.utime(out / "a.gif", (1e9, 1e9))
@@ -112,7 +132,7 @@ def test_a_copy_a_touch_or_another_disk_changes_nothing(recipe, out, tmp_path):
 def test_what_file_managers_leave_in_a_folder_of_frames_stays_there(recipe, out):
     run(recipe())
     (out / "frames" / ".DS_Store").write_bytes(b"icons")
-    run(recipe(canvas=type(recipe().canvas)(size="96x64")))
+    run(recipe(canvas=CanvasOptions(size="96x64")))
     assert (out / "frames" / ".DS_Store").read_bytes() == b"icons"
     assert len(list((out / "frames").iterdir())) == 5
 
@@ -197,6 +217,87 @@ def test_a_file_put_into_the_old_frames_at_the_last_moment_is_given_back(recipe,
     assert len(list((out / "frames").iterdir())) == 5
 
 
+def test_where_what_was_replaced_cannot_be_removed_old_frames_do_not_come_back(
+    recipe, out, monkeypatch
+):
+    run(recipe())
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **_: None)
+        run(recipe(until="2020-01-03"))
+    assert list((out / ".alignimation").glob("outputs-*/old/frames/0004.png"))
+    for _ in range(2):
+        run(recipe(until="2020-01-03"))
+        assert [path.name for path in sorted((out / "frames").iterdir())] == [
+            f"000{number}.png" for number in (1, 2, 3)
+        ]
+    assert not list((out / ".alignimation").glob("outputs-*"))
+
+
+def test_old_outputs_that_cannot_be_brought_back_are_by_the_next_run(recipe, out, monkeypatch):
+    """The disk fails when the new ones are put in their places, and when they are taken back."""
+    run(recipe())
+    before = {path: path.read_bytes() for path in out.rglob("*.[gp][in][fg]")}
+    rename, replace = os.rename, os.replace
+
+    def failing(call):
+        def failing(source, target, **options):
+            if str(out / "frames") in (str(source), str(target)) and "/old/" not in str(target):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(source, target, **options)
+
+        return failing
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing(rename))
+        patch.setattr(os, "replace", failing(replace))
+        with pytest.raises(OutputError, match="Input/output error"):
+            run(recipe(canvas=CanvasOptions(size="96x64")))
+    assert not (out / "frames").exists()
+    with pytest.raises(AlignimationError, match="no photo is of the recipe's time"):
+        run(recipe(since="2030"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_interrupt_while_a_writers_thread_starts_leaves_no_half_written_file(
+    recipe, out, monkeypatch
+):
+    """It comes where the pool has started a thread and does not know of it yet."""
+    start, opened = threading.Thread.start, threading.Event()
+
+    class Slow(GIF):
+        def open(self, canvas, count, folder):
+            time.sleep(0.2)
+            opened.set()
+            return super().open(canvas, count, folder)
+
+    def started(thread):
+        start(thread)
+        if thread.name.startswith("renderer-"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", started)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe(Slow(path="a.gif")))
+    assert not opened.wait(1)
+    assert not list((out / ".alignimation").glob("outputs-*"))
+    run(recipe(Slow(path="a.gif")))
+    assert opened.is_set()
+
+
+def test_what_killed_runs_left_is_removed_by_the_next(recipe, out):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    run(recipe())
+    left = out / f".run.json.part-{ended.pid}"
+    others = [out / f".run.json.part-{os.getppid()}", out / ".run.json.part-x"]
+    for path in (left, *others):
+        path.write_text("{")
+    run(recipe())
+    assert not left.exists()
+    assert all(path.exists() for path in others)
+
+
 # links
 
 
@@ -251,156 +352,6 @@ def test_a_hidden_part_that_is_a_link_is_removed_not_followed(tmp_path):
         assert final.read_bytes() == b"ours"
     assert (tmp_path / "mine" / "a").read_bytes() == b"mine"
     assert len(list((tmp_path / "mine").iterdir())) == 1
-
-
-# kills, full disks, interrupts: at every step there is
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same(runs, whole, disk, tmp_path):
-    contents, record = disk
-    files, written, steps = whole()
-    assert steps > 30
-    for at in range(1, steps + 1):
-        out = tmp_path / f"{at}"
-        assert runs.go(out, at=at)["status"] == -9, at
-        stood = by_output(contents(out))
-        for each, found in stood.items():
-            assert found in ({}, by_output(files)[each]), (at, each)
-        mine = out / next((each for each in OUTPUTS if not stood[each]), "z") / "mine"
-        mine.parent.mkdir(parents=True, exist_ok=True)
-        mine.write_bytes(b"mine")
-        answer = runs.go(out)
-        if mine.parent.name in ("a.gif", "frames"):
-            assert answer["status"] == 2, (at, answer)
-            assert f"{mine.parent}" in answer["said"][0]
-        else:
-            assert answer["status"] == 0, (at, answer)
-        assert mine.read_bytes() == b"mine"
-        mine.unlink()
-        if not list(mine.parent.iterdir()):
-            mine.parent.rmdir()
-        answer = runs.go(out)
-        assert answer["status"] == 0, (at, answer)
-        assert contents(out) == files, at
-        assert record(out) == written, at
-        shutil.rmtree(out)
-
-
-@pytest.fixture(scope="module")
-def earlier(runs, tmp_path_factory):
-    """An output folder of an earlier run with another canvas, among files of the user's."""
-    out = tmp_path_factory.mktemp("earlier") / "out"
-    assert runs.go(out, *OTHER)["status"] == 0
-    (out / "notes.txt").write_text("mine")
-    (out / "sub" / "mine.gif").write_text("mine")
-    (out / "mine").mkdir()
-    (out / "mine" / "0001.png").write_text("mine")
-    return out
-
-
-MINE = {"notes.txt": b"mine", "sub/mine.gif": b"mine", "mine/0001.png": b"mine"}
-
-
-def unlike(stood, *either):
-    """Return the outputs that are there, but as in none of these states of the folder."""
-    groups = by_output({path: data for path, data in stood.items() if path not in MINE})
-    states = [by_output(state) for state in either]
-    return [
-        each for each, found in groups.items() if found and found not in [s[each] for s in states]
-    ]
-
-
-@pytest.mark.slow
-def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours(
-    runs, whole, disk, tmp_path, earlier
-):
-    contents, record = disk
-    old, new = whole(*OTHER)[0], whole()[0]
-    for at in itertools.count(1):
-        out = tmp_path / f"{at}"
-        shutil.copytree(earlier, out)
-        answer = runs.go(out, at=at)
-        if answer["status"] == 0:
-            break
-        assert answer["status"] == -9, (at, answer)
-        stood = contents(out)
-        assert {path: stood[path] for path in MINE} == MINE
-        assert unlike(stood, old, new) == [], at
-        found = record(out)
-        assert set(found["kept"]) <= {"a.gif", "frames", "sub/b.gif"}
-        if found["error"] is None and found["canvas"]["width"] == 64:
-            assert stood == new | MINE, at
-        answer = runs.go(out)
-        assert answer["status"] == 0, (at, answer)
-        assert contents(out) == new | MINE, at
-        assert record(out) == whole()[1], at
-        shutil.rmtree(out)
-    assert at > 30
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["once", "full", "interrupt"])
-def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
-    runs, whole, disk, tmp_path, earlier, how
-):
-    contents, record = disk
-    old, new = whole(*OTHER)[0], whole()[0]
-    failed = 0
-    for at in itertools.count(1):
-        out = tmp_path / f"{at}"
-        shutil.copytree(earlier, out)
-        answer = runs.go(out, at=at, how=how)
-        assert answer["status"] in ({0, 130} if how == "interrupt" else {0, 1, 2}), (at, answer)
-        stood, found = contents(out), record(out)
-        if answer["status"] == 0:
-            assert (stood, found["error"]) == (new | MINE, None), at
-        elif stood == old | MINE:
-            failed += 1
-            said = found["error"] is not None or found["canvas"]["width"] == 96
-            assert said, (at, answer)
-            assert found["error"] != "the run did not finish", at
-            if how != "interrupt" and found["error"] is not None:
-                assert found["error"] == answer["said"][0], at
-                assert found["outputs"] == [], at
-                assert found["kept"] == ["a.gif", "frames", "sub/b.gif"], at
-        else:
-            assert (stood, found["error"]) == (new | MINE, None), at
-        if answer["status"] == 0 and answer["steps"] < at:
-            break
-        if at % 8 == 0:
-            answer = runs.go(out)
-            assert answer["status"] == 0, (at, answer)
-            assert contents(out) == new | MINE, at
-        shutil.rmtree(out)
-    assert failed > 10
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", range(60, 1500, 60))
-def test_a_full_disk_leaves_a_record_that_says_why(runs, whole, disk, tmp_path, size):
-    if runs.can_mount is not True:
-        pytest.skip(f"no disk can be mounted here: {runs.can_mount}")
-    contents, record = disk
-    out, copy = tmp_path / "out", tmp_path / "copy"
-    out.mkdir()
-    runs.shell(f"mount -t tmpfs -o size={size}k none {out}")
-    try:
-        answer = runs.go(out)
-        runs.shell(f"cp -r {out} {copy}")
-    finally:
-        runs.shell(f"umount {out}")
-    assert answer["status"] in (0, 1), answer
-    if answer["status"] == 0:
-        assert contents(copy) == whole()[0]
-        assert record(copy) == whole()[1]
-    else:
-        assert contents(copy) == {}
-        if record(copy) is None:  # there was no room for it from the beginning, and that is said
-            assert size < 120
-            assert any("the disk is full" in note for note in answer["said"][1:]), answer
-        else:
-            assert record(copy)["error"] == answer["said"][0]
 
 
 # trial runs

@@ -65,7 +65,39 @@ def test_no_photo_that_is_used_fits_worse_than_allowed_on_the_canvas_without_the
 
 
 def test_without_a_limit_every_photo_is_used(recipe):
-    assert run(recipe()).summary == {"used": 6, "rejected": 0, "failed": 0}
+    assert run(recipe(max_residual=None)).summary == {"used": 6, "rejected": 0, "failed": 0}
+
+
+def test_by_default_a_photo_whose_residual_stands_out_is_left_out_and_says_so(recipe):
+    record = run(recipe())
+    *good, bad = record.photos
+    assert [photo.status for photo in good] == ["used"] * 5
+    usual = sorted(photo.residual for photo in record.photos)[2]
+    assert bad.reason == (
+        f"it fits badly: residual {bad.residual:.2f} % of the canvas height, {usual:.2f} is usual "
+        "here: it may show another subject, or have left and right exchanged; `max_residual: null` "
+        "uses it all the same"
+    )
+
+
+def test_of_few_photos_none_stands_out(recipe, tmp_path):
+    for day in (1, 2):
+        (tmp_path / "photos" / f"2020-01-0{day}.png").unlink()
+    assert run(recipe()).summary == {"used": 4, "rejected": 0, "failed": 0}
+
+
+def test_where_photos_differ_as_much_as_those_of_a_moving_subject_none_stands_out(
+    tmp_path, discs, discs_recipe
+):
+    (tmp_path / "photos").mkdir()
+    noise, shape = np.random.default_rng(0), discs.BLOBS.copy()
+    try:
+        for day in range(1, 11):
+            discs.BLOBS[:] = shape + noise.normal(0, 1.5, shape.shape)
+            discs.paint(tmp_path / "photos" / f"2020-01-{day:02}.png", discs.placed(32, 24))
+    finally:
+        discs.BLOBS[:] = shape
+    assert run(discs_recipe()).summary == {"used": 10, "rejected": 0, "failed": 0}
 
 
 def test_when_none_fits_the_run_says_how_well_the_best_did(recipe):
@@ -74,7 +106,7 @@ def test_when_none_fits_the_run_says_how_well_the_best_did(recipe):
 
 
 def test_the_mean_shape_is_a_reference_of_its_own(recipe):
-    record = run(recipe(reference="mean"))
+    record = run(recipe(reference="mean", max_residual=None))
     assert record.reference == "mean"
     *good, bad = (photo.residual for photo in record.photos)
     assert 0 < max(good) < 1 < bad  # nobody is the mean shape itself, and one is far from it

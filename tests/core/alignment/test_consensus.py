@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from skimage.data import astronaut
 
 from alignimation_core import Choice, Detections, Detector, SubjectSelector, run
+from alignimation_core.alignment.consensus import patches
 from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.api.mask import Mask
 from alignimation_core.execution.executor import Threads
@@ -353,10 +355,15 @@ def test_the_record_says_how_far_each_photo_was_moved(recipe):
         assert 0 < after["moved"] < 3
 
 
-def test_a_second_run_reads_no_photo_to_correct_and_gives_the_same(recipe, monkeypatch):
-    _, make = recipe
+def test_a_second_run_reads_no_photo_to_correct_and_gives_the_same(recipe, monkeypatch, tmp_path):
+    series, make = recipe
     first = run(make(True)).as_json()
-    cut = "alignimation_core.alignment.consensus.patches.Cut.__call__"
-    monkeypatch.setattr(cut, lambda *_: pytest.fail("a patch was cut again"))
+    cut, cuts = patches.Cut.__call__, []
+    monkeypatch.setattr(patches.Cut, "__call__", lambda *given: cuts.append(1) or cut(*given))
     second = run(make(True)).as_json()
     assert json.dumps(first["photos"]) == json.dumps(second["photos"])
+    assert cuts == []
+    path = series.subjects[0][0].path
+    shutil.copy(path, tmp_path / "photos" / f"one-more{path.suffix}")
+    run(make(True))
+    assert cuts

@@ -45,7 +45,7 @@ def test_a_point_counts_as_much_as_both_photos_trust_it():
     moving = Target.stack([photo(*each) for each in zip(points, ours, strict=True)])
     found = procrustes.closed_form(moving, photo(goal, theirs))
     for matrix, place, trust in zip(found, points, ours, strict=True):
-        truth = by_equations(place, goal, trust * theirs)
+        truth = by_equations(place, goal, 2 * trust * theirs / (trust + theirs))
         torch.testing.assert_close(matrix, truth, atol=1e-4, rtol=1e-4)
 
 

@@ -91,15 +91,21 @@ def test_what_was_rejected_has_its_values_too():
 
 def test_a_gate_refuses_what_is_beyond_its_limit_and_passes_what_is_unknown():
     values = {"yaw": -45.0, "eyes_open": 0.1}
-    assert Gates().reason_against(values) is None
-    assert Gates(max_yaw=50, min_sharpness=0.9).reason_against(values) is None
-    assert Gates(max_yaw=40).reason_against(values) == (
-        "the subject looks to the side (yaw 45.00, at most 40.00 asked); "
-        "`gates: {max_yaw: null}` keeps it"
+    assert Gates().missed(values) is None
+    assert Gates(max_yaw=50, min_sharpness=0.9).missed(values) is None
+    assert Gates(max_yaw=40).missed(values) == (
+        "max_yaw",
+        (
+            "the subject looks to the side (yaw 45.00, at most 40.00 asked); "
+            "`gates: {max_yaw: null}` keeps it"
+        ),
     )
-    assert Gates(min_eyes_open=0.1004).reason_against(values) == (
-        "the subject's eyes are closed (eyes_open 0.1000, at least 0.1004 asked); "
-        "`gates: {min_eyes_open: null}` keeps it"
+    assert Gates(min_eyes_open=0.1004).missed(values) == (
+        "min_eyes_open",
+        (
+            "the subject's eyes are closed (eyes_open 0.1000, at least 0.1004 asked); "
+            "`gates: {min_eyes_open: null}` keeps it"
+        ),
     )
 
 

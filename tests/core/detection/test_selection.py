@@ -41,27 +41,27 @@ def mask(level):
 
 def test_each_photo_has_its_choice_and_one_that_is_rejected_its_reason():
     observations, steps = [seen("a"), seen("b"), seen("c")], []
-    selector = Answering([Choice(1, similarity=0.75), Choice(None, "nobody"), Choice(0)])
-    chosen, rejected, values = select(
-        observations, selector, lambda: steps.append(1), Corrections()
+    selector = Answering(
+        [Choice(1, similarity=0.75, least=0.712345), Choice(None, "nobody"), Choice(0)]
     )
+    selected = select(observations, selector, lambda: steps.append(1), Corrections())
     assert selector.asked == observations
-    assert [photo.name for photo, _ in chosen] == ["a", "c"]
-    assert [subject.box for _, subject in chosen] == [(4, 5, 6, 7), (0, 1, 2, 3)]
-    assert [subject.similarity for _, subject in chosen] == [0.75, None]
-    assert rejected == [Failure("b", "subject_selector", "nobody", "rejected")]
-    assert len(steps) == 3
-    assert values["c"] == {"size": 2.0, "share": 0.0008, "border": 0.0}
-    assert values.keys() == {"a", "c"}
+    assert [photo.name for photo, _ in selected.chosen] == ["a", "c"]
+    assert [subject.box for _, subject in selected.chosen] == [(4, 5, 6, 7), (0, 1, 2, 3)]
+    assert [subject.similarity for _, subject in selected.chosen] == [0.75, None]
+    assert selected.rejected == [Failure("b", "subject_selector", "nobody", "rejected")]
+    assert (selected.least, len(steps)) == (0.71234, 3)
+    assert selected.values["c"] == {"size": 2.0, "share": 0.0008, "border": 0.0}
+    assert selected.values.keys() == {"a", "c"}
 
 
 def test_where_masks_are_needed_a_subject_without_one_fails():
     masks = ((mask(1.0), None), (None, mask(1.0)), (mask(0.1), mask(1.0)))
     observations = [seen(name, masks=each) for name, each in zip("abc", masks, strict=True)]
-    chosen, _, _ = select(observations, Answering([Choice(0)] * 3), lambda: None, Corrections())
-    assert [photo.name for photo, _ in chosen] == ["a", "b", "c"]
-    usable, failures = with_masks(chosen)
-    assert usable == chosen[:1]
+    selected = select(observations, Answering([Choice(0)] * 3), lambda: None, Corrections())
+    assert [photo.name for photo, _ in selected.chosen] == ["a", "b", "c"]
+    usable, failures = with_masks(selected.chosen)
+    assert usable == selected.chosen[:1]
     assert failures == [
         Failure(
             "b",

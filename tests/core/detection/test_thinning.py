@@ -31,9 +31,9 @@ def shot(name, minutes=0.0, score=0.5, sha256="", **more):
     return photo(name, minutes, sha256), Subject((0, 0, 9, 9), score, **more)
 
 
-def thinned(shots, named=NONE, hashes=None, **settings):
+def thinned(shots, named=NONE, hashes=None, sharpness=None, **settings):
     """Return the names of the photos shown, and the reasons of the others by name."""
-    shown, others = thin(shots, recipe(**settings), named, hashes or {})
+    shown, others = thin(shots, recipe(**settings), named, hashes or {}, sharpness or {})
     assert {(each.stage, each.status) for each in others} <= {("sample", "rejected")}
     return [each.name for each, _ in shown], {each.photo: each.reason for each in others}
 
@@ -103,6 +103,15 @@ def test_all_that_is_known_of_a_subject_makes_it_better_and_is_told():
             "similarity 0.75 to 0.80)"
         },
     )
+
+
+def test_the_sharper_is_better_where_both_are_measured():
+    shots = [shot("a", 0, 0.9), shot("b", 1, 0.8)]
+    assert thinned(shots, max=1, sharpness={"a": 0.3, "b": 0.6}) == (
+        ["b"],
+        {"a": "more than 1 in all: b is shown (score 0.80 to 0.90, sharpness 0.60 to 0.30)"},
+    )
+    assert thinned(shots, max=1, sharpness={"b": 0.6})[0] == ["a"]
 
 
 def test_a_face_of_which_an_eye_is_missing_does_not_face_forward():

@@ -9,12 +9,21 @@ import pytest
 import torch
 from PIL import Image
 
-from alignimation_core import Photo, PhotoError
+from alignimation_core import Photo, PhotoError, SourcePhoto
 from alignimation_core.api import geometry
 from alignimation_core.api.data import named
 from alignimation_core.photos import decoder, metadata
 from alignimation_core.photos.dates import embedded
-from alignimation_core.photos.dates.taken import Taken
+
+
+class Opener:
+    """Opens one file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def open(self, key):
+        return self.path
 
 
 def picture(path, height=24, width=32):
@@ -61,13 +70,14 @@ def test_the_size_is_that_of_the_upright_photo(tmp_path, orientation):
 
 
 def test_what_a_source_says_counts_more_than_a_name_and_less_than_a_camera(tmp_path):
-    said = Taken(datetime(2017, 5, 6), "sidecar", "UTC")
-    photo = metadata.facts(picture(tmp_path / "2018-07-04.jpg"), tmp_path, said)
-    assert (photo.taken, photo.taken_from, photo.taken_zone) == (said.at, said.origin, said.zone)
+    path = picture(tmp_path / "2018-07-04.jpg")
+    said = SourcePhoto(Opener(path), "a", str(path), datetime(2017, 5, 6, tzinfo=UTC), "sidecar")
+    photo = metadata.facts(said, tmp_path)
+    assert (photo.taken, photo.taken_from) == (datetime(2017, 5, 6), "sidecar")
     dates = Image.Exif()
     dates[0x8769] = {0x9003: "2016:01:02 03:04:05"}
-    Image.new("L", (8, 8)).save(tmp_path / "2018-07-04.jpg", exif=dates)
-    photo = metadata.facts(tmp_path / "2018-07-04.jpg", tmp_path, said)
+    Image.new("L", (8, 8)).save(path, exif=dates)
+    photo = metadata.facts(said, tmp_path)
     assert (photo.taken, photo.taken_from) == (datetime(2016, 1, 2, 3, 4, 5), "exif")
 
 

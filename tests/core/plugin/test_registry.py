@@ -213,7 +213,7 @@ def test_a_misspelt_hook_is_an_error_that_lists_the_hooks(install):
         "; the hooks are alignimation_photo_sources, alignimation_detectors, "
         "alignimation_embedders, "
         "alignimation_subject_selectors, alignimation_target_builders, "
-        "alignimation_transform_models, alignimation_renderers"
+        "alignimation_transform_models, alignimation_effects, alignimation_renderers"
     )
     assert "\n" not in text
 
@@ -228,7 +228,7 @@ def test_list_shows_every_stage_of_every_kind_with_its_options(install):
             head = f"  {found.name:<20} {found.summary}  [{found.distribution} {found.version}]"
             assert head in lines
             for option, field in found.stage.model_fields.items():
-                assert f"      {option}: {field.description} (" in text
+                assert f"      {field.alias or option}: {field.description} (" in text
     assert "  last                 Takes the last detection.  [alignimation-last 2.3]" in lines
     assert "      crf: constant rate factor: lower is better and larger (default 18)" in lines
 

@@ -240,6 +240,8 @@ def test_a_wrong_value_gets_one_line(data, line):
         ({"canvas": {"max_border": 1}}, "canvas.max_border: should be less than 1, got 1"),
         ({"refine": {"passes": 5}}, None),
         ({"refine": {"passes": 6}}, "refine.passes: should be less than or equal to 5, got 6"),
+        ({"max_residual": "auto"}, None),
+        ({"max_residual": None}, None),
         ({"max_residual": 0}, "max_residual: should be greater than 0, got 0"),
         ({"seed": 2**32 - 1}, None),
         ({"seed": 2**32}, "seed: should be less than 4294967296, got 4294967296"),
@@ -953,4 +955,15 @@ def test_a_tilde_in_output_is_the_users_home(monkeypatch, tmp_path):
     assert (
         output_folder(Recipe.of(SMALLEST | {"output": "a~b"}, folder=tmp_path)).folder
         == tmp_path / "a~b"
+    )
+
+
+def test_what_the_file_of_annotations_does_not_have_is_said_of_the_file(tmp_path):
+    empty = '{"images": [], "categories": [{"id": 1, "name": "person"}], "annotations": []}'
+    (tmp_path / "coco.json").write_text(empty, encoding="utf-8")
+    detector = "detector: {use: coco-annotations, file: coco.json}\n"
+    (line,) = faults(f"photos: a\n{detector}target_builder: mask\n", tmp_path)
+    assert line.startswith(
+        "recipe.yaml:3: target_builder: 'mask' needs masks: the file of the detector "
+        "'coco-annotations' has no masks; detectors that do: "
     )

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from alignimation_core import Detections, Mask, OutputError, Recipe, run
+from alignimation_core import Detections, Mask, OutputError, Recipe, RecipeError, run
 from alignimation_core.api.data import Damage
 from alignimation_core.photos import decoder
 from alignimation_core.progress import Progress
@@ -610,7 +610,7 @@ def test_a_store_that_cannot_be_written_is_said_at_the_start(go, calls, tmp_path
     (tmp_path / "out").mkdir()
     file.parent.write_text("in the way")
     text = f"{file.parent} is a file; remove it, or set `output` to another folder"
-    with pytest.raises(OutputError, match=f"^{re.escape(text)}$"):
+    with pytest.raises(RecipeError, match=f"^recipe: output: {re.escape(text)}$"):
         go()
     assert calls() == (0, 0)
 

@@ -1,0 +1,120 @@
+"""Embedders of faces, which also tell bodies apart: by the face inside each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from math import dist
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from alignimation_core.api.data import Detections
+from alignimation_core.api.stages import Detector, Embedder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+"""Keypoints of a body that say where its face is."""
+
+ROOM = 0.1
+"""Share of a body's box that is looked at on every side of it, where a head may reach out."""
+
+FAR = 0.75
+"""Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
+
+
+class FaceEmbedder(Embedder):
+    """An embedder of faces: of a body, it embeds the face that its own detector finds inside.
+
+    A plugin says which detector that is, and how a face is embedded; all else is done here.
+    """
+
+    body_side: ClassVar[int] = 1280
+    """Pixels across a body's box of which finding and embedding its face makes use."""
+
+    find_faces: Annotated[
+        bool | None,
+        Field(
+            description="look for a face inside each box, and embed that; left out, where the "
+            "boxes are of bodies: where their keypoints have shoulders"
+        ),
+    ] = None
+
+    @abstractmethod
+    def face_detector(self) -> Detector:
+        """Return what finds faces; it is asked for often, so keep what is slow to make."""
+
+    @abstractmethod
+    def embed_faces(
+        self, images: Sequence[Tensor], detections: Sequence[Detections]
+    ) -> list[Tensor]:
+        """Embed faces; shapes and coordinates are those of ``embed``."""
+
+    def side_for(self, found: Detections) -> int:
+        """Return ``body_side`` for bodies, ``box_side`` for faces."""
+        return self.body_side if self._are_bodies(found) else self.box_side
+
+    def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+        """Embed each face, or the face of each body; zeros for a body that shows none."""
+        if not any(map(self._are_bodies, detections)):
+            return self.embed_faces(images, detections)
+        inside = [
+            self._faces(image, found) for image, found in zip(images, detections, strict=True)
+        ]
+        faces = []
+        for found, boxes in zip(detections, inside, strict=True):
+            table = found.boxes.new_tensor([*boxes.values()]).reshape(-1, 4)
+            faces.append(Detections(table, table.new_ones(len(table))))
+        embeddings = []
+        for found, boxes, rows in zip(
+            detections, inside, self.embed_faces(images, faces), strict=True
+        ):
+            vectors = rows.new_zeros(len(found), rows.shape[1])
+            vectors[[*boxes]] = rows
+            embeddings.append(vectors)
+        return embeddings
+
+    def _are_bodies(self, found: Detections) -> bool:
+        if self.find_faces is None:
+            return "left_shoulder" in found.keypoint_names
+        return self.find_faces
+
+    def _faces(self, image: Tensor, found: Detections) -> dict[int, list[float]]:
+        """Return the boxes of faces in the image by detection, of those that show one."""
+        boxes: list[list[float]] = found.boxes.tolist()
+        if not self._are_bodies(found):
+            return dict(enumerate(boxes))
+        height, width = image.shape[-2:]
+        faces: dict[int, list[float]] = {}
+        for index, (x0, y0, x1, y1) in enumerate(boxes):
+            across, down = ROOM * (x1 - x0), ROOM * (y1 - y0)
+            left, top = max(0, round(x0 - across)), max(0, round(y0 - down))
+            right, bottom = min(width, round(x1 + across)), min(height, round(y1 + down))
+            if right <= left or bottom <= top:
+                continue
+            crop = image[:, top:bottom, left:right].contiguous()
+            (seen,) = self.face_detector().detect([crop])
+            face = _face_of(found, index, seen.scaled(1, 1, shift=(left, top)))
+            if face is not None:
+                faces[index] = face
+        return faces
+
+
+def _face_of(bodies: Detections, index: int, faces: Detections) -> list[float] | None:
+    """Return the box of the face that is a body's; where its head is not known, of the largest."""
+    boxes: list[list[float]] = faces.boxes.tolist()
+    known = bodies.subject(index).keypoints
+    points = [known[name] for name in HEAD if name in known]
+    if not points:
+        return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
+    xs, ys = zip(*points, strict=True)
+    head = sum(xs) / len(xs), sum(ys) / len(ys)
+
+    def apart(box: list[float]) -> float:
+        x0, y0, x1, y1 = box
+        return dist(head, ((x0 + x1) / 2, (y0 + y1) / 2)) / max(x1 - x0, y1 - y0)
+
+    nearest = min(boxes, key=apart, default=None)
+    return None if nearest is None or apart(nearest) > FAR else nearest

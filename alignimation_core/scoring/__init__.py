@@ -1,0 +1,1 @@
+"""How still the subject stands: finished frames are looked at again, and scored."""

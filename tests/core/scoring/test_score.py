@@ -1,0 +1,281 @@
+import json
+import math
+import re
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from alignimation_core import Detections, Detector, run
+from alignimation_core.api.errors import AlignimationError
+from alignimation_core.cli.verbs import main
+from alignimation_core.recipe.options import CanvasOptions
+from alignimation_core.scoring.folder import frames_in, score_frames
+from alignimation_core.scoring.judges import Judge, judge_of
+from alignimation_core.scoring.score import Scorer, line
+from alignimation_imageio import Frames
+
+SIZE, SCALE = (240, 320), 4.0
+BETWEEN = 18 * SCALE  # the red and the green blob, pixels
+
+
+@pytest.fixture
+def film(tmp_path, discs):
+    """Paint frames of a subject that is moved by known amounts, pixels."""
+
+    def film(shifts):
+        folder = tmp_path / "frames"
+        warps = [discs.placed(160 + x, 120 + y, 0, SCALE) for x, y in shifts]
+        names = discs.series(folder, warps, SIZE)
+        return [folder / name for name in names]
+
+    return film
+
+
+def circle(radius, count):
+    return [
+        (radius * math.cos(a), radius * math.sin(a)) for a in np.arange(count) * math.tau / count
+    ]
+
+
+@pytest.fixture
+def scored(discs):
+    def scored(frames, detector=None, names=None):
+        judge = Judge(detector or discs.Blobs(), tuple(names or discs.NAMES), True)
+        return score_frames(frames, judge, lambda: None)
+
+    return scored
+
+
+def test_a_subject_that_is_moved_by_a_known_amount_has_that_score(film, scored):
+    found = scored(film(circle(1.5, 12)))
+    assert (found["frames"], found["seen"], found["of"]) == (12, 12, 12)
+    assert found["percent_of_height"]["mean"] == pytest.approx(100 * 1.5 / SIZE[0], rel=0.01)
+    assert found["percent_of_height"]["p95"] == pytest.approx(100 * 1.5 / SIZE[0], rel=0.02)
+    assert found["percent_of_size"]["mean"] == pytest.approx(100 * 1.5 / BETWEEN, rel=0.01)
+    assert found["percent_of_height"]["noise"] < 0.01
+    assert found["word"] == "unsteady"
+
+
+def test_the_95th_percentile_is_that_of_the_worst_frames(film, scored):
+    shifts = [(0.0, 0.0)] * 36 + circle(6.0, 4)
+    found = scored(film(shifts))["percent_of_height"]
+    assert found["mean"] == pytest.approx(100 * 0.6 / SIZE[0], rel=0.02)
+    assert found["p95"] == pytest.approx(100 * 6.0 / SIZE[0], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "word"),
+    [(0.05, "excellent"), (0.12, "good"), (0.2, "acceptable"), (0.3, "unsteady")],
+)
+def test_the_word_goes_by_the_frames_height(film, scored, pixels, word):
+    assert scored(film(circle(pixels, 6)))["word"] == word
+
+
+def test_what_a_judge_adds_that_is_not_the_same_twice_is_told_as_its_noise(film, scored, discs):
+    sigma = 0.8
+
+    class Trembling(discs.Blobs):
+        def detect(self, images):
+            found = super().detect(images)
+            for image, detections in zip(images, found, strict=True):
+                drawn = torch.Generator().manual_seed(int(image.long().sum()) + image.shape[1])
+                detections.keypoints.add_(sigma * torch.randn(1, 3, 2, generator=drawn))
+            return found
+
+    shifts = [(0.011 * i, 0.0) for i in range(100)]
+    found = scored(film(shifts), Trembling())["percent_of_height"]
+    # of the mean of two views, in two dimensions; the second one is seen 1.2 times as large
+    each = math.hypot(sigma, sigma / 1.2) / 2
+    rayleigh = 100 * each * math.sqrt(math.pi / 2) / SIZE[0]
+    assert found["noise"] == pytest.approx(rayleigh, rel=0.1)
+    assert found["mean"] == pytest.approx(rayleigh, rel=0.25)
+
+
+class Eyes(Detector):
+    """The red and the green blob, as eyes: the subject's left one is on the right."""
+
+    name: ClassVar[str] = "eyes"
+    names: ClassVar[tuple[str, ...]] = ("left_eye", "right_eye")
+
+    def provides(self):
+        return frozenset({"keypoints", *(f"keypoints.{name}" for name in self.names)})
+
+    def detect(self, images):
+        found = []
+        for image in images:
+            mass = image[:2].float().sum(1)
+            x = (mass * (torch.arange(image.shape[2]) + 0.5)).sum(1) / mass.sum(1)
+            side = image[:2].float().sum(2)
+            y = (side * (torch.arange(image.shape[1]) + 0.5)).sum(1) / side.sum(1)
+            points = torch.stack([x, y], 1)[x.argsort(descending=True)]
+            box = torch.cat([points.amin(0) - 40, points.amax(0) + 40])
+            found.append(
+                Detections(box[None], torch.ones(1), points[None], keypoint_names=self.names)
+            )
+        return found
+
+
+def test_left_is_left_in_the_mirror_too(film, scored):
+    found = scored(film(circle(1.5, 6)), Eyes(), Eyes.names)
+    assert found["percent_of_size"]["mean"] == pytest.approx(100 * 1.5 / BETWEEN, rel=0.02)
+    assert found["percent_of_height"]["noise"] < 0.02
+
+
+def test_frames_without_the_subject_are_counted_and_two_are_needed(film, scored, discs):
+    frames = film(circle(1.5, 3))
+    discs.paint(frames[0], discs.placed(-500, -500), SIZE)
+    found = scored(frames)
+    assert (found["frames"], found["seen"]) == (3, 2)
+    discs.paint(frames[1], discs.placed(-500, -500), SIZE)
+    found = scored(frames)
+    assert found["note"] == "blobs sees the subject in 1 of 3 frames, and two are needed"
+    assert line(found) == f"no score: {found['note']}"
+
+
+# in a run
+
+
+@pytest.fixture
+def recipe(tmp_path, discs, discs_recipe):
+    discs.series(tmp_path / "photos", discs.WARPS)
+    return lambda **changes: discs_recipe(
+        **{
+            "score": True,
+            "reference": "first",
+            "canvas": CanvasOptions(size="256x192", border="black"),
+            "renderers": [Frames(path="frames")],
+            **changes,
+        }
+    )
+
+
+def test_a_run_has_the_score_that_its_frames_have(recipe, tmp_path, scored, discs):
+    record = run(recipe())
+    written = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert (
+        written["score"]
+        == record.score
+        == {
+            **scored(frames_in(tmp_path / "out" / "frames"), names=sorted(discs.NAMES)),
+            "independent": False,
+        }
+    )
+    assert record.score["frames"] == 4
+    assert record.score["percent_of_height"]["mean"] < 0.1
+    again = run(recipe())
+    assert again.score == record.score
+
+
+def test_without_it_no_frame_is_looked_at(recipe, discs):
+    seen = []
+
+    class Counting(discs.Blobs):
+        def detect(self, images):
+            seen.extend(images)
+            return super().detect(images)
+
+    assert run(recipe(score=False, detector=Counting())).score is None
+    assert len(seen) == 4
+    run(recipe(detector=Counting()), fresh=True)
+    assert len(seen) == 4 + 4 + 2 * 4
+
+
+def test_a_judge_that_fails_costs_the_run_nothing(recipe, discs):
+    class Failing(discs.Blobs):
+        def detect(self, images):
+            if images[0].shape[1] > 100:
+                raise RuntimeError("out of order")
+            return super().detect(images)
+
+    record = run(recipe(detector=Failing()))
+    assert record.error is None
+    assert record.outputs == ["frames"]
+    assert record.score["note"] == "detector blobs: RuntimeError: out of order"
+
+
+def test_a_detector_without_keypoints_gives_no_score(recipe, discs):
+    class Boxes(discs.Blobs):
+        def provides(self):
+            return frozenset()
+
+    with pytest.raises(AlignimationError) as caught:
+        judge_of(Boxes())
+    assert str(caught.value) == "blobs finds no keypoints to score by"
+
+
+OTHER = """
+from typing import ClassVar
+from alignimation_core import Detector, hookimpl
+from alignimation_core.api.weights import Weights
+
+class Other(Detector):
+    '''Finds the same.'''
+    name: ClassVar[str] = "other"
+    def provides(self):
+        return frozenset({"keypoints", *(f"keypoints.{n}" for n in ("red", "green", "blue"))})
+    def weights_needed(self):
+        return WEIGHTS
+    def detect(self, images):
+        raise NotImplementedError
+
+@hookimpl
+def alignimation_detectors():
+    return [Other]
+"""
+MISSING = '((Weights("none.pt", "https://x.org/none.pt", "0" * 64, 10, "MIT"), None),)'
+
+
+def test_a_detector_of_another_plugin_is_preferred(install, discs):
+    install("alignimation-other", OTHER.replace("WEIGHTS", "()"))
+    judge = judge_of(discs.Blobs())
+    assert (judge.detector.name, judge.independent) == ("other", True)
+    assert judge.keypoints == ("blue", "green", "red")
+
+
+def test_weights_are_not_fetched_for_it(install, discs):
+    install("alignimation-other", OTHER.replace("WEIGHTS", MISSING))
+    judge = judge_of(discs.Blobs())
+    assert (judge.detector.name, judge.independent) == ("blobs", False)
+
+
+@pytest.mark.parametrize(("count", "looked_at"), [(5, 5), (100, 8), (1000, 50), (9000, 100)])
+def test_two_looks_at_one_frame_in_twenty_and_at_most_at_a_hundred(discs, count, looked_at):
+    sample = Scorer.of_run(discs.Blobs(), count, 0).sample
+    assert len(sample) == looked_at
+    assert sample == sorted(set(sample))
+    assert 0 <= sample[0] <= sample[-1] < count
+
+
+# the command
+
+
+def test_the_command_scores_a_folder(film, discs_installed, capsys):
+    folder = film(circle(1.5, 12))[0].parent
+    assert main(["score", str(folder), "--detector", "blobs"]) == 0
+    about = (
+        r"keypoints lie 0\.62. % of the height \(95 %: 0\.62. %\), 2\.08 % of the subject's size"
+    )
+    seen = r"seen by blobs on 12 of 12 frames; its noise: 0\.00. %"
+    told = rf"score: unsteady; {about} from their mean places; {seen}\n"
+    assert re.fullmatch(told, capsys.readouterr().out)
+
+
+def test_the_command_says_what_is_wrong(film, discs, discs_installed, tmp_path, capsys):
+    def told(*arguments):
+        assert main(["score", *map(str, arguments)]) == 1
+        return capsys.readouterr().err.splitlines()[-1]
+
+    frames = film(circle(1.5, 3))
+    discs.paint(frames[2], discs.placed(60, 50), (100, 120))
+    assert told(frames[0].parent, "--detector", "blobs").endswith(
+        f"{frames[0].name} has 320x240 pixels and {frames[2].name} has 120x100 pixels; the frames "
+        "of a film are all of one size"
+    )
+    assert "there is no detector 'blob'; did you mean 'blobs'?" in told(
+        frames[0].parent, "--detector", "blob"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert told(empty).endswith(f"{empty}: there is no picture in it; give a folder of frames")
