@@ -77,8 +77,8 @@ def discs_recipe(tmp_path, discs):
                 "transform_model": discs.ClosedForm(),
                 "renderers": [discs.Array()],
                 "canvas": CanvasOptions(size="64x48"),
-                "score": False,
                 "report": False,
+                "score": False,
                 "folder": tmp_path,
                 **changes,
             }

@@ -24,6 +24,7 @@ from alignimation_core.record import REPORT_FOLDER, REPORT_NAME, PhotoRecord, Re
 from alignimation_core.report import plots
 from alignimation_core.report.outline import outline
 from alignimation_core.report.pictures import Pictures
+from alignimation_core.scoring.score import line
 
 NEAREST = 24
 """Rejected faces that are shown next to the histogram."""
@@ -86,7 +87,7 @@ def page(record: Record, outputs: Sequence[str], pictures: Pictures, *, embed: b
         if photo.residual is not None and (at := _at(photo)) is not None
     ]
     selector = data["recipe"]["subject_selector"]
-    needed = selector.get("min_similarity")
+    needed = record.min_similarity
     return template.render(
         data=data,
         title=_title(used),
@@ -100,7 +101,7 @@ def page(record: Record, outputs: Sequence[str], pictures: Pictures, *, embed: b
         needed=needed,
         nearest=_nearest(record.photos, photos),
         gates=[*_gates(record.photos, selector)],
-        score=data.get("score"),
+        score=line(record.score) if record.score else None,
         settings=yaml.safe_dump(data["recipe"], sort_keys=False, allow_unicode=True),
         versions=[*_versions(record)],
         script=Markup(script),  # noqa: S704 - our own

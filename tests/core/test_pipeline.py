@@ -52,8 +52,11 @@ PHOTO_KEYS = [
     "turn",
     "corrected",
     "gates",
+    "gate",
     "frame",
     "moved",
+    "albums",
+    "persons",
     "found",
 ]
 KEYS = [

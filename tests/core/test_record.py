@@ -41,8 +41,8 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
     written = json.loads(text)
     assert list(written) == [
         "alignimation", "recipe", "seed", "device", "canvas", "reference", "photos", "outputs",
-        "kept", "written", "report", "passed_over", "score", "min_similarity", "seconds", "summary",
-        "error",
+        "kept", "written", "report", "passed_over", "score",
+        "min_similarity", "seconds", "summary", "error",
     ]  # fmt: skip
     assert written["summary"] == {"used": 1, "rejected": 0, "failed": 1}
     assert written["photos"][0] == {
@@ -72,10 +72,10 @@ def test_the_file_holds_the_record_with_every_photo_on_a_line_of_its_own(record,
         "gates": {"yaw": -3.5},
         "frame": 0,
         "moved": None,
+        "found": [],
         "gate": None,
         "albums": [],
         "persons": [],
-        "found": [],
     }
     assert written["photos"][1]["reason"] == "the file is\nempty"
     assert written["photos"][1]["frame"] is None

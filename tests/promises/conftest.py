@@ -18,8 +18,8 @@ RECIPE = {
     "target_builder": "points",
     "transform_model": "closed-form",
     "canvas": {"size": "64x48"},
-    "to": "2020-01-03",
     "report": False,
+    "to": "2020-01-03",
     "renderers": [
         {"use": "gif", "path": "a.gif"},
         {"use": "frames", "path": "frames"},
