@@ -24,8 +24,12 @@ Background = Annotated[Colour, Field(description="colour around and behind the p
 class _Still(Renderer):
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg")
     effects: Annotated[
-        OwnEffects, Field(description="of this picture: none, unless named; null: the recipe's")
-    ] = ()
+        OwnEffects,
+        Field(
+            default_factory=list,
+            description="of this picture: none, unless named; null: the recipe's",
+        ),
+    ]
 
     @field_validator("path")
     @classmethod
