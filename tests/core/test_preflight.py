@@ -39,22 +39,19 @@ def test_photos_that_cannot_be_read_are_counted_by_reason(recipe, tmp_path):
             f"{tmp_path}/photos/c.jpg)"
         ),
         (
-            "1 of them cannot be read: camera raw files are not read; export it as JPEG or TIFF "
-            f"(such as {tmp_path}/photos/e.cr2)"
+            "1 of them cannot be read: this is a text file, no photo; replace or remove it (such as "
+            f"{tmp_path}/photos/e.cr2)"
         ),
     ]
     assert lines[-1] == "the recipe is fine"
 
 
-def test_an_archive_is_no_photo(recipe, tmp_path):
+def test_an_archive_without_a_photo_is_refused(recipe, tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("a.txt", "text")
     field, message = refused(recipe(photos="photos.zip"))
-    assert field == "photos"
-    assert message == (
-        f"none of these can be read; {tmp_path}/photos.zip: this is no picture that Pillow knows; "
-        "replace or remove it"
-    )
+    assert field == "photos[0]"
+    assert message == f"{tmp_path}/photos.zip holds no photos"
 
 
 def test_a_file_of_the_users_is_seen_behind_a_backslash(recipe, tmp_path):

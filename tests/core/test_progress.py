@@ -95,7 +95,7 @@ def test_the_search_for_photos_is_told(tmp_path: Path) -> None:
     told: list[str] = []
     (tmp_path / "a.jpg").touch()
     recipe = Recipe.of({"photos": ["*.jpg", "a.jpg"], "detector": "mtcnn"}, folder=tmp_path)
-    assert preflight.find_photos(recipe, Heard()) == [tmp_path / "a.jpg"]
+    assert preflight.find_photos(recipe, Heard()).photos == [tmp_path / "a.jpg"]
     assert told == ["looking for photos at *.jpg", "over", "looking for photos at a.jpg", "over"]
 
 
