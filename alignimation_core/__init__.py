@@ -54,14 +54,15 @@ __all__ = [
 
 _HOMES = (
     "alignimation_core.api.data",
+    "alignimation_core.api.frame",
     "alignimation_core.api.mask",
     "alignimation_core.api.registration",
     "alignimation_core.api.errors",
     "alignimation_core.api.stages",
-    "alignimation_core.api.faces",
+    "alignimation_core.api.stages.faces",
     "alignimation_core.api.files",
-    "alignimation_core.api.sources",
-    "alignimation_core.api.effects",
+    "alignimation_core.api.stages.sources",
+    "alignimation_core.api.stages.renderers",
     "alignimation_core.api.hooks",
     "alignimation_core.recipe.recipe",
     "alignimation_core.record",

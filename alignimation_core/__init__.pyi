@@ -1,15 +1,11 @@
 """Public names, for type checkers."""
 
 from alignimation_core.api import geometry as geometry
-from alignimation_core.api.data import Canvas as Canvas
 from alignimation_core.api.data import Choice as Choice
 from alignimation_core.api.data import Detections as Detections
-from alignimation_core.api.data import Frame as Frame
 from alignimation_core.api.data import Observation as Observation
 from alignimation_core.api.data import Photo as Photo
 from alignimation_core.api.data import Subject as Subject
-from alignimation_core.api.effects import Effect as Effect
-from alignimation_core.api.effects import Film as Film
 from alignimation_core.api.errors import AlignimationError as AlignimationError
 from alignimation_core.api.errors import OutputError as OutputError
 from alignimation_core.api.errors import PhotoError as PhotoError
@@ -17,14 +13,14 @@ from alignimation_core.api.errors import PluginError as PluginError
 from alignimation_core.api.errors import RecipeError as RecipeError
 from alignimation_core.api.errors import StageError as StageError
 from alignimation_core.api.errors import WeightsError as WeightsError
-from alignimation_core.api.faces import FaceEmbedder as FaceEmbedder
 from alignimation_core.api.files import Listing as Listing
 from alignimation_core.api.files import SourcePhoto as SourcePhoto
+from alignimation_core.api.frame import Canvas as Canvas
+from alignimation_core.api.frame import Frame as Frame
 from alignimation_core.api.hooks import hookimpl as hookimpl
 from alignimation_core.api.mask import Mask as Mask
 from alignimation_core.api.registration import Registration as Registration
 from alignimation_core.api.registration import Target as Target
-from alignimation_core.api.sources import PhotoSource as PhotoSource
 from alignimation_core.api.stages import AnnotationDetector as AnnotationDetector
 from alignimation_core.api.stages import Detector as Detector
 from alignimation_core.api.stages import Embedder as Embedder
@@ -33,6 +29,10 @@ from alignimation_core.api.stages import SubjectSelector as SubjectSelector
 from alignimation_core.api.stages import TargetBuilder as TargetBuilder
 from alignimation_core.api.stages import TransformModel as TransformModel
 from alignimation_core.api.stages import Writer as Writer
+from alignimation_core.api.stages.faces import FaceEmbedder as FaceEmbedder
+from alignimation_core.api.stages.renderers import Effect as Effect
+from alignimation_core.api.stages.renderers import Film as Film
+from alignimation_core.api.stages.sources import PhotoSource as PhotoSource
 from alignimation_core.pipeline import run as run
 from alignimation_core.recipe.recipe import Recipe as Recipe
 from alignimation_core.record import Record as Record

@@ -16,8 +16,8 @@ from alignimation_core import preflight
 from alignimation_core.api import atomic, geometry
 from alignimation_core.api.data import Observation
 from alignimation_core.api.errors import AlignimationError, OutputError, PhotoError, RecipeError
-from alignimation_core.api.individuals import IdentitySelector, from_left
 from alignimation_core.api.sampling import spread
+from alignimation_core.api.stages.individuals import IdentitySelector, from_left
 from alignimation_core.detection.observations import observe
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.execution.factory import executor_of

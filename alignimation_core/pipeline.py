@@ -18,10 +18,11 @@ from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.consensus.agreement import EYES, agree
 from alignimation_core.alignment.refinement import refine
 from alignimation_core.api import weights
-from alignimation_core.api.data import File, Photo, Subject, named
+from alignimation_core.api.data import File, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
-from alignimation_core.api.individuals import Shown, from_left
+from alignimation_core.api.files import named
 from alignimation_core.api.stages import AnnotationDetector
+from alignimation_core.api.stages.individuals import Shown, from_left
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import likeness
 from alignimation_core.detection.observations import Observed, count_known, observe

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from alignimation_core.api import urls, weights
-from alignimation_core.api.data import Canvas, File, named
+from alignimation_core.api.data import File
 from alignimation_core.api.errors import (
     Fault,
     PhotoError,
@@ -16,7 +16,8 @@ from alignimation_core.api.errors import (
     in_one_line,
     printable,
 )
-from alignimation_core.api.files import Listing
+from alignimation_core.api.files import Listing, named
+from alignimation_core.api.frame import Canvas
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.output.obstacles import name

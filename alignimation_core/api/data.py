@@ -12,7 +12,7 @@ Convention, for every class here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
@@ -333,46 +333,3 @@ class Subject:
             mask=None if self.mask is None else self.mask.transformed(new_from_old),
             image=image,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """The rectangle that every frame shows.
-
-    Attributes:
-        height: pixels, even.
-        width: pixels, even.
-        alpha: whether frames carry transparency.
-    """
-
-    height: int
-    width: int
-    alpha: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
-    """One aligned photo on the canvas.
-
-    Attributes:
-        image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
-        index: 0-based place in the animation.
-        photo: the photo that it shows.
-        seconds: how long it is shown; None for one frame at the output's frames a second.
-    """
-
-    image: Tensor
-    index: int
-    photo: Photo
-    seconds: float | None = None
-
-
-def named(wanted: str, names: Iterable[str]) -> list[str]:
-    """Return the names of photos that a user's matches: the one called so, or all in any folder."""
-    every = list(names)
-    if wanted in every:
-        return [wanted]
-    wanted = wanted.replace("\\", "/")
-    if wanted in every:
-        return [wanted]
-    return [name for name in every if name.endswith(f"/{wanted}")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
@@ -110,3 +110,14 @@ class Listing:
     photos: Sequence[File]
     passed_over: Sequence[str] = ()
     why: str = "there are no photos in it"
+
+
+def named(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the names of photos that a user's matches: the one called so, or all in any folder."""
+    every = list(names)
+    if wanted in every:
+        return [wanted]
+    wanted = wanted.replace("\\", "/")
+    if wanted in every:
+        return [wanted]
+    return [name for name in every if name.endswith(f"/{wanted}")]

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 
 import pluggy
 
-from alignimation_core.api.effects import Effect
-from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -23,6 +21,8 @@ from alignimation_core.api.stages import (
     TargetBuilder,
     TransformModel,
 )
+from alignimation_core.api.stages.renderers import Effect
+from alignimation_core.api.stages.sources import PhotoSource
 
 PROJECT = "alignimation"
 """Name of the pluggy project and of the entry-point group."""

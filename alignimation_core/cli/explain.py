@@ -100,7 +100,7 @@ def explain(record: Mapping[str, Any]) -> str:
 
 
 def _gates(selector: Mapping[str, Any], least: float | None) -> Iterator[_Gate]:
-    from alignimation_core.api.gates import LIMITS
+    from alignimation_core.api.stages.selectors import LIMITS
 
     yield _Gate("similarity", "min_similarity", True, least)
     facing = selector.get("facing_forward") or {}

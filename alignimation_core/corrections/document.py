@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from alignimation_core.api.errors import Fault, RecipeError, shown
-from alignimation_core.api.individuals import Face, face_of
+from alignimation_core.api.stages.individuals import Face, face_of
 from alignimation_core.recipe.document import Form, Source
 
 FORM = Form(

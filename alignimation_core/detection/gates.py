@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Choice, Observation
-from alignimation_core.api.gates import PIXELS, Gates
+from alignimation_core.api.stages.selectors import PIXELS, Gates
 
 HEAD = {
     "left_eye": (32.0, -34.0, 0.0),

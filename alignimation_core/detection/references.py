@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alignimation_core.api.data import Observation, Photo
 from alignimation_core.api.errors import Fault, RecipeError
-from alignimation_core.api.individuals import Reference, Shown, listed, meant
+from alignimation_core.api.stages.individuals import Reference, Shown, listed, meant
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection.observations import observe
 from alignimation_core.execution.executor import Executor

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alignimation_core.api.data import Choice, Damage, Observation, Photo, Subject
-from alignimation_core.api.individuals import Shown
 from alignimation_core.api.stages import SubjectSelector
+from alignimation_core.api.stages.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import gates
 from alignimation_core.plugin import contract

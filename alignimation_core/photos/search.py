@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from alignimation_core.api import urls
 from alignimation_core.api.data import File
-from alignimation_core.api.sources import PhotoSource
+from alignimation_core.api.stages.sources import PhotoSource
 from alignimation_core.plugin import sources
 
 INSIDE = "it lies inside the output folder {}, where nothing is a photo"

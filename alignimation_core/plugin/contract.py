@@ -16,18 +16,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import (
-    Canvas,
-    Choice,
-    Detections,
-    Frame,
-    Observation,
-    Photo,
-    Subject,
-)
-from alignimation_core.api.effects import Effect, Film
+from alignimation_core.api.data import Choice, Detections, Observation, Photo, Subject
 from alignimation_core.api.errors import StageError
-from alignimation_core.api.individuals import IdentitySelector, Shown
+from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import (
     AnnotationDetector,
@@ -39,6 +30,8 @@ from alignimation_core.api.stages import (
     TransformModel,
     Writer,
 )
+from alignimation_core.api.stages.individuals import IdentitySelector, Shown
+from alignimation_core.api.stages.renderers import Effect, Film
 from alignimation_core.plugin.guard import call, stage_errors
 
 T = TypeVar("T")

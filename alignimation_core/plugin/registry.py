@@ -12,9 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from alignimation_core.api import hooks
-from alignimation_core.api.effects import Effect
 from alignimation_core.api.errors import PluginError, in_one_line
-from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -24,6 +22,8 @@ from alignimation_core.api.stages import (
     TargetBuilder,
     TransformModel,
 )
+from alignimation_core.api.stages.renderers import Effect
+from alignimation_core.api.stages.sources import PhotoSource
 
 KINDS: Mapping[str, type[Stage]] = {
     "photo_source": PhotoSource,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignimation_core.api.errors import AlignimationError, PhotoError, in_one_line
 from alignimation_core.api.files import Listing, SourcePhoto
-from alignimation_core.api.sources import PhotoSource
+from alignimation_core.api.stages.sources import PhotoSource
 from alignimation_core.plugin.guard import call, stage_errors
 from alignimation_core.plugin.registry import registry
 

@@ -23,8 +23,8 @@ from alignimation_core.api.errors import (
     StageError,
     in_one_line,
 )
-from alignimation_core.api.individuals import IdentitySelector, Reference
 from alignimation_core.api.stages import known_device
+from alignimation_core.api.stages.individuals import IdentitySelector, Reference
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Location, Source
 from alignimation_core.recipe.schema import CONFIG, SETTINGS, Settings, defaults

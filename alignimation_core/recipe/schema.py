@@ -27,9 +27,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from alignimation_core.api import urls
-from alignimation_core.api.effects import Effect
 from alignimation_core.api.errors import in_one_line
-from alignimation_core.api.sources import PhotoSource
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -39,6 +37,8 @@ from alignimation_core.api.stages import (
     TargetBuilder,
     TransformModel,
 )
+from alignimation_core.api.stages.renderers import Effect
+from alignimation_core.api.stages.sources import PhotoSource
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.options import (

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alignimation_core.api.errors import Fault, RecipeError, shown
-from alignimation_core.api.sources import PhotoSource
+from alignimation_core.api.stages.sources import PhotoSource
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.document import Location, Source, field_name
 from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice, defaults

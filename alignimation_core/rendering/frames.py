@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Canvas, Frame, Photo
+from alignimation_core.api.data import Photo
 from alignimation_core.api.errors import PhotoError
+from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.mask import Mask
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.photos import decoder

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignimation_core.alignment.subjects import AlignedSubject, keypoints_of
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Canvas
+from alignimation_core.api.frame import Canvas
 from alignimation_core.api.sampling import spread
 from alignimation_core.recipe.options import PHOTO, CanvasOptions, SubjectFraming
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from queue import Queue
 from typing import TypeVar
 
-from alignimation_core.api.data import Canvas, Frame
-from alignimation_core.api.effects import Effect, Film
 from alignimation_core.api.errors import AlignimationError
+from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.stages import Renderer, Stage, Writer
+from alignimation_core.api.stages.renderers import Effect, Film
 from alignimation_core.execution.executor import Executor
 from alignimation_core.plugin import contract
 from alignimation_core.plugin.guard import call

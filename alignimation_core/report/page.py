@@ -19,7 +19,7 @@ import yaml
 from markupsafe import Markup
 
 from alignimation_core.api.errors import OutputError, printable
-from alignimation_core.api.gates import LIMITS
+from alignimation_core.api.stages.selectors import LIMITS
 from alignimation_core.record import REPORT_FOLDER, REPORT_NAME, PhotoRecord, Record
 from alignimation_core.report import plots
 from alignimation_core.report.outline import outline

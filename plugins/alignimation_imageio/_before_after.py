@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from alignimation_core import Canvas, Frame, OutputError, Photo
-from alignimation_core.api.data import named
+from alignimation_core.api.files import named
 from alignimation_imageio._metadata import caption
 from alignimation_imageio._saving import save
 from alignimation_imageio._scaling import Layout, Pixels

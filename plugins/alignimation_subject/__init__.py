@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from alignimation_core import Choice, Embedder, Observation, SubjectSelector, hookimpl
-from alignimation_core.api.gates import distinct
-from alignimation_core.api.individuals import Shown
+from alignimation_core.api.stages.individuals import Shown
+from alignimation_core.api.stages.selectors import distinct
 from alignimation_subject._facing import FacingForward, FacingSelector, Gate
 from alignimation_subject._places import Centre, Largest, MostConfident, Track
 from alignimation_subject._shown import ShownSelector

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
-from alignimation_core.api.gates import distinct
+from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
     from torch import Tensor

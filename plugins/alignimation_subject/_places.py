@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from alignimation_core import Choice, Observation
-from alignimation_core.api.gates import distinct
+from alignimation_core.api.stages.selectors import distinct
 from alignimation_subject._facing import FacingSelector
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from alignimation_core import Observation
-from alignimation_core.api.data import named
 from alignimation_core.api.errors import OptionError
-from alignimation_core.api.individuals import IdentitySelector, Reference, Shown, meant
+from alignimation_core.api.files import named
+from alignimation_core.api.stages.individuals import IdentitySelector, Reference, Shown, meant
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from alignimation_core import AlignimationError, run
-from alignimation_core.api.gates import PIXELS, Gates
+from alignimation_core.api.stages.selectors import PIXELS, Gates
 from alignimation_core.cli.explain import explain
 from alignimation_core.detection import quality
 from alignimation_core.store import store

@@ -39,8 +39,8 @@ def test_photos_that_cannot_be_read_are_counted_by_reason(recipe, tmp_path):
             f"{tmp_path}/photos/c.jpg)"
         ),
         (
-            "1 of them cannot be read: this is a text file, no photo; replace or remove it (such as "
-            f"{tmp_path}/photos/e.cr2)"
+            "1 of them cannot be read: this is a text file, no photo; replace or remove it "
+            f"(such as {tmp_path}/photos/e.cr2)"
         ),
     ]
     assert lines[-1] == "the recipe is fine"

@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignimation_core.api import _download
+from alignimation_core.api.weights import _download
 from alignimation_core.api.errors import WeightsError
 from alignimation_core.api.weights import Weights, cache_folder, fetch, find, load
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignimation_core import Choice, Detections, Observation, Photo
-from alignimation_core.api.gates import Gates
+from alignimation_core.api.stages.selectors import Gates
 from alignimation_core.detection import gates, quality
 
 FIVE = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")

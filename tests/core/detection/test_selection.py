@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alignimation_core import Choice, Detections, Mask, Observation, Photo, StageError
-from alignimation_core.api.gates import Gates
+from alignimation_core.api.stages.selectors import Gates
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection.selection import select, with_masks
 from alignimation_core.record import Failure

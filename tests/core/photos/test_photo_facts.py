@@ -11,7 +11,7 @@ from PIL import Image
 
 from alignimation_core import Photo, PhotoError, SourcePhoto
 from alignimation_core.api import geometry
-from alignimation_core.api.data import named
+from alignimation_core.api.files import named
 from alignimation_core.photos import decoder, metadata
 from alignimation_core.photos.dates import embedded
 

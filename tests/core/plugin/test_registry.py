@@ -239,8 +239,8 @@ def test_an_unknown_stage_is_explained_by_what_is_there_and_what_is_broken(insta
     assert registry().explain_unknown("subject_selector", "lost") == (
         "there is no subject selector 'lost'; did you mean 'last'? "
         "available: centre, identity, largest, last, most-confident, track; plugin "
-        "alignimation_bad (of alignimation-bad) cannot be used: ModuleNotFoundError: No module named "
-        "'nowhere_to_be_found'"
+        "alignimation_bad (of alignimation-bad) cannot be used: ModuleNotFoundError: No module "
+        "named 'nowhere_to_be_found'"
     )
     assert (
         registry()

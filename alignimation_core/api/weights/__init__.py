@@ -26,8 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from alignimation_core.api._download import DownloadError, Progress, download, is_safe, size_of
 from alignimation_core.api.errors import WeightsError
+from alignimation_core.api.weights._download import (
+    DownloadError,
+    Progress,
+    download,
+    is_safe,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

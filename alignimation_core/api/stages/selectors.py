@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+)
+
+from alignimation_core.api.data import Choice, Observation
+from alignimation_core.api.stages.base import Stage
+from alignimation_core.api.stages.networks import Embedder
 
 
 class Limit(NamedTuple):
@@ -138,3 +147,34 @@ def distinct(left: float, right: float) -> tuple[str, str]:
         if texts[0] != texts[1]:
             break
     return texts
+
+
+class SubjectSelector(Stage):
+    """Picks one detection in each photo, or rejects the photo with a reason."""
+
+    gates: Annotated[
+        Gates, Field(description="limits on what a photo's subject must be like, of any selector")
+    ] = Gates()
+
+    @abstractmethod
+    def select(self, observations: Sequence[Observation]) -> list[Choice]:
+        """Choose the subject in each photo, with all photos in view.
+
+        Args:
+            observations: the numbers of every photo, in the order in which they were taken; pixels
+                are not needed, so that choosing again with another threshold costs nothing.
+
+        Returns:
+            One ``Choice`` an observation.
+        """
+
+    def remarks(self, embedder: Embedder | None) -> Sequence[str]:  # noqa: ARG002
+        """Return lines for ``--check`` on options that can hardly be meant with the embedder."""
+        return ()
+
+    def photos_named(self) -> Mapping[str, str]:
+        """Return the photos that options name, by option: with or without folders, as users write.
+
+        Each must be one of the run's photos, and a trial run (``--limit``) looks at it, too.
+        """
+        return {}

@@ -1,0 +1,43 @@
+"""The canvas, and the frames on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alignimation_core.api.data import Photo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The rectangle that every frame shows.
+
+    Attributes:
+        height: pixels, even.
+        width: pixels, even.
+        alpha: whether frames carry transparency.
+    """
+
+    height: int
+    width: int
+    alpha: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One aligned photo on the canvas.
+
+    Attributes:
+        image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
+        index: 0-based place in the animation.
+        photo: the photo that it shows.
+        seconds: how long it is shown; None for one frame at the output's frames a second.
+    """
+
+    image: Tensor
+    index: int
+    photo: Photo
+    seconds: float | None = None

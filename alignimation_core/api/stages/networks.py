@@ -1,0 +1,119 @@
+"""Base classes of what looks at pictures: detectors and embedders."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from alignimation_core.api.data import Detections, Photo
+from alignimation_core.api.stages.base import Ability, ComputeStage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Detector(ComputeStage):
+    """Finds everything in an image that could be the subject."""
+
+    parallel: ClassVar[bool] = False
+    """Whether several threads may call ``detect`` at once, each on one core of the CPU.
+
+    It must draw nothing at random then. Otherwise one call at a time has all cores, and random
+    numbers seeded anew.
+    """
+
+    def input_side(self) -> int | None:
+        """Return the longest side, in pixels, that the detector makes use of; None for all of it.
+
+        The pipeline may decode a photo at a smaller scale, but no smaller than this, and scales
+        the coordinates of what is found back to the full-size photo.
+        """
+        return None
+
+    def finds(self) -> str:
+        """Return what it finds, in a word, to tell of photos in which there is none."""
+        return "subject"
+
+    def hint(self) -> str:
+        """Return what to try where it finds nothing."""
+        return "try another detector"
+
+    @abstractmethod
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Detect what could be the subject.
+
+        Args:
+            images: (3, h, w) uint8 RGB, upright, each of its own size, on the CPU.
+
+        Returns:
+            One ``Detections`` an image, in that image's continuous pixels, on the CPU, best
+            first; ``Detections.empty(...)`` where nothing is found.
+        """
+
+
+class AnnotationDetector(Detector):
+    """Looks detections up by the photo's file, such as in annotations made by another tool.
+
+    Its pixels are not decoded, and its detections not cached: they change with the annotations.
+    """
+
+    device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
+
+    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002
+        """Return that the annotations are of none of the photos; None where they are of some."""
+        return None
+
+    @abstractmethod
+    def annotate(self, photo: Photo) -> Detections:
+        """Return the detections of one photo.
+
+        Returns:
+            In the full-size upright photo's continuous pixels, on the CPU, best first;
+            ``Detections.empty(...)`` where there are none.
+
+        Raises:
+            PhotoError: the annotations do not fit the photo.
+        """
+
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:  # noqa: ARG002
+        """Refuse: pixels do not tell which photo they are of.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self.name} goes by the photo's file: call annotate(photo)")
+
+
+class Embedder(ComputeStage):
+    """Turns each detection into a vector that tells individuals apart."""
+
+    parallel: ClassVar[bool] = False
+    """Whether several threads may call ``embed`` at once; see ``Detector.parallel``."""
+
+    same_above: ClassVar[float]
+    """Cosine similarity above which two vectors are likely of the same individual."""
+
+    box_side: ClassVar[int] = 160
+    """Pixels across a detection's box that the embedding makes use of; photos may come smaller."""
+
+    def side_for(self, found: Detections) -> int:  # noqa: ARG002
+        """Return how many pixels across their boxes the embedding of detections makes use of."""
+        return self.box_side
+
+    @abstractmethod
+    def embed(self, images: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+        """Embed every detection of every image.
+
+        Args:
+            images: (3, h, w) uint8 RGB, upright, each of its own size, on the CPU.
+            detections: as many, each in its image's continuous pixels.
+
+        Returns:
+            One (N, D) float32 tensor an image, rows of unit length, on the CPU; (0, D) for an
+            image without detections.
+        """
+
+    def provides(self) -> frozenset[Ability]:
+        """Return ``embeddings``."""
+        return frozenset({"embeddings"})
