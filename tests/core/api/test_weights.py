@@ -22,9 +22,8 @@ import pytest
 import torch
 from torch import nn
 
-from alignimation_core.api.weights import _download
 from alignimation_core.api.errors import WeightsError
-from alignimation_core.api.weights import Weights, cache_folder, fetch, find, load
+from alignimation_core.api.weights import Weights, _download, cache_folder, fetch, find, load
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: five pieces
 PIECE = 1 << 16

@@ -1,0 +1,126 @@
+"""From files to subjects: read, detect, select."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from alignimation_core.api.data import File, Photo, Subject
+from alignimation_core.api.errors import AlignimationError
+from alignimation_core.api.stages import AnnotationDetector
+from alignimation_core.api.stages.individuals import Shown, from_left
+from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.quality import complete
+from alignimation_core.detection.selection import select, undamaged, with_masks
+from alignimation_core.detection.thinning import thins, within
+from alignimation_core.photos.reader import read
+from alignimation_core.pipeline.work import Work
+from alignimation_core.recipe.timeline import zone_of
+from alignimation_core.store.store import Known
+
+
+class Finding:
+    """The steps that find the subject in each photo."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.sharpness: dict[str, float] = {}
+
+    def read(self, files: Sequence[File]) -> list[Photo]:
+        corrections, files = (
+            self.work.corrections,
+            self.work.corrections.kept(self.work.recipe, files),
+        )
+        with self.work.timed("photos", len(files)) as step:
+            by, zone = self.work.recipe.order, self.work.recipe.time_zone
+            where = None if zone is None else zone_of(zone)
+            photos, failures = read(
+                files, self.work.recipe.folder, self.work.executor, self.work.store, step, by, where
+            )
+        failures += corrections.without()
+        names = [failure.photo for failure in failures]
+        photos = corrections.of_facts(photos, names, by, where)
+        self.work.record.add(photos)
+        self.work.record.fail(failures)
+        return photos
+
+    def within(self, photos: list[Photo], limit: int | None) -> list[Photo]:
+        """Return the photos of the recipe's time; the others are no part of a trial run."""
+        photos, outside = within(photos, self.work.recipe, self.work.named)
+        if limit is None:
+            self.work.record.fail(outside)
+        else:
+            self.work.record.leave_out({failure.photo for failure in outside})
+        if outside and not photos:
+            raise AlignimationError(f"no photo is of the recipe's time: {outside[0].reason}")
+        return photos
+
+    def trial(self, photos: Sequence[Photo], limit: int | None) -> Sequence[Photo]:
+        """Return the first photos in time, and among them those that the recipe names."""
+        if limit is None:
+            return photos
+        others = (photo.name for photo in photos if photo.name not in self.work.named)
+        shown = {photo.name for photo in photos if photo.name in self.work.named}
+        shown |= {*islice(others, max(0, limit - len(shown)))}
+        self.work.record.leave_out({photo.name for photo in photos} - shown)
+        return [photo for photo in photos if photo.name in shown]
+
+    def observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> Observed:
+        detector, embedder = self.work.recipe.detector, self.work.recipe.embedder
+        with self.work.timed("detector", len(photos)) as step:
+            observed = observe(
+                photos,
+                detector,
+                embedder,
+                self.work.executor,
+                self.work.recipe.seed,
+                step,
+                known,
+                self.work.store.keep,
+            )
+        records = self.work.record.by_name()
+        for each in observed.observations:
+            boxes = each.detections.boxes[from_left(each.detections)].tolist()
+            records[each.photo.name].found = [[round(side, 1) for side in box] for box in boxes]
+        self.work.record.fail(observed.failures)
+        self.work.record.remark_damage(observed.damaged)
+        self.work.record.seconds["detector"] -= observed.embedding
+        if embedder is not None:
+            self.work.record.seconds["embedder"] = observed.embedding
+        if count := count_known(photos, embedder, known):
+            self.work.progress.note(f"detecting: {count} of {len(photos)} from the store")
+        pixels = self.work.recipe.subject_selector.gates.needs_pixels() or thins(self.work.recipe)
+        if isinstance(detector, AnnotationDetector) and not pixels:
+            return observed  # whose photos nobody had to decode
+        measured = complete(
+            observed.observations, detector, self.work.executor, self.work.store.keep
+        )
+        return replace(observed, observations=measured)
+
+    def select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
+        observations = observed.observations
+        with self.work.timed("subject_selector", len(observations)) as step:
+            selector = self.work.recipe.subject_selector
+            with self.work.recipe.blamed("subject_selector"):
+                selected = select(observations, selector, step, self.work.corrections, shown)
+        self.work.record.fail(selected.rejected)
+        self.work.record.choose(selected.chosen)
+        self.work.record.correct(self.work.corrections.changes)
+        self.work.record.measure(selected.values)
+        self.work.record.min_similarity = selected.least
+        self.sharpness = {
+            name: values["sharpness"]
+            for name, values in selected.values.items()
+            if "sharpness" in values
+        }
+        subjects, failures = undamaged(selected.chosen, observed.damaged)
+        self.work.record.fail(failures)
+        if self.work.recipe.canvas.background != "keep":
+            subjects, failures = with_masks(subjects)
+            self.work.record.fail(failures)
+        if not subjects:
+            rows = self.work.record.reasons()[:3]
+            why = "; ".join(f"{count} {text} (such as {photo})" for text, count, photo in rows)
+            raise AlignimationError(f"no photo shows the subject: {why}")
+        return subjects
