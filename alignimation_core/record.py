@@ -9,13 +9,14 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from alignimation_core.api import atomic
 from alignimation_core.api.data import Damage, Photo, Subject
-from alignimation_core.api.errors import AlignimationError, OutputError, printable
+from alignimation_core.api.errors import OutputError, printable
 from alignimation_core.api.files import SourcePhoto
 from alignimation_core.api.mask import Matrix
+from alignimation_core.failure import Failure, Status
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
@@ -28,33 +29,12 @@ OPENING, CLOSING = '"photos": [\n', "\n ]"
 _VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
 """Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
 
-Status = Literal["used", "rejected", "failed"]
-
 
 def passed_over(names: Sequence[str]) -> list[str]:
     """Return a line that counts files by their endings, ``passed over: 2 .mov, 1 .jxl``, if any."""
     counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
     told = ", ".join(f"{count} {printable(ending)}" for ending, count in counts.most_common())
     return [f"passed over: {told}"] if told else []
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a photo, given by its name, is not used; see ``PhotoRecord``."""
-
-    photo: str
-    stage: str
-    reason: str
-    status: Status = "failed"
-    gate: str | None = None
-
-
-class PhotosError(AlignimationError):
-    """Photos failed, and without them the run cannot go on."""
-
-    def __init__(self, message: str, failures: Sequence[Failure]) -> None:
-        self.failures = failures
-        super().__init__(message)
 
 
 @dataclass(slots=True)

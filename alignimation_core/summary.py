@@ -13,7 +13,7 @@ from alignimation_core.api.mask import Matrix
 from alignimation_core.photos.dates.names import in_name
 from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
-from alignimation_core.recipe.schema import json_schema
+from alignimation_core.recipe.json_schema import json_schema
 from alignimation_core.record import RECORD_NAME, REPORT_NAME, PhotoRecord, Record, passed_over
 from alignimation_core.scoring import score
 

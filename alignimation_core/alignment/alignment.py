@@ -20,7 +20,7 @@ from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
-from alignimation_core.record import Failure, PhotosError
+from alignimation_core.failure import Failure, PhotosError
 from alignimation_core.store.fits import Fits
 
 MEAN_PASSES = 2

@@ -16,8 +16,8 @@ from alignimation_core.api import geometry
 from alignimation_core.api.errors import StageError
 from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TransformModel
+from alignimation_core.failure import Failure
 from alignimation_core.plugin import contract
-from alignimation_core.record import Failure
 from alignimation_core.store.fits import Fit, Fits
 
 FITS_A_BATCH = 32

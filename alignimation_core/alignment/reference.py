@@ -13,7 +13,7 @@ from alignimation_core.alignment.targets import Targets, stacked
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.registration import Target
-from alignimation_core.record import Failure
+from alignimation_core.failure import Failure
 from alignimation_core.store.fits import Fits
 
 CANDIDATES = 1000

@@ -19,9 +19,9 @@ from alignimation_core.api import geometry
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TargetBuilder
+from alignimation_core.failure import Failure as PhotoFailure
 from alignimation_core.photos import decoder
 from alignimation_core.plugin import contract
-from alignimation_core.record import Failure as PhotoFailure
 from alignimation_core.store.fits import Fits, TargetSummary
 
 SUMMARIES_A_BATCH = 32

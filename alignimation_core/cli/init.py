@@ -50,7 +50,7 @@ def _fps(text: str) -> float:
 
 def work(given: argparse.Namespace) -> int:
     """Write the recipe; print its path."""
-    from alignimation_core.recipe import starter
+    from alignimation_core.cli import starter
 
     print(write(given, given.photos, starter.embedder_here() or starter.EMBEDDERS[0]))
     return 0
@@ -67,7 +67,7 @@ def first_recipe(given: argparse.Namespace, progress: Progress) -> Path:
         OutputError: the recipe cannot be written, or another one is there.
     """
     from alignimation_core.api.errors import Fault, RecipeError, WeightsError
-    from alignimation_core.recipe import starter
+    from alignimation_core.cli import starter
 
     if given.settings:
         what = "is for a recipe; `alignimation init` writes one to be edited"
@@ -130,7 +130,7 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
 
     from alignimation_core.api import atomic, urls
     from alignimation_core.api.errors import Fault, OutputError, RecipeError
-    from alignimation_core.recipe import starter
+    from alignimation_core.cli import starter
     from alignimation_core.recipe.recipe import Recipe
 
     out = given.out or "out"

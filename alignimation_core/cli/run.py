@@ -85,8 +85,8 @@ def _positive(text: str) -> int:
 
 def work(given: argparse.Namespace) -> int:
     """Run the recipe, or that of the photos; print the paths of its outputs."""
+    from alignimation_core.cli.starter import is_photos
     from alignimation_core.progress import progress_for_terminal
-    from alignimation_core.recipe.starter import is_photos
 
     progress = progress_for_terminal()
     if is_photos(given.recipe):

@@ -14,11 +14,11 @@ from alignimation_core.api.errors import Fault, RecipeError
 from alignimation_core.api.stages.individuals import Reference, from_left, listed, meant
 from alignimation_core.corrections.document import Entry, read
 from alignimation_core.corrections.names import PhotoNames
+from alignimation_core.failure import Failure
 from alignimation_core.photos.order import in_zone, order, relative_name
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import Order
-from alignimation_core.record import Failure
 
 PAD = 0.5
 """Room around keypoints where nothing was found about them, as a share of their extent."""

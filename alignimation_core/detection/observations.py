@@ -14,8 +14,8 @@ from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
 from alignimation_core.detection.inference import Inference, Result
 from alignimation_core.execution.executor import Executor, Lost
+from alignimation_core.failure import Failure
 from alignimation_core.plugin import contract, guard
-from alignimation_core.record import Failure
 from alignimation_core.store.store import Known
 
 PHOTOS_A_BATCH = 4

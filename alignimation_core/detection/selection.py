@@ -11,8 +11,8 @@ from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.api.stages.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection import gates
+from alignimation_core.failure import Failure
 from alignimation_core.plugin import contract
-from alignimation_core.record import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from itertools import chain
 from math import dist
 
 from alignimation_core.api.data import Photo, Subject
+from alignimation_core.failure import Failure
 from alignimation_core.photos.order import instant
 from alignimation_core.recipe.schema import Settings
 from alignimation_core.recipe.timeline import bounds, seconds_of, zone_of
-from alignimation_core.record import Failure
 
 STAGE = "sample"
 """What the record says has rejected a photo."""

@@ -14,11 +14,11 @@ import PIL
 from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
+from alignimation_core.failure import Failure
 from alignimation_core.photos import decoder, image_file, metadata, order
 from alignimation_core.photos.dates import embedded, names, taken
 from alignimation_core.photos.decoding import orientation
 from alignimation_core.recipe.timeline import Order
-from alignimation_core.record import Failure
 from alignimation_core.store.store import Facts, Store
 
 FILES_A_BATCH = 16

@@ -14,8 +14,8 @@ from alignimation_core.api.errors import AlignimationError, OutputError, in_one_
 from alignimation_core.api.files import named
 from alignimation_core.detection import likeness
 from alignimation_core.detection.thinning import thin
+from alignimation_core.failure import PhotosError
 from alignimation_core.pipeline.work import Work
-from alignimation_core.record import PhotosError
 from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place

@@ -28,6 +28,7 @@ class Finding:
         self.sharpness: dict[str, float] = {}
 
     def read(self, files: Sequence[File]) -> list[Photo]:
+        """Return the photos in order, as they are corrected, but those left out unread."""
         corrections, files = (
             self.work.corrections,
             self.work.corrections.kept(self.work.recipe, files),
@@ -67,6 +68,7 @@ class Finding:
         return [photo for photo in photos if photo.name in shown]
 
     def observe(self, photos: Sequence[Photo], known: Mapping[str, Known]) -> Observed:
+        """Detect and embed what is not known, by the photos' content."""
         detector, embedder = self.work.recipe.detector, self.work.recipe.embedder
         with self.work.timed("detector", len(photos)) as step:
             observed = observe(
@@ -99,6 +101,11 @@ class Finding:
         return replace(observed, observations=measured)
 
     def select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:
+        """Return the photos that show the subject, each with it.
+
+        Raises:
+            AlignimationError: none does.
+        """
         observations = observed.observations
         with self.work.timed("subject_selector", len(observations)) as step:
             selector = self.work.recipe.subject_selector

@@ -11,6 +11,7 @@ from alignimation_core.detection.observations import count_known
 from alignimation_core.detection.references import look
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.execution.factory import executor_of
+from alignimation_core.failure import PhotosError
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos.order import relative_name
 from alignimation_core.pipeline.filming import Filming
@@ -19,7 +20,7 @@ from alignimation_core.pipeline.work import Work
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.options import ReportOptions
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import PhotosError, Record
+from alignimation_core.record import Record
 from alignimation_core.report import page
 from alignimation_core.store.store import Store, open_store
 from alignimation_core.summary import projection, remark

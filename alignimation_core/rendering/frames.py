@@ -20,9 +20,9 @@ from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.mask import Mask
 from alignimation_core.execution.executor import Executor, Lost
+from alignimation_core.failure import Failure
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import Failure
 from alignimation_core.rendering import background, coverage
 from alignimation_core.rendering.placement import PlacedSubject
 from alignimation_core.rendering.thumbnails import thumbnail

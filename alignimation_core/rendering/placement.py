@@ -19,8 +19,8 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.frame import Canvas
 from alignimation_core.api.mask import Matrix
+from alignimation_core.failure import Failure, PhotosError
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import Failure, PhotosError
 from alignimation_core.rendering.framing import frame
 
 FEWEST = 5

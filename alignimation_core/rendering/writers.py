@@ -15,10 +15,10 @@ from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.stages import Renderer, Stage, Writer
 from alignimation_core.api.stages.renderers import Effect, Film
 from alignimation_core.execution.executor import Executor
+from alignimation_core.failure import Failure, PhotosError
 from alignimation_core.plugin import contract
 from alignimation_core.plugin.guard import call
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import Failure, PhotosError
 from alignimation_core.rendering.frames import Keep, frames
 from alignimation_core.rendering.placement import PlacedSubject
 

@@ -14,8 +14,7 @@ from PIL import Image
 
 from alignimation_core.api import weights
 from alignimation_core.api.errors import WeightsError
-from alignimation_core.cli import main, verbs
-from alignimation_core.recipe import starter
+from alignimation_core.cli import main, starter, verbs
 from alignimation_core.recipe.recipe import Recipe
 
 

@@ -4,7 +4,8 @@ import os
 import pytest
 
 from alignimation_core import Subject
-from alignimation_core.record import Failure, PhotoRecord, Record
+from alignimation_core.failure import Failure
+from alignimation_core.record import PhotoRecord, Record
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from alignimation_core import PhotoError, RecipeError, StageError
 from alignimation_core.api.errors import Fault
-from alignimation_core.record import Failure, PhotosError
+from alignimation_core.failure import Failure, PhotosError
 
 
 @pytest.mark.parametrize(

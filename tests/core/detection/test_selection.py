@@ -10,7 +10,7 @@ from alignimation_core import Choice, Detections, Mask, Observation, Photo, Stag
 from alignimation_core.api.stages.selectors import Gates
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.detection.selection import select, with_masks
-from alignimation_core.record import Failure
+from alignimation_core.failure import Failure
 
 NAN = float("nan")
 

@@ -11,8 +11,8 @@ from alignimation_core import Canvas, Mask, Photo, Subject
 from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
 from alignimation_core.execution.executor import Lost, Threads
+from alignimation_core.failure import Failure
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.record import Failure
 from alignimation_core.rendering.frames import fill, frames
 from alignimation_core.rendering.placement import PlacedSubject
 
