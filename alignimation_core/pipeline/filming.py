@@ -12,8 +12,8 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.files import named
-from alignimation_core.detection import likeness
-from alignimation_core.detection.thinning import thin
+from alignimation_core.detection.thinned import likeness
+from alignimation_core.detection.thinned.thinning import thin
 from alignimation_core.failure import PhotosError
 from alignimation_core.pipeline.work import Work
 from alignimation_core.rendering.frames import look_again

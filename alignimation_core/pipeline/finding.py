@@ -13,7 +13,7 @@ from alignimation_core.api.stages.individuals import Shown, from_left
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.quality import complete
 from alignimation_core.detection.selection import select, undamaged, with_masks
-from alignimation_core.detection.thinning import thins, within
+from alignimation_core.detection.thinned.thinning import thins, within
 from alignimation_core.photos.reader import read
 from alignimation_core.pipeline.work import Work
 from alignimation_core.recipe.timeline import zone_of

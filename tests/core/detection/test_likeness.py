@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alignimation_core.detection import likeness
+from alignimation_core.detection.thinned import likeness
 from alignimation_core.execution.executor import Threads
 from alignimation_core.photos import decoder, metadata
 from alignimation_core.store.store import Store

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignimation_core import Photo, Recipe, Subject
-from alignimation_core.detection.thinning import qualities, thin, within
+from alignimation_core.detection.thinned.thinning import qualities, thin, within
 
 START = datetime(2018, 7, 2)  # a Monday
 DAY = 24 * 60
