@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetPydanticSchema,
     PlainSerializer,
-    PlainValidator,
     TypeAdapter,
-    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticKnownError
 
 from alignimation_core.api import urls
-from alignimation_core.api.errors import in_one_line
 from alignimation_core.api.stages import (
     Detector,
     Embedder,
@@ -39,7 +33,15 @@ from alignimation_core.api.stages import (
 )
 from alignimation_core.api.stages.renderers import Effect
 from alignimation_core.api.stages.sources import PhotoSource
-from alignimation_core.plugin.registry import KINDS, registry
+from alignimation_core.plugin.registry import KINDS
+from alignimation_core.recipe.choice import (
+    SOURCE,
+    Effects,
+    StageChoice,
+    listed_stage,
+    stage,
+    validated_as,
+)
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.options import (
     CanvasOptions,
@@ -50,64 +52,6 @@ from alignimation_core.recipe.options import (
 from alignimation_core.recipe.timeline import Gap, Moment, Order, Sample, Zone
 
 CONFIG = ConfigDict(extra="forbid", validate_default=True, validate_by_name=True)
-
-
-def _validated_as(form: Any) -> GetPydanticSchema:
-    """Validate a field as another type than the one that code sees."""
-    return GetPydanticSchema(lambda _, handler: handler(form))
-
-
-class StageChoice(BaseModel):
-    """Which stage is used; its options stand beside ``use``."""
-
-    model_config = ConfigDict(frozen=True)
-
-    use: Annotated[str, Field(description="the stage's name")]
-
-
-def _stage(kind: str) -> GetPydanticSchema:
-    """Make a stage of its name or of ``{use: name, option: value}``, and write it as the latter.
-
-    In Python, where the validation has no context, the recipe's folder, a stage is given as such.
-    """
-    base = KINDS[kind]
-
-    def make(given: Any, info: ValidationInfo) -> object:
-        if isinstance(given, base):
-            return given
-        if info.context is None and not isinstance(given, StageChoice):
-            raise ValueError(f"expected {base.__name__}, got {type(given).__name__}")
-        written = {"use": given} if isinstance(given, str) else given
-        name = StageChoice.model_validate(written).use
-        found = registry().stages[kind].get(name)
-        if found is None:
-            unknown = registry().explain_unknown(kind, name)
-            if written is not given:
-                raise ValueError(unknown)
-            error = PydanticCustomError("value_error", "{error}", {"error": unknown})
-            raise ValidationError.from_exception_data(
-                name, [{"type": error, "loc": ("use",), "input": name}]
-            )
-        options = {key: value for key, value in dict(written).items() if key != "use"}
-        context = {**(info.context or {}), "effects": partial(_effects, context=info.context)}
-        try:
-            return found.stage.model_validate(options, context=context)
-        except ValidationError:
-            raise  # pydantic puts the stage's location before those of its options
-        except Exception as error:  # any failure of a plugin's own code
-            what = f"{name!r} of {found.distribution} failed on its options: {in_one_line(error)}"
-            raise ValueError(what) from error
-
-    def write(stage: Stage) -> dict[str, Any]:
-        return {"use": stage.name, **stage.model_dump(mode="json")}
-
-    form = Annotated[Any, PlainValidator(make, json_schema_input_type=Any), PlainSerializer(write)]
-    return _validated_as(form)
-
-
-def _effects(given: object, context: Any) -> Any:
-    """Make the effects that a renderer has for itself."""
-    return EFFECTS.validate_python(given, context=context)
 
 
 def _place_or_source(
@@ -163,10 +107,6 @@ def _listed(given: object) -> object:
     return [given] if alone else given
 
 
-def _listed_stage(given: object) -> object:
-    return [given] if isinstance(given, str | Mapping | Renderer | Effect) else given
-
-
 def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
     """Refuse a recipe without photos or outputs; Python may want the run record alone."""
     if info.context is not None and not given:
@@ -177,7 +117,6 @@ def _not_empty(given: Sized, info: ValidationInfo) -> Sized:
 
 Text = Annotated[str, BeforeValidator(_text)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Effects = Annotated[tuple[Annotated[Effect, _stage("effect")], ...], BeforeValidator(_listed_stage)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -186,7 +125,7 @@ class Settings:
 
     photos: Annotated[
         Sequence[str | PhotoSource],
-        _validated_as(
+        validated_as(
             tuple[
                 Annotated[
                     Text,
@@ -220,7 +159,7 @@ class Settings:
     ] = None
     without: Annotated[
         Sequence[str],
-        _validated_as(tuple[str, ...]),
+        validated_as(tuple[str, ...]),
         BeforeValidator(_listed, json_schema_input_type=str | list[str]),
         Field(description="photos to leave out unread: names, or globs such as 'scans/*'"),
     ] = ()
@@ -234,7 +173,7 @@ class Settings:
     ] = "corrections.yaml"
     output: Annotated[
         Path | str,
-        _validated_as(Annotated[Text, Field(min_length=1)]),
+        validated_as(Annotated[Text, Field(min_length=1)]),
         AfterValidator(_output),
         PlainSerializer(str),
         Field(description="folder or address (s3://...) for all results"),
@@ -271,32 +210,32 @@ class Settings:
         Field(description="use so many photos at most, spread over time", ge=1),
     ] = None
     detector: Annotated[
-        Detector, _stage("detector"), Field(description="finds what could be the subject")
+        Detector, stage("detector"), Field(description="finds what could be the subject")
     ]
     embedder: Annotated[
-        Annotated[Embedder, _stage("embedder")] | None,
+        Annotated[Embedder, stage("embedder")] | None,
         Field(description="tells individuals apart; needed for identity"),
     ] = None
     subject_selector: Annotated[
         SubjectSelector,
-        _stage("subject_selector"),
+        stage("subject_selector"),
         Field(description="picks one subject in each photo, or rejects the photo"),
     ] = _default("largest")
     target_builder: Annotated[
-        TargetBuilder, _stage("target_builder"), Field(description="draws what must coincide")
+        TargetBuilder, stage("target_builder"), Field(description="draws what must coincide")
     ] = _default("gaussian-keypoints")
     transform_model: Annotated[
-        TransformModel, _stage("transform_model"), Field(description="fits the transform")
+        TransformModel, stage("transform_model"), Field(description="fits the transform")
     ] = _default("similarity")
     effects: Annotated[
         Sequence[Effect],
-        _validated_as(Effects),
+        validated_as(Effects),
         Field(description="what changes, adds or holds frames, one after the other"),
     ] = ()
     renderers: Annotated[
         Sequence[Renderer],
-        _validated_as(tuple[Annotated[Renderer, _stage("renderer")], ...]),
-        BeforeValidator(_listed_stage),
+        validated_as(tuple[Annotated[Renderer, stage("renderer")], ...]),
+        BeforeValidator(listed_stage),
         AfterValidator(_not_empty),
         Field(description="the outputs to write", json_schema_extra={"minItems": 1}),
     ] = (_default("video"),)
@@ -313,7 +252,7 @@ class Settings:
     ] = RefineOptions()
     max_residual: Annotated[
         float | Literal["auto"] | None,
-        _validated_as(
+        validated_as(
             Annotated[
                 Positive | None,
                 WrapValidator(
@@ -370,8 +309,6 @@ class Settings:
 
 
 SETTINGS = TypeAdapter(Settings)
-EFFECTS: TypeAdapter[tuple[Effect, ...]] = TypeAdapter(Effects)
-SOURCE: TypeAdapter[PhotoSource] = TypeAdapter(Annotated[PhotoSource, _stage("photo_source")])
 
 
 def defaults() -> dict[str, object]:

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 from alignimation_core.api.errors import Fault, RecipeError, shown
 from alignimation_core.api.stages.sources import PhotoSource
 from alignimation_core.plugin.registry import KINDS, registry
+from alignimation_core.recipe.choice import StageChoice
 from alignimation_core.recipe.document import Location, Source, field_name
-from alignimation_core.recipe.schema import SETTINGS, Settings, StageChoice, defaults
+from alignimation_core.recipe.schema import SETTINGS, Settings, defaults
 
 COLOURS = (("canvas", "border"), ("canvas", "background"))
 """Where a recipe takes colours."""
