@@ -16,7 +16,6 @@ from alignimation_core.photos.dates.taken import Taken, choose
 from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import SETTINGS
 from alignimation_core.record import RECORD_NAME, REPORT_NAME, PhotoRecord, Record, passed_over
-from alignimation_core.scoring import score
 
 LISTED = 10
 """Photos that a warning names."""
@@ -102,6 +101,8 @@ def _json_schema() -> dict[str, Any]:
 
 def summary(record: Record) -> str:
     """Return the end of a run in a few lines: counts, reasons, seconds."""
+    from alignimation_core.scoring import score  # imports torch
+
     counts = record.summary
     total = sum(counts.values())
     lines = [f"{counts['used']} of {total} photos used"]
