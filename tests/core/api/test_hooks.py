@@ -125,6 +125,7 @@ def test_all_examples_work_together(install, tmp_path, spots):
             "reference": "first",
             "canvas": {"size": "64x48"},
             "renderers": ["mean"],
+            "report": False,
         },
         folder=tmp_path,
     )
