@@ -97,9 +97,9 @@ def discs_installed(install):
 def command(site):
     """Run the command in a process of its own, which sees the installed distributions."""
 
-    def command(*arguments, **options):
+    def command(*arguments, main=MAIN, **options):
         return subprocess.run(
-            [sys.executable, "-c", MAIN, *map(str, arguments)],
+            [sys.executable, "-c", main, *map(str, arguments)],
             capture_output=True,
             check=False,
             text=True,

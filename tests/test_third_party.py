@@ -362,7 +362,7 @@ def test_the_subject_of_the_quickstart_is_chosen_in_every_photo_that_shows_her(
         photo = photos[Path(shot["file"]).name]
         if shot["subject"] is None:
             assert photo["status"] == "rejected"
-            assert photo["reason"].startswith("nobody here is the subject: best similarity 0.")
+            assert photo["reason"].startswith("no face here is like the subject's (0.")
             continue
         assert photo["status"] == "used", photo
         assert photo["subject"]["similarity"] > 0.95

@@ -141,7 +141,7 @@ def test_check_reports_every_fault_and_exits_with_two(recipe, capsys, tmp_path):
     assert out == ""
     detector, seed = err.splitlines()
     assert detector.startswith(f"alignimation-run: {path}:4: detector.use: there is no detector ")
-    assert seed.startswith(f"alignimation-run: {path}:15: seed: should be greater than or equal")
+    assert seed.startswith(f"alignimation-run: {path}:16: seed: should be greater than or equal")
     assert main([recipe(photos="gone/"), "--check"]) == 2
     assert lines(capsys.readouterr().err) == [
         f"{path}:1: photos[0]: {tmp_path}/gone does not exist"
@@ -182,7 +182,7 @@ def test_a_wrong_setting_is_named(recipe, capsys):
         ),
         (
             "--set renderers[0].pth=x: renderers[0].pth: unknown key; did you mean 'path'? known "
-            "here: path"
+            "here: effects, path"
         ),
     ]
 

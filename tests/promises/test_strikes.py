@@ -18,7 +18,7 @@ def by_output(files):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_at_any_step_is_gone_on_with_and_gives_the_same(runs, whole, disk, tmp_path):
     contents, record = disk
     files, written, steps = whole()
@@ -73,7 +73,7 @@ def unlike(stood, *either):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_yours(
     runs, whole, disk, tmp_path, earlier
 ):
@@ -101,7 +101,7 @@ def test_a_run_killed_over_an_earlier_one_leaves_old_or_new_outputs_and_all_of_y
     assert at > 30
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["once", "full", "interrupt"])
 def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
     runs, whole, disk, tmp_path, earlier, how
@@ -138,7 +138,7 @@ def test_outputs_appear_together_or_not_at_all_and_the_record_says_which(
     assert failed > 10
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", range(60, 1500, 60))
 def test_a_full_disk_leaves_a_record_that_says_why(runs, whole, disk, tmp_path, size):
     if runs.can_mount is not True:

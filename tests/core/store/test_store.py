@@ -142,6 +142,7 @@ def data(tmp_path, discs, discs_installed, install):
         "transform_model": "closed-form",
         "canvas": {"size": "64x48"},
         "report": False,
+        "score": False,
         "renderers": [{"use": "array", "path": "frames.npy"}],
     }
 
@@ -427,6 +428,7 @@ def test_real_faces_are_the_same_from_the_store(tmp_path):
         "photos": "photos/",
         "detector": "mtcnn",
         "canvas": {"size": "160x160"},
+        "report": False,
         "renderers": [{"use": "frames", "path": "f"}],
     }
     results = []
