@@ -58,7 +58,7 @@ def work(given: argparse.Namespace) -> int:
         except (LookupError, ValueError) as error:
             faults.append(Fault(f"{option} {photo}", None, "", str(error)))
     if not (changes or faults):
-        faults = [Fault("alignimation correct", None, "", "say what, such as --leave-out PHOTO")]
+        faults = [Fault("arguments", None, "", "say what, such as --leave-out PHOTO")]
     if faults:
         raise RecipeError(faults)
     file = recipe.folder / recipe.corrections
@@ -68,8 +68,13 @@ def work(given: argparse.Namespace) -> int:
         except PhotoError:  # it may be the reason to leave the photo out
             sha256 = None
         edit.add(file, names, name, sha256, changed)
-        print(f"{file}: {name}: {', '.join(f'{key}: {value}' for key, value in changed.items())}")
+        print(f"{file}: {name}: {', '.join(_written(*each) for each in changed.items())}")
     return 0
+
+
+def _written(key: str, value: object) -> str:
+    """Return a correction as the file has it."""
+    return f"{key}: {str(value).lower() if isinstance(value, bool) else value}"
 
 
 def _wanted(given: argparse.Namespace) -> Iterator[tuple[str, str, str, object]]:

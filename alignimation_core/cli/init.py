@@ -123,11 +123,12 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
     """Write a recipe for photos into the output folder, and return its path.
 
     Raises:
-        RecipeError: an option is wrong.
+        RecipeError: an option is wrong, or there are no photos.
         OutputError: the recipe cannot be written, or another one is there.
     """
     import yaml
 
+    from alignimation_core import preflight
     from alignimation_core.api import atomic, urls
     from alignimation_core.api.errors import Fault, OutputError, RecipeError
     from alignimation_core.cli import starter
@@ -139,11 +140,14 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
         raise RecipeError([Fault("--out", None, "", what)])
     folder = Path(out)
     path = folder / starter.NAME
+    there = photos
     if not urls.is_address(photos):
-        photos = _relative(Path(photos), folder)
+        there, photos = str(Path(photos).resolve()), _relative(Path(photos), folder)
     size = given.size or "1080x1350"
     text = starter.text(photos, given.subject or "face", embedder, size, given.fps)
-    Recipe.of(yaml.safe_load(text), folder=folder)
+    settings = yaml.safe_load(text)
+    Recipe.of(settings, folder=folder)
+    preflight.find_photos(Recipe.of({**settings, "photos": there}, folder=folder))
     try:
         if os.path.lexists(path):
             if path.read_text(encoding="utf-8", errors="replace") == text:

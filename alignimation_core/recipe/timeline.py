@@ -142,6 +142,13 @@ def _every(given: object) -> object:
     return given
 
 
+def _keep(given: object) -> object:
+    whole = isinstance(given, int) and not isinstance(given, bool) and given > 0
+    if whole or given in ("best", "first", "middle"):
+        return given
+    raise ValueError(f"{shown(given)} is none of best, first, middle and whole numbers from 1")
+
+
 class Sample(BaseModel):
     """How many photos a stretch of time gives, and which."""
 
@@ -154,6 +161,7 @@ class Sample(BaseModel):
     ]
     keep: Annotated[
         Literal["best", "first", "middle"] | Annotated[int, Field(ge=1)],
+        BeforeValidator(_keep, json_schema_input_type=Literal["best", "first", "middle"] | int),
         Field(
             description="what of it: best (by score, facing forward and similarity), first, "
             "middle, or a number: so many of the best"

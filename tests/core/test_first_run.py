@@ -76,6 +76,16 @@ def test_the_same_again_goes_on_and_something_else_spares_the_recipe(photos, off
     assert (out / "recipe.yaml").read_text() == edited
 
 
+@pytest.mark.parametrize("command", [["init", "empty/"], ["run", "empty/"], ["init", "typo/"]])
+def test_where_there_are_no_photos_no_recipe_is_left(photos, offline, capsys, command):
+    (photos.parent / "empty").mkdir()
+    assert verbs.main(command) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"{photos.parent / command[1]}" in told.err
+    assert not (photos.parent / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["a: b", '"q" #', "\u00fc\U0001f468\u200d\U0001f467", "{x}", "~a"])
 def test_photos_of_any_name_are_found_by_the_recipe(photos, name):
     there = photos.rename(photos.with_name(name))

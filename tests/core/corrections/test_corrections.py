@@ -331,9 +331,9 @@ def test_the_command_notes_what_is_decided_and_the_next_run_does_it(
     arguments += ["--taken", "2020-01-03", "2020-01-09", "--face", "2020-01-03", "32,24"]
     assert verbs.main([*arguments, "--use", "2020-01-04"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{file}: photos/2020-01-01.png: use: False",
-        f"{file}: photos/2020-01-02.png: use: False",
-        f"{file}: photos/2020-01-04.png: use: True",
+        f"{file}: photos/2020-01-01.png: use: false",
+        f"{file}: photos/2020-01-02.png: use: false",
+        f"{file}: photos/2020-01-04.png: use: true",
         f"{file}: photos/2020-01-03.png: taken: 2020-01-09 00:00:00, face: (32.0, 24.0)",
     ]
     text = file.read_text()
@@ -346,7 +346,7 @@ def test_the_command_notes_what_is_decided_and_the_next_run_does_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "alignimation correct: say what, such as --leave-out PHOTO"),
+        ([], "arguments: say what, such as --leave-out PHOTO"),
         (
             ["--leave-out", "2020-01-11"],
             (

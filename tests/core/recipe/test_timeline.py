@@ -1,9 +1,10 @@
 from datetime import datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from alignimation_core import Recipe
+from alignimation_core import Recipe, RecipeError
 from alignimation_core.recipe.timeline import Sample, bounds, seconds_of, zone_of
 
 SMALLEST = {"photos": "a/", "detector": "mtcnn"}
@@ -82,6 +83,17 @@ def test_hours_of_two_days_are_not_the_same():
 @pytest.mark.parametrize("keep", ["best", "first", "middle", 3])
 def test_what_is_kept_of_it_is_a_word_or_a_number(keep):
     assert Recipe.of({**SMALLEST, "sample": {"every": "month", "keep": keep}}).sample.keep == keep
+
+
+def test_what_keeps_nothing_is_one_line():
+    with pytest.raises(RecipeError) as error:
+        Recipe.of(
+            {"photos": "a", "detector": "mtcnn", "sample": {"every": "day", "keep": "bst"}},
+            folder=Path(),
+        )
+    assert str(error.value).endswith(
+        "sample.keep: 'bst' is none of best, first, middle and whole numbers from 1"
+    )
 
 
 def test_a_sample_may_be_one_word():
