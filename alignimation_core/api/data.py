@@ -102,10 +102,12 @@ class Damage:
     reason: str
     lost: tuple[tuple[float, float, float, float], ...] = ()
 
-    def touches(self, box: tuple[float, float, float, float]) -> bool:
-        """Return whether something within a box is lost."""
+    def reason_against(self, box: tuple[float, float, float, float]) -> str | None:
+        """Return why the photo is not to be used, if something within its subject's box is lost."""
         x0, y0, x1, y1 = box
-        return any(a < x1 and c > x0 and b < y1 and d > y0 for a, b, c, d in self.lost)
+        if not any(a < x1 and c > x0 and b < y1 and d > y0 for a, b, c, d in self.lost):
+            return None
+        return f"{self.reason}, and with it a part of the subject; replace or remove it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

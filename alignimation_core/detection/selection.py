@@ -96,8 +96,8 @@ def undamaged(
     failures: list[Failure] = []
     for photo, subject in subjects:
         damage = damaged.get(photo.name)
-        if damage is not None and damage.touches(subject.box):
-            reason = f"{damage.reason}, and with it a part of the subject; replace or remove it"
+        reason = None if damage is None else damage.reason_against(subject.box)
+        if reason is not None:
             failures.append(Failure(photo.name, "photos", reason))
         else:
             usable.append((photo, subject))

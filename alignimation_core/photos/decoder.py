@@ -85,13 +85,21 @@ def _decoded_here(image: Image.Image, stream: BufferedReader | BytesIO, side: in
 
 
 def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return the pixels of ``read_onto``, (3, h, w) uint8, and its matrix."""
+    picture, frame_from_picture = read_onto(photo, frame_from_photo, enough)
+    return picture.pixels, frame_from_picture
+
+
+def read_onto(
+    photo: Photo, frame_from_photo: Tensor, enough: float = 1.0
+) -> tuple[Picture, Tensor]:
     """Decode a photo no larger than a frame needs it.
 
     Along a side of the decoded photo, ``enough`` pixels are needed for one of the frame.
     (3, 3) ``frame_from_photo`` leads from the full-size photo.
 
     Returns:
-        The (3, h, w) uint8 picture, as ``load`` gives it; and (3, 3) ``frame_from_picture``.
+        The picture, as ``read`` gives it; and (3, 3) ``frame_from_picture``.
 
     Raises:
         PhotoError: the photo cannot be read, or has changed.
@@ -100,4 +108,4 @@ def load_onto(photo: Photo, frame_from_photo: Tensor, enough: float = 1.0) -> tu
 
     scale = min(1.0, enough * float(geometry.scale_of(frame_from_photo)))
     picture = read(photo, round(max(photo.height, photo.width) * scale))
-    return picture.pixels, frame_from_photo @ geometry.as_tensor(picture.photo_from_picture)
+    return picture, frame_from_photo @ geometry.as_tensor(picture.photo_from_picture)

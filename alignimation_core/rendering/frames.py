@@ -35,8 +35,9 @@ COARSE = 16
 """Pixels of the canvas for one of the reduced picture that fills the border when enlarged."""
 
 Pixels = npt.NDArray[np.uint8]
-WarpItem = tuple[Photo, Tensor, Mask | None]
-"""A photo, ``canvas_from_photo``, and its subject's mask where the background is replaced."""
+Box = tuple[float, float, float, float]
+WarpItem = tuple[Photo, Tensor, Box, Mask | None]
+"""A photo, ``canvas_from_photo``, its subject's box, and its mask to replace the background by."""
 Keep = Callable[[Photo, bytes, bytes], None]
 """Takes a photo, a small picture of it, and one of its frame, as JPEG."""
 
@@ -93,7 +94,8 @@ def _warp(canvas: Canvas, options: CanvasOptions) -> Warp:
 def _items(placed: Sequence[PlacedSubject], options: CanvasOptions) -> Iterator[list[WarpItem]]:
     for item in placed:
         mask = None if options.background == "keep" else item.subject.mask
-        yield [(item.photo, geometry.as_tensor(item.canvas_from_photo), mask)]
+        matrix = geometry.as_tensor(item.canvas_from_photo)
+        yield [(item.photo, matrix, item.subject.box, mask)]
 
 
 class Warped(NamedTuple):
@@ -135,12 +137,15 @@ class Warp:
         return [self._frame(*item, small=small) for item in items]
 
     def _frame(
-        self, photo: Photo, canvas_from_photo: Tensor, mask: Mask | None, *, small: bool
+        self, photo: Photo, canvas_from_photo: Tensor, box: Box, mask: Mask | None, *, small: bool
     ) -> Warped | PhotoError:
         try:
-            picture, canvas_from_picture = decoder.load_onto(photo, canvas_from_photo, ENOUGH)
+            read, canvas_from_picture = decoder.read_onto(photo, canvas_from_photo, ENOUGH)
         except PhotoError as error:
             return error
+        if read.damage is not None and (reason := read.damage.reason_against(box)):
+            return PhotoError(photo.path, reason)  # where nothing was decoded to detect
+        picture = read.pixels
         outline = coverage.edges((photo.height, photo.width), canvas_from_photo)
         frame = fill(picture, canvas_from_picture, self.size, self.border, outline)
         if mask is not None:

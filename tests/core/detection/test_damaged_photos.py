@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alignimation_core import Photo, run
+from alignimation_core import Photo, Recipe, run
 from alignimation_core.api.data import Damage, Subject
 from alignimation_core.detection.selection import undamaged
 from alignimation_core.record import Record
@@ -71,3 +71,48 @@ def test_damage_is_told_and_told_again_when_everything_comes_from_the_store(
     assert first[names[3]]["status"] == "failed"
     for name in names:
         assert second[name] == first[name]
+
+
+def test_a_damaged_photo_fails_though_annotations_ask_for_no_pixels(tmp_path):
+    (tmp_path / "photos").mkdir()
+    picture = Image.effect_noise((160, 120), 60).convert("RGB")
+    names = [f"2020-01-0{day}.jpg" for day in (1, 2, 3, 4)]
+    for name in names:
+        picture.save(tmp_path / "photos" / name, quality=95)
+    path = tmp_path / "photos" / names[2]
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    points = ["left_eye", "right_eye", "nose"]
+    annotations = {
+        "images": [{"id": i, "file_name": each} for i, each in enumerate(names)],
+        "categories": [{"id": 1, "name": "person", "keypoints": points}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1,
+                "bbox": [40, 60, 70, 50],
+                "keypoints": [90, 70, 2, 60, 70, 2, 75, 90, 2],
+            }
+            for i in range(len(names))
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(annotations))
+    recipe = Recipe.of(
+        {
+            "photos": "photos/",
+            "detector": {"use": "coco-annotations", "file": "coco.json"},
+            "canvas": {"size": "80x60"},
+            "refine": {"photos": False},
+            "report": False,
+            "score": False,
+            "renderers": [{"use": "frames", "path": "f"}],
+        },
+        folder=tmp_path,
+    )
+    record = run(recipe)
+    assert record.summary == {"used": 3, "rejected": 0, "failed": 1}
+    (failed,) = [each for each in record.photos if each.status == "failed"]
+    assert (failed.path, failed.stage) == (f"photos/{names[2]}", "photos")
+    assert failed.reason.endswith(", and with it a part of the subject; replace or remove it")
+    assert len(list((record.folder / "f").iterdir())) == 3

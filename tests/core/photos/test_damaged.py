@@ -323,8 +323,8 @@ def test_a_png_whose_picture_is_damaged_is_used_as_far_as_it_goes(tmp_path):
 
 def test_a_subject_is_lost_where_damage_touches_its_box():
     damage = Damage("cut", ((0, 100, 50, 120), (0, 120, 200, 200)))
-    assert damage.touches((10, 10, 60, 101))
-    assert not damage.touches((10, 10, 60, 100))
-    assert not damage.touches((50, 10, 60, 120))
-    assert damage.touches((50, 10, 60, 121))
-    assert not Damage("end").touches((0, 0, 1e9, 1e9))
+    assert damage.reason_against((10, 10, 60, 101))
+    assert not damage.reason_against((10, 10, 60, 100))
+    assert not damage.reason_against((50, 10, 60, 120))
+    assert damage.reason_against((50, 10, 60, 121))
+    assert not Damage("end").reason_against((0, 0, 1e9, 1e9))
