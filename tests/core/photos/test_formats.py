@@ -1,6 +1,7 @@
 """Every format of the table in docs/recipes.md, as other libraries write it."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pillow_jxl  # noqa: F401
 import pytest
 import simplejpeg
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from alignimation_core import PhotoError
 from alignimation_core.photos import decoder, metadata
@@ -217,3 +218,15 @@ def test_the_docs_name_every_format():
     named = {name for row in table for name in re.split(", ", row)}
     ours = {re.split(",| of | in | with ", form)[0] for form in WRITERS}
     assert ours <= named | {"BigTIFF"}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_the_date_of_every_format_is_read(tmp_path, form):
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2018:07:04 10:15:30"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.OffsetTimeOriginal] = "+02:00"
+    Image.fromarray(RGB).save(tmp_path / "photo", form, exif=exif.tobytes())
+    photo = metadata.facts(tmp_path / "photo", tmp_path)
+    assert photo.taken == datetime(2018, 7, 4, 10, 15, 30)
+    assert (photo.taken_from, photo.taken_zone) == ("exif", "+02:00")
