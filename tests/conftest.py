@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from alignimation_core import Recipe
 from alignimation_core.plugin.registry import registry
 from alignimation_core.recipe.options import CanvasOptions
+
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would all commands
 
 MAIN = "from alignimation_core.cli import command; command()"
 STAGES = Path(__file__).with_name("stages") / "discs.py"

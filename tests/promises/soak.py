@@ -58,6 +58,7 @@ RECIPE = {
         {"use": "array", "path": "frames.npy"},
     ],
 }
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
 SIGNALS = [*[signal.SIGKILL] * 7, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 APART = "SOAK_APART"
 PATIENCE = 120.0
