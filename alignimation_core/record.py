@@ -155,9 +155,9 @@ class Record:
         photos: every photo found, in the recipe's order; unreadable ones last.
         outputs: finished outputs, relative to the output folder.
         kept: outputs of earlier runs that stand there, as those wrote them.
-        written: SHA-256 of each of ``outputs`` and ``kept``; of a folder, that of the lines
+        written: BLAKE3 digest of each of ``outputs`` and ``kept``; of a folder, that of the lines
             ``digest  name`` of its files.
-        report: SHA-256 of the report's files, as in ``written``.
+        report: BLAKE3 digest of the report's files, as in ``written``.
         passed_over: files that lie among the photos and are none, named as photos are.
         score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
             where that was not looked at.

@@ -315,7 +315,7 @@ STORE = {
         "test_a_film_in_the_place_of_ours_is_refused",
     ],
     "Beside the store, `outputs.json` says what runs wrote into the output folder: size and "
-    "SHA-256 of every file, and what tells without reading it that a file is the same (its times "
+    "BLAKE3 digest of every file, and what tells without reading it that a file is the same (its times "
     "and inode, unless the disk counts whole seconds).": [
         "test_the_check_asks_no_hash_where_nothing_was_changed",
         "test_an_edit_is_seen_though_size_and_time_are_set_back",
@@ -325,7 +325,7 @@ STORE = {
     "Where it is gone, the digests in `run.json` do.": [
         "test_deleting_the_hidden_folder_costs_time_and_nothing_else",
         "test_a_damaged_table_is_as_none",
-        "test_the_digests_in_the_record_are_those_of_sha256sum",
+        "test_the_digests_in_the_record_are_those_of_b3sum",
     ],
     "A file is replaced only while it holds just what a run wrote into it; a name says nothing, "
     "nor does a plan.": [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from alignimation_core.api.errors import in_one_line
@@ -160,12 +160,8 @@ def modified(path: UPath) -> datetime | None:
     Raises:
         Exception: whatever the file system raises where it cannot say.
     """
-    try:
-        time = path.fs.modified(path.path)
-        return time if isinstance(time, datetime) else None
-    except NotImplementedError:
-        seconds = path.stat().st_mtime
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    time = path.fs.modified(path.path)
+    return time if isinstance(time, datetime) else None
 
 
 def stamp(path: UPath) -> str | None:

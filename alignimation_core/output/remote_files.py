@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from alignimation_core.api import urls
-from alignimation_core.output.written import Found
+from alignimation_core.output.written import Found, digest_in
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
@@ -34,10 +33,10 @@ class RemoteFiles:
             if info["type"] != "directory"
         }
 
-    def sha256(self, path: str) -> str:
+    def digest(self, path: str) -> str:
         """Return the hex digest of a file."""
         with self._fs.open(f"{self._root}/{path}", "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return digest_in(stream)
 
 
 def _found(info: Mapping[str, Any]) -> Found:

@@ -11,6 +11,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from blake3 import blake3
 
 from alignimation_core import AlignimationError, OutputError, RecipeError, run
 from alignimation_core.api import atomic
@@ -170,18 +171,16 @@ def test_outputs_of_an_earlier_version_are_refused_and_named(recipe, out):
     )
 
 
-def test_the_digests_in_the_record_are_those_of_sha256sum(recipe, out):
-    import hashlib
-
+def test_the_digests_in_the_record_are_those_of_b3sum(recipe, out):
     run(recipe())
     record = run(recipe(GIF(path="a.gif")))
     lines = "".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        f"{blake3(path.read_bytes()).hexdigest()}  {path.name}\n"
         for path in sorted((out / "frames").iterdir())
     )
     assert record.written == {
-        "a.gif": hashlib.sha256((out / "a.gif").read_bytes()).hexdigest(),
-        "frames": hashlib.sha256(lines.encode()).hexdigest(),
+        "a.gif": blake3((out / "a.gif").read_bytes()).hexdigest(),
+        "frames": blake3(lines.encode()).hexdigest(),
     }
     assert (record.outputs, record.kept) == (["a.gif"], ["frames"])
 
@@ -385,9 +384,9 @@ def test_the_folder_of_trial_runs_is_no_place_for_outputs(recipe, out):
 def test_the_check_asks_no_hash_where_nothing_was_changed(recipe, out, monkeypatch):
     run(recipe())
     hashed = []
-    sha256 = LocalFiles.sha256
+    digest = LocalFiles.digest
     monkeypatch.setattr(
-        LocalFiles, "sha256", lambda self, path: hashed.append(path) or sha256(self, path)
+        LocalFiles, "digest", lambda self, path: hashed.append(path) or digest(self, path)
     )
     assert OutputFolder(out, ["a.gif", "frames"]).obstacles() == []
     assert hashed == []
