@@ -68,6 +68,7 @@ def aligned(folder: Path, output: Path, **changes: Any) -> tuple[list[dict[str, 
         "detector": "mtcnn",
         "embedder": "dlib",
         "subject_selector": {"use": "identity", "facing_forward": False},
+        "refine": {"photos": False},
         "canvas": {"size": f"{SIDE}x{SIDE}"},
         "renderers": [{"use": "gif", "path": "small.gif", "width": 32}],
     }
@@ -160,15 +161,16 @@ def known(used: list[dict[str, Any]], truth: dict[str, Any]) -> float:
     return scatter(torch.stack(eyes))
 
 
+PASS = {"photos": False, "passes": 1}
 ROWS: dict[str, dict[str, Any]] = {
     "kornia's registrator, plain MTCNN": {"plain": True, "transform_model": "kornia-registrator"},
     "similarity, plain MTCNN": {"plain": True},
-    "similarity, plain MTCNN, refine 1": {"plain": True, "refine": {"passes": 1}},
+    "similarity, plain MTCNN, refine 1": {"plain": True, "refine": PASS},
     "similarity, mtcnn (default)": {},
     "similarity, mtcnn, reference mean": {"reference": "mean"},
-    "similarity, mtcnn, refine 1": {"refine": {"passes": 1}},
+    "similarity, mtcnn, refine 1": {"refine": PASS},
     "similarity, dlib": {"detector": "dlib"},
-    "similarity, dlib, refine 1": {"detector": "dlib", "refine": {"passes": 1}},
+    "similarity, dlib, refine 1": {"detector": "dlib", "refine": PASS},
 }
 
 

@@ -154,7 +154,8 @@ HOW_IT_WORKS = {
         "test_a_full_recipe_is_bound_to_the_stages_own_types",
     ],
     "Photos are read in the order in which they were taken (EXIF, GPS, XMP and what their source "
-    "knows, then a date in the name of the file or of a folder, then the file's time: all of it).": [
+    "knows, then a date in the name of the file or of a folder, then the file's time: all of "
+    "it).": [
         "test_photos_come_by_exif_then_by_name_then_by_the_files_time",
         "test_exif_dates_come_in_order_of_trust",
         "test_gps_gives_the_instant_where_no_clock_was_read",
@@ -318,8 +319,8 @@ STORE = {
         "test_a_film_in_the_place_of_ours_is_refused",
     ],
     "Beside the store, `outputs.json` says what runs wrote into the output folder: size and "
-    "BLAKE3 digest of every file, and what tells without reading it that a file is the same (its times "
-    "and inode, unless the disk counts whole seconds).": [
+    "BLAKE3 digest of every file, and what tells without reading it that a file is the same (its "
+    "times and inode, unless the disk counts whole seconds).": [
         "test_the_check_asks_no_hash_where_nothing_was_changed",
         "test_an_edit_is_seen_though_size_and_time_are_set_back",
         "test_whatever_a_clock_says_an_output_is_known_and_an_edit_is_seen",
