@@ -28,16 +28,19 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One aligned photo on the canvas.
+    """One aligned photo on the canvas, or what an effect made beside it.
 
     Attributes:
         image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
         index: 0-based place in the animation.
         photo: the photo that it shows.
         seconds: how long it is shown; None for one frame at the output's frames a second.
+        made: whether it is no photo alone: what stands between two photos, or a title. Outputs that
+            show photos once leave it out.
     """
 
     image: Tensor
     index: int
     photo: Photo
     seconds: float | None = None
+    made: bool = False

@@ -125,8 +125,8 @@ class _Output:
             self._writer = contract.open_writer(self._renderer, film.canvas, count, folder)
 
         self._thread.submit(self._attempt, verb).result()
-        fps = self._renderer.frame_rate(count)
-        self._work = self._thread.submit(self._make, replace(film, fps=fps))
+        fps, seconds = self._renderer.frame_rate(count), self._renderer.duration()
+        self._work = self._thread.submit(self._make, replace(film, fps=fps, seconds=seconds))
 
     def write(self, frame: Frame) -> None:
         """Hand over the next photo; wait while too many are in line."""
@@ -155,6 +155,9 @@ class _Output:
         """Write every frame that the effects make of the photos; take all photos in any case."""
         photos = iter(self._waiting.get, None)
         frames: Iterator[Frame] = photos
+        if film.seconds is not None:
+            share = film.seconds / len(film.photos)
+            frames = (replace(frame, seconds=share) for frame in photos)
         for effect in self.effects:
             frames = contract.apply(effect, frames, film)
 

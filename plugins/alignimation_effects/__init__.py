@@ -159,7 +159,7 @@ class Pace(Effect):
     name: ClassVar[str] = "pace"
     seconds: Annotated[
         float | None,
-        Field(description="of the whole film; as long as without pace if absent", gt=0),
+        Field(description="of the whole film; if absent, the output's, or a frame a photo", gt=0),
     ] = None
     time: Annotated[
         bool,
@@ -175,15 +175,20 @@ class Pace(Effect):
         """Set how long each frame is shown; see ``Effect.apply``.
 
         Raises:
-            ValueError: the film is too short for its photos.
+            ValueError: the film is too short for its photos, or its output says another length.
         """
         from alignimation_effects import _pace
 
+        if None not in (self.seconds, film.seconds) and self.seconds != film.seconds:
+            raise ValueError(
+                f"the output shall last {film.seconds:g} seconds, and pace says {self.seconds:g}; "
+                "leave one of them out"
+            )
         count = len(film.photos)
         back = range(count - 2, 0, -1) if self.boomerang else range(0)
         order = [*range(count), *back]
         least = 1 / film.fps
-        total = self.seconds or len(order) * least + 2 * self.hold
+        total = self.seconds or film.seconds or len(order) * least + 2 * self.hold
         left = total - 2 * self.hold
         if count and round(left * film.fps) < len(order):
             needed = len(order) * least + 2 * self.hold
@@ -307,7 +312,7 @@ class Title(Effect):
         letters = lettering(self.text, self.font, high, self.colour, None, None, widest)
         card.alpha_composite(letters, placed(letters, "middle", size))
         shown = card if film.canvas.alpha else card.convert("RGB")
-        return replace(frame, image=image_of(shown), seconds=self.seconds)
+        return replace(frame, image=image_of(shown), seconds=self.seconds, made=True)
 
 
 @hookimpl

@@ -50,7 +50,8 @@ class _Transition(Effect):
                 for step, image in zip(
                     steps, self._between(first, second, film, shares), strict=True
                 ):
-                    yield replace(first if step < 0.5 else second, image=image, seconds=None)
+                    near = first if step < 0.5 else second
+                    yield replace(near, image=image, seconds=None, made=True)
             first = second
 
 

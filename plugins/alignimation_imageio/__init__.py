@@ -20,7 +20,7 @@ from alignimation_core.api.stages import RecipePath
 from alignimation_imageio import _codecs
 from alignimation_imageio._codecs import Codec
 from alignimation_imageio._encoder import Encoder
-from alignimation_imageio._options import Matte, Width, with_suffix
+from alignimation_imageio._options import Matte, Metadata, Width, with_suffix
 from alignimation_imageio._stills import Average, BeforeAfter, ContactSheet
 
 Loop = Annotated[
@@ -29,8 +29,10 @@ Loop = Annotated[
 
 
 USUAL_FPS = 12.0
-SLOWEST, FASTEST = 0.01, 120
+SLOWEST, FASTEST = 0.01, 120.0
 """Frames a second of a video."""
+SMOOTH = 30.0
+"""Frames a second, at least, of a video whose length is given."""
 MOST_WEBP = 16383
 """Pixels on a side of a WebP."""
 
@@ -38,7 +40,7 @@ MOST_WEBP = 16383
 class _FileRenderer(Renderer):
     suffixes: ClassVar[tuple[str, ...]]
     if TYPE_CHECKING:  # each class has them at their own place among its options
-        fps: float
+        fps: float | None
         width: int | None
 
     @field_validator("path")
@@ -48,7 +50,7 @@ class _FileRenderer(Renderer):
 
     def frame_rate(self, count: int) -> float:  # noqa: ARG002
         """Return ``fps``."""
-        return self.fps
+        return self.fps or USUAL_FPS
 
     @abstractmethod
     def _encoder(self, canvas: Canvas) -> Encoder: ...
@@ -77,10 +79,17 @@ class Video(_FileRenderer):
     path: Annotated[
         str, Field(description="file; its ending (.mp4, .mov, .mkv, .webm) sets the format")
     ] = "animation.mp4"
-    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=120)] = USUAL_FPS
+    fps: Annotated[
+        float | None,
+        Field(description="frames a second; 12 if absent", ge=SLOWEST, le=FASTEST),
+    ] = None
     seconds: Annotated[
         float | None,
-        Field(description="how long all photos take together, in place of fps", gt=0),
+        Field(
+            description="how long all photos take together, in place of fps, which is then 30 or "
+            "more, with the same number of frames for each",
+            gt=0,
+        ),
     ] = None
     codec: Annotated[
         Codec | None,
@@ -101,13 +110,6 @@ class Video(_FileRenderer):
         RecipePath | None,
         Field(description="file with sound: cut or looped to the film's length, and faded out"),
     ] = None
-
-    @field_validator("seconds")
-    @classmethod
-    def _one_pace(cls, seconds: float | None, info: ValidationInfo) -> float | None:
-        if seconds is not None and info.data.get("fps", USUAL_FPS) != USUAL_FPS:
-            raise ValueError("seconds and fps are both set; leave one of them out")
-        return seconds
 
     @field_validator("codec")
     @classmethod
@@ -132,17 +134,30 @@ class Video(_FileRenderer):
             _sound.check(audio)
         return audio
 
+    @field_validator("seconds")
+    @classmethod
+    def _one_pace(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        if seconds is not None and info.data.get("fps") is not None:
+            raise ValueError("seconds and fps are both set; leave one of them out")
+        return seconds
+
+    def duration(self) -> float | None:
+        """Return ``seconds``."""
+        return self.seconds
+
     def frame_rate(self, count: int) -> float:
-        """Return ``fps``, or what shows so many photos in ``seconds``."""
-        return self.fps if self.seconds is None else count / self.seconds
+        """Return ``fps``; of a given length, what shows each photo for whole frames, smoothly."""
+        if self.seconds is None:
+            return super().frame_rate(count)
+        photos_a_second = count / self.seconds
+        return photos_a_second * max(1, math.ceil(SMOOTH / photos_a_second))
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:
         """Begin the file; see ``Renderer.open``."""
-        fps = self.frame_rate(count)
-        if not SLOWEST <= fps <= FASTEST:
-            least, most = count / FASTEST, count / SLOWEST
+        if self.seconds is not None and not SLOWEST <= count / self.seconds <= FASTEST:
+            least, most, pace = count / FASTEST, count / SLOWEST, count / self.seconds
             raise OutputError(
-                f"{self.path}: {count} photos in {self.seconds:g} seconds would be {fps:.4g} a "
+                f"{self.path}: {count} photos in {self.seconds:g} seconds would be {pace:.4g} a "
                 f"second; set seconds to {math.ceil(least * 1000) / 1000:g} to {most:g}"
             )
         return super().open(canvas, count, folder)
@@ -172,8 +187,8 @@ class GIF(_FileRenderer):
     suffixes: ClassVar[tuple[str, ...]] = (".gif",)
     path: Annotated[str, Field(description="file ending in .gif")] = "animation.gif"
     fps: Annotated[
-        float, Field(description="frames a second; browsers slow down above 50", ge=0.01, le=50)
-    ] = 12.0
+        float, Field(description="frames a second; browsers slow down above 50", ge=SLOWEST, le=50)
+    ] = USUAL_FPS
     width: Width = None
     loop: Loop = 0
 
@@ -190,8 +205,8 @@ class WebP(_FileRenderer):
     suffixes: ClassVar[tuple[str, ...]] = (".webp",)
     path: Annotated[str, Field(description="file ending in .webp")] = "animation.webp"
     fps: Annotated[
-        float, Field(description="frames a second; browsers slow down above 60", ge=0.01, le=60)
-    ] = 12.0
+        float, Field(description="frames a second; browsers slow down above 60", ge=SLOWEST, le=60)
+    ] = USUAL_FPS
     quality: Annotated[
         int,
         Field(description="0 to 100: of the picture, or of the effort when lossless", ge=0, le=100),
@@ -225,7 +240,7 @@ class APNG(_FileRenderer):
     name: ClassVar[str] = "apng"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".apng")
     path: Annotated[str, Field(description="file ending in .png or .apng")] = "animation.png"
-    fps: Annotated[float, Field(description="frames a second", ge=0.01, le=60)] = 12.0
+    fps: Annotated[float, Field(description="frames a second", ge=SLOWEST, le=60)] = USUAL_FPS
     width: Width = None
     loop: Loop = 0
 
@@ -251,7 +266,7 @@ class Frames(Renderer):
     width: Width = None
     matte: Matte = "black"
     metadata: Annotated[
-        tuple[Literal["date", "name"], ...],
+        tuple[Metadata, ...],
         BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
         Field(description="what EXIF tells of each photo: date (when it was taken), name, or both"),
     ] = ()

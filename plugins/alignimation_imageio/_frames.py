@@ -13,7 +13,8 @@ import imageio.v3 as iio
 
 from alignimation_core import Frame, OutputError
 from alignimation_imageio._atomic import AtomicWriter
-from alignimation_imageio._metadata import Metadata, exif
+from alignimation_imageio._metadata import exif
+from alignimation_imageio._options import Metadata
 from alignimation_imageio._saving import FORMATS
 from alignimation_imageio._scaling import Layout, Pixels
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Literal
 
 from PIL import ExifTags, Image
 
 from alignimation_core import Photo
-
-Metadata = Literal["date", "name"]
+from alignimation_imageio._options import Metadata
 
 
 def caption(photo: Photo, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -30,6 +30,7 @@ Matte = Annotated[
     Colour,
     Field(description="colour behind transparent frames where the format has none: white, #20c0ff"),
 ]
+Metadata = Literal["date", "name"]
 
 
 def with_suffix(path: str, suffixes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ LARGEST = 65500
 
 
 class OncePerPhoto(AtomicWriter):
-    """A writer that takes of each photo the first frame that shows it."""
+    """A writer that takes of each photo the first frame that shows it, and it alone."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
@@ -27,7 +27,7 @@ class OncePerPhoto(AtomicWriter):
 
     def write(self, frame: Frame) -> None:
         """Write the next frame, if its photo is new; see ``AtomicWriter.write``."""
-        if frame.photo.name not in self._shown:
+        if not frame.made and frame.photo.name not in self._shown:
             self._shown.add(frame.photo.name)
             super().write(frame)
 

@@ -178,6 +178,18 @@ def test_back_again_in_a_boomerang():
     assert all(frame.seconds == pytest.approx(0.1) for frame in frames)
 
 
+def test_the_length_of_the_output_is_that_of_the_pace():
+    frames = plain([1] * 10)
+    film = Film(CANVAS, 10.0, [frame.photo for frame in frames], seconds=30.0)
+    for pace in (Pace(hold=3), Pace(hold=3, seconds=30)):
+        assert sum(frame.seconds for frame in pace.apply(iter(frames), film)) == pytest.approx(30)
+    with pytest.raises(ValueError, match="leave one") as error:
+        list(Pace(seconds=20).apply(iter(frames), film))
+    assert str(error.value) == (
+        "the output shall last 30 seconds, and pace says 20; leave one of them out"
+    )
+
+
 def test_seconds_shorter_than_a_frame_a_photo_are_refused():
     with pytest.raises(ValueError, match="shorter") as error:
         applied(Pace(seconds=1), plain([1] * 20))

@@ -74,7 +74,7 @@ def test_films_repeat_a_frame_at_their_constant_rate(tmp_path, path):
 @pytest.mark.parametrize("renderer", [Video(), GIF(), WebP(), APNG()])
 def test_without_times_of_their_own_nothing_changes(tmp_path, renderer):
     bare = [replace(frame, seconds=None) for frame in frames(1, 1, 1)]
-    timed = [replace(frame, seconds=1 / renderer.fps) for frame in bare]
+    timed = [replace(frame, seconds=1 / renderer.frame_rate(3)) for frame in bare]
     first = write(renderer, tmp_path, bare).read_bytes()
     second = write(renderer, tmp_path, timed).read_bytes()
     assert first == second

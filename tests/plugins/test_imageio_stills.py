@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 from PIL import ExifTags, Image
 from pydantic import ValidationError
 
-from alignimation_core import Canvas, Frame, OutputError, Photo, Renderer
+from alignimation_core import Canvas, Effect, Film, Frame, OutputError, Photo, Renderer
+from alignimation_effects import CrossFade, Morph, Title
 from alignimation_imageio import Average, BeforeAfter, ContactSheet, Frames
 
 CANVAS = Canvas(120, 80)
@@ -107,6 +109,26 @@ def test_words_are_seen_on_any_background_and_never_wider_than_their_photo(
 def test_one_picture_a_photo_whatever_effects_add(tmp_path: Path) -> None:
     frames = [frame(0), frame(1, photo(0), 77), frame(2, photo(1), 90), frame(3, photo(0), 50)]
     assert panels(write(ContactSheet(columns=2), tmp_path, frames), 2, 1) == [0, 90]
+
+
+@pytest.mark.parametrize("effects", [[Title(text="A")], [CrossFade()], [Title(text="A"), Morph()]])
+def test_photos_alone_whatever_effects_show_between_them(
+    tmp_path: Path, effects: list[Effect]
+) -> None:
+    grey = {0: 40, 1: 120, 2: 200}
+    frames: Iterator[Frame] = iter(frame(i, grey=level) for i, level in grey.items())
+    film = Film(CANVAS, 12.0, [photo(i) for i in grey])
+    for effect in effects:
+        frames = effect.apply(frames, film)
+    given = list(frames)
+    assert len(given) > len(grey)
+    assert panels(write(ContactSheet(columns=3), tmp_path, given), 3, 1) == [40, 120, 200]
+    assert panels(write(BeforeAfter(), tmp_path, given), 2, 1) == [40, 200]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    plain = [frame(i, grey=level) for i, level in grey.items()]
+    average = write(Average(), tmp_path, given)
+    assert average.read_bytes() == write(Average(), alone, plain).read_bytes()
 
 
 def test_pdf_has_pages_of_a4_as_many_as_needed(tmp_path: Path) -> None:

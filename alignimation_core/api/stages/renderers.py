@@ -30,16 +30,15 @@ class Film:
         fps: frames a second of the output; a frame whose ``seconds`` is None lasts one of these.
         photos: those to be shown, in order, as far as is known before they are read again.
         subjects: the subject of each, by the photo's name, in the canvas's continuous pixels.
+        seconds: how long the output shall last, where it says so (``Renderer.duration``); each
+            photo then comes with an equal share of it as its ``seconds``.
     """
 
     canvas: Canvas
     fps: float
     photos: Sequence[Photo]
     subjects: Mapping[str, Subject] = field(default_factory=dict)
-
-    def seconds_of(self, frame: Frame) -> float:
-        """Return how long a frame is shown."""
-        return 1 / self.fps if frame.seconds is None else frame.seconds
+    seconds: float | None = None
 
 
 class Effect(Stage):
@@ -58,7 +57,7 @@ class Effect(Stage):
 
         Returns:
             Frames of the same canvas, uint8. Their ``index`` is set anew; those between two photos
-            are of the one that is nearer.
+            are of the one that is nearer, and ``made``, as are all that show no photo alone.
 
         Raises:
             ValueError: the effect cannot be had of this film; the message says what to do.
@@ -141,6 +140,13 @@ class Renderer(Stage):
         12 where the output is no film, or has none.
         """
         return 12.0
+
+    def duration(self) -> float | None:
+        """Return how many seconds all photos take together; None for a frame each.
+
+        In a run every photo comes with its share of them, as ``seconds`` of its frame.
+        """
+        return None
 
     @abstractmethod
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:

@@ -114,7 +114,7 @@ def test_every_fault_is_reported_at_once_by_line_and_field(tmp_path):
         (10, "target_builder.sigma", "should be a valid number, unable to parse string as a numb"),
         (12, "canvas.size", "1080 is no size; write WIDTHxHEIGHT, such as 1080x1350"),
         (13, "canvas.frame", "unknown key; did you mean 'framing'? known here: "),
-        (15, "renderers[0].fps", "should be less than or equal to 120, got 500 (frames a second)"),
+        (15, "renderers[0].fps", "should be less than or equal to 120, got 500 (frames a second; "),
         (16, "renderers[1].use", "this is required (the stage's name)"),
         (18, "renderers[2].path", "'../a.gif' is not a name inside the output folder"),
         (19, "seed", "should be greater than or equal to 0, got -1 (seed of all randomness)"),

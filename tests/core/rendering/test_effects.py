@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
+import av
 import numpy as np
 import pytest
 from pydantic import Field
 
 from alignimation_core import AlignimationError, Effect, Film, Frame, Recipe, RecipeError, run
 from alignimation_core.summary import schema
+from alignimation_effects import CrossFade, Pace, Title
+from alignimation_imageio import Video
 
 
 class Marked(Effect):
@@ -80,6 +83,39 @@ def test_an_effect_knows_where_the_subject_is_on_the_canvas(discs_recipe, photos
         for name, point in photo.subject["keypoints"].items():
             x, y, _ = matrix @ [*point, 1]
             assert film.subjects[photo.path].keypoints[name] == pytest.approx((x, y), abs=1e-3)
+
+
+class Seen(Effect):
+    """Keeps how long photos and what was made between them are shown."""
+
+    name: ClassVar[str] = "seen"
+    shown: ClassVar[list[tuple[bool, float | None]]] = []
+
+    def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
+        for frame in frames:
+            self.shown.append((frame.made, frame.seconds))
+            yield frame
+
+
+@pytest.mark.parametrize(
+    ("effects", "extra", "made"),
+    [
+        ([], 0, 0),
+        ([CrossFade(seconds=0.5)], 0, 45),
+        ([Pace(hold=1), CrossFade(seconds=0.5)], 0, 45),
+        ([Title(text="A", seconds=1.5)], 1.5, 1),
+    ],
+    ids=["none", "cross-fade", "pace", "title"],
+)
+def test_a_film_with_effects_is_as_long_as_asked(discs_recipe, photos, effects, extra, made):
+    Seen.shown.clear()
+    film = Video(path="a.mp4", seconds=8)
+    record = run(discs_recipe(effects=[*effects, Seen()], renderers=[film]))
+    with av.open(str(record.folder / "a.mp4")) as movie:
+        stream = movie.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(8 + extra, abs=1e-3)
+        assert stream.average_rate == 30
+    assert sum(is_made for is_made, _ in Seen.shown) == made
 
 
 @pytest.mark.parametrize(
