@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 FIELDS = ("age", "count", "date", "index", "name", "week")
 DATED = {"age", "date", "week"}
 PREGNANCY = timedelta(weeks=40)
-STYLES = ("short", "medium", "long", "full")
 
 
 def fields_of(template: str) -> list[tuple[str, str, str]]:

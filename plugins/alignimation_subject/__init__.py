@@ -51,7 +51,7 @@ class Identity(FacingSelector, ShownSelector):
         float | None,
         Field(
             description="least cosine similarity to the subject's mean; left out, the embedder's "
-            "own value for the same individual",
+            "own value for the same individual, or more where the subject's photos are alike",
             ge=-1,
             le=1,
         ),

@@ -115,16 +115,6 @@ class Decision:
     usual: tuple[float, float]
     verdicts: list[Verdict | None]
 
-    def accepts(self, verdict: Verdict | None, rule: Rule) -> bool:
-        """Return whether a photo shows the subject beyond doubt."""
-        return (
-            verdict is not None
-            and verdict.similarity >= self.threshold
-            and not verdict.unlike
-            and (verdict.rival is None or verdict.rival <= verdict.similarity)
-            and (verdict.runner_up is None or verdict.similarity - verdict.runner_up >= rule.margin)
-        )
-
 
 def decide(faces: Faces, given: Given, rule: Rule, facing: Callable[[Tensor], Tensor]) -> Decision:
     """Find the subject, and the face in each photo that is most like it.

@@ -88,14 +88,16 @@ def rates(indices, truth):
 
 
 def chosen(photos, given=None):
+    selector = Identity(facing_forward=False)
     if given is None:
-        return [choice.index for choice in Identity(facing_forward=False).select(photos)]
+        return [choice.index for choice in selector.select(photos)]
     faces = _identity.gather(photos)
     same = photos[0].same_above
     rule = _identity.Rule(same, (1 - same) / 10, adapts=True)
     decision = _identity.decide(faces, given, rule, lambda some: some >= 0)
     return [
-        verdict.index if decision.accepts(verdict, rule) else None for verdict in decision.verdicts
+        selector._choose(photo, verdict, decision, rule).index
+        for photo, verdict in zip(photos, decision.verdicts, strict=True)
     ]
 
 
