@@ -87,6 +87,23 @@ def test_the_readmes_python_examples_run(discs, discs_installed, tmp_path, monke
     assert len(names["faces"]) == 1
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "recipes").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_the_recipes_to_steal_are_right(path):
+    recipe = Recipe.load(path)
+    assert recipe.effects
+    assert f"({path.name})" in (path.parent / "README.md").read_text()
+
+
+def test_a_year_of_daily_selfies_has_time_to_morph():
+    recipe = Recipe.load(ROOT / "examples" / "recipes" / "selfies.yaml")
+    pace, morph = (each for each in recipe.effects if each.name in ("pace", "morph"))
+    fps = recipe.renderers[0].frame_rate(53)
+    assert recipe.sample.every == "week"
+    assert fps * (pace.seconds - 2 * pace.hold) / 53 - 1 >= fps * morph.seconds
+
+
 def test_every_kind_of_stage_is_in_the_readme():
     text = (ROOT / "README.md").read_text()
     for kind in KINDS:
