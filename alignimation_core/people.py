@@ -18,12 +18,12 @@ from alignimation_core.api.data import Observation
 from alignimation_core.api.errors import AlignimationError, OutputError, PhotoError, RecipeError
 from alignimation_core.api.sampling import spread
 from alignimation_core.api.stages.individuals import IdentitySelector, from_left
-from alignimation_core.detection.observations import observe
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.execution.factory import executor_of
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import decoder
-from alignimation_core.photos.reader import read
+from alignimation_core.pipeline.finding import Finding
+from alignimation_core.pipeline.work import Work
 from alignimation_core.plugin import contract
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.recipe import Recipe
@@ -89,23 +89,12 @@ def find(recipe: Recipe, progress: Progress) -> list[Individual]:
         torch_threads(1),
         open_store(output.store_folder, recipe.detector, recipe.embedder, progress.note) as store,
     ):
-        files = corrections.kept(recipe, files)
-        with progress.stage("reading", len(files)) as step:
-            photos, unread = read(files, recipe.folder, executor, store, step)
-        others = [*(failure.photo for failure in unread), *corrections.left_out]
-        photos = corrections.of_facts(photos, others)
+        work = Work(recipe, corrections, output, progress)
+        work.executor, work.store = executor, store
+        finding = Finding(work)
+        photos = finding.within(finding.read(files), None)
         known = store.recall([photo.content for photo in photos])
-        with progress.stage("detecting", len(photos)) as step:
-            observations = observe(
-                photos,
-                recipe.detector,
-                recipe.embedder,
-                executor,
-                recipe.seed,
-                step,
-                known,
-                store.keep,
-            ).observations
+        observations = finding.observe(photos, known).observations
     people = contract.individuals(selector, observations)
     if not people:
         raise AlignimationError(f"nobody was found in {len(photos)} photos; try another detector")

@@ -226,7 +226,7 @@ class Record:
         for failure in failures:
             record = records[failure.photo]
             record.canvas_from_photo = record.iterations = None
-            record.residual = record.residual_before = None
+            record.residual = record.residual_before = record.moved = None
 
     def choose(self, subjects: Iterable[tuple[Photo, Subject]]) -> None:
         """Note the subjects of photos."""

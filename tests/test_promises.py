@@ -315,8 +315,8 @@ STORE = {
         "test_a_film_in_the_place_of_ours_is_refused",
     ],
     "Beside the store, `outputs.json` says what runs wrote into the output folder: size and "
-    "BLAKE3 digest of every file, and what tells without reading it that a file is the same (its times "
-    "and inode, unless the disk counts whole seconds).": [
+    "BLAKE3 digest of every file, and what tells without reading it that a file is the same (its "
+    "times and inode, unless the disk counts whole seconds).": [
         "test_the_check_asks_no_hash_where_nothing_was_changed",
         "test_an_edit_is_seen_though_size_and_time_are_set_back",
         "test_whatever_a_clock_says_an_output_is_known_and_an_edit_is_seen",

@@ -244,8 +244,8 @@ class Observation:
         same_above: the cosine similarity above which the embedder takes two pictures for the same
             individual; None without an embedder.
         nothing_found: what to say of a photo without detections.
-        measures: (N, 3) float32, what gates need the pixels for: see ``gates.PIXELS``; None where
-            it was not measured.
+        measures: (N, 3) float32, what gates need the pixels for, see ``selectors.PIXELS``; None
+            where it was not measured.
     """
 
     photo: Photo

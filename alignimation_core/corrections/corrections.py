@@ -92,9 +92,12 @@ class Corrections:
             if name in left and entry.correction.use:
                 what = "the recipe's `without` leaves it out; remove it there, or this"
                 faults.append(entry.fault("use", what))
-            if entry.correction.use is False and known.meant(recipe.reference) == [name]:
-                what = "the recipe's `reference` names it; name another there, or remove this"
-                faults.append(entry.fault("use", what))
+            for place, wanted in recipe.photos_named().items():
+                if entry.correction.use is False and known.meant(wanted) == [name]:
+                    what = (
+                        f"the recipe's `{place[-1]}` names it; name another there, or remove this"
+                    )
+                    faults.append(entry.fault("use", what))
         if faults:
             raise RecipeError(faults)
 

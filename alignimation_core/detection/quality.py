@@ -45,12 +45,14 @@ def complete(
     detector: Detector,
     executor: Executor,
     keep: Callable[[Mapping[str, Known]], None],
+    step: Callable[[], None],
 ) -> list[Observation]:
     """Measure the photos that were not: the annotated ones, and those whose measures were lost.
 
-    ``keep`` is called with what is measured now, by the content of photos, batch by batch.
+    ``keep`` is called with what is measured now, by the content of photos, batch by batch;
+    ``step`` after each photo.
     """
-    missing = [place for place, each in enumerate(observations) if each.measures is None]
+    missing = unmeasured(observations)
     completed = list(observations)
     starts = range(0, len(missing), BATCH)
     batches = [missing[start : start + BATCH] for start in starts]
@@ -65,9 +67,15 @@ def complete(
             if isinstance(measures, Tensor):
                 seen = completed[place] = replace(observations[place], measures=measures)
                 fresh[seen.photo.content] = Known(seen.detections, measures=measures)
+            step()
         if not isinstance(detector, AnnotationDetector):
             keep(fresh)
     return completed
+
+
+def unmeasured(observations: Sequence[Observation]) -> list[int]:
+    """Return the places of the photos whose detections were not measured."""
+    return [place for place, each in enumerate(observations) if each.measures is None]
 
 
 def measure(image: Tensor, photo: Photo, boxes: Tensor) -> Tensor:

@@ -144,7 +144,8 @@ class RemoteFolder(OutputFolder):
         except OSError as error:
             what = atomic.reason(error, "set XDG_CACHE_HOME to another folder")
             raise OutputError(f"{error.filename or self.folder}: {what}") from error
-        record.stand(names, record.kept, dict.fromkeys((REPORT_NAME, REPORT_FOLDER), ""))
+        report = {REPORT_NAME, REPORT_FOLDER}.intersection(names)
+        record.stand(names, record.kept, dict.fromkeys(report, ""))
         self.published = True
         self._clear()
 

@@ -15,9 +15,7 @@ from alignimation_core.api.data import File, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.failure import Failure
-from alignimation_core.photos import decoder, image_file, metadata, order
-from alignimation_core.photos.dates import embedded, names, taken
-from alignimation_core.photos.decoding import orientation
+from alignimation_core.photos import metadata, order
 from alignimation_core.recipe.timeline import Order
 from alignimation_core.store.store import Facts, Store
 
@@ -58,7 +56,7 @@ def _facts_of(
     stamped = time.time()
     named = [(str(path), path) for path in files]
     stamps = {text: stamp for text, path in named if (stamp := metadata.stamp(path))}
-    reader = _fingerprint()
+    reader = fingerprint()
     known = store.recall_facts(reader, stamps)
     unknown = [path for text, path in named if text not in known]
     read = _read(unknown, folder, executor, reader, stamps, stamped, store)
@@ -103,9 +101,8 @@ def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
     return answers
 
 
-def _fingerprint() -> str:
-    """Return what facts depend on beside the file: the code that reads them."""
-    modules = (decoder, image_file, metadata, orientation, embedded, names, taken)
-    files = (Path(str(module.__file__)) for module in modules)
+def fingerprint() -> str:
+    """Return what is read of a file depends on beside it: the code that reads it."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     code = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return f"{code}, Pillow {PIL.__version__}"

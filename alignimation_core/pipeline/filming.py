@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import radians
 
@@ -62,7 +63,8 @@ class Filming:
                     outputs, failed = self._render(placement)
                 else:
                     if self.work.recipe.score:
-                        self.work.record.score = self._score(placement)
+                        made = [item for item in placement.placed if item.photo.name in names]
+                        self.work.record.score = self._score(replace(placement, placed=made))
                     return outputs
             except PhotosError as error:
                 failed = {failure.photo for failure in error.failures}
@@ -107,6 +109,7 @@ class Filming:
         if self.work.recipe.refine.photos:
             subjects = self._agree(subjects)
         alignment = self._align_once(subjects)
+        self.work.record.correct(self.work.corrections.changes)  # keypoints moved meanwhile, too
         mean = self.work.recipe.reference == "mean"
         self.work.record.reference = "mean" if mean else alignment.reference.photo.name
         return alignment
@@ -165,6 +168,8 @@ class Filming:
         """
         record, output, placed = self.work.record, self.work.output, placement.placed
         output.check()
+        if self.work.pictures is not None:
+            self.work.pictures.forget_frames()
         with self.work.timed("renderer", len(placed)) as step:
             rendered = render(
                 placed,

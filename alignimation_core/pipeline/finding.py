@@ -11,7 +11,7 @@ from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.api.stages.individuals import Shown, from_left
 from alignimation_core.detection.observations import Observed, count_known, observe
-from alignimation_core.detection.quality import complete
+from alignimation_core.detection.quality import complete, unmeasured
 from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.detection.thinned.thinning import thins, within
 from alignimation_core.photos.reader import read
@@ -29,10 +29,8 @@ class Finding:
 
     def read(self, files: Sequence[File]) -> list[Photo]:
         """Return the photos in order, as they are corrected, but those left out unread."""
-        corrections, files = (
-            self.work.corrections,
-            self.work.corrections.kept(self.work.recipe, files),
-        )
+        corrections = self.work.corrections
+        files = corrections.kept(self.work.recipe, files)
         with self.work.timed("photos", len(files)) as step:
             by, zone = self.work.recipe.order, self.work.recipe.time_zone
             where = None if zone is None else zone_of(zone)
@@ -95,9 +93,12 @@ class Finding:
         pixels = self.work.recipe.subject_selector.gates.needs_pixels() or thins(self.work.recipe)
         if isinstance(detector, AnnotationDetector) and not pixels:
             return observed  # whose photos nobody had to decode
-        measured = complete(
-            observed.observations, detector, self.work.executor, self.work.store.keep
-        )
+        if not (count := len(unmeasured(observed.observations))):
+            return observed
+        with self.work.timed("measures", count) as step:
+            measured = complete(
+                observed.observations, detector, self.work.executor, self.work.store.keep, step
+            )
         return replace(observed, observations=measured)
 
     def select(self, observed: Observed, shown: Shown) -> list[tuple[Photo, Subject]]:

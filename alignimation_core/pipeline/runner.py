@@ -81,7 +81,6 @@ class Run:
             # cores are for photos; so numbers do not depend on how many there are, either
             with executor_of(self.work.recipe.executor) as self.work.executor, torch_threads(1):
                 rendered, cost = self._steps(files, limit, fresh=fresh)
-            remark(self.work.record)
             self.work.output.publish(self.work.record, rendered)
         except BaseException as error:
             if not self.work.output.published:
@@ -125,10 +124,12 @@ class Run:
             subjects = finding.select(observed, shown)
             del observed
             rendered = Filming(self.work).film(subjects, finding.sharpness)
+            remark(self.work.record)
             rendered += self._report(photos if limit is None else trial, rendered)
             if limit is None:
                 self.work.store.finish()
-        return rendered, (len(files) - len(found) + len(photos), looked, unknown)
+        kept = self.work.corrections.kept(self.work.recipe, files)
+        return rendered, (len(kept) - len(found) + len(photos), looked, unknown)
 
     def _report(self, photos: Sequence[Photo], outputs: Sequence[str]) -> list[str]:
         """Write the report; return what it is made of, none where the recipe wants none."""

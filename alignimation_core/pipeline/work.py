@@ -23,6 +23,7 @@ from alignimation_core.store.store import Store
 LABELS = {
     "photos": "reading",
     "detector": "detecting",
+    "measures": "measuring",
     "subject_selector": "choosing",
     "duplicates": "comparing",
     "transform_model": "aligning",

@@ -163,8 +163,8 @@ class Sample(BaseModel):
         Literal["best", "first", "middle"] | Annotated[int, Field(ge=1)],
         BeforeValidator(_keep, json_schema_input_type=Literal["best", "first", "middle"] | int),
         Field(
-            description="what of it: best (by score, facing forward and similarity), first, "
-            "middle, or a number: so many of the best"
+            description="what of it: best (by score, sharpness, facing forward and similarity), "
+            "first, middle, or a number: so many of the best"
         ),
     ] = "best"
 

@@ -35,6 +35,11 @@ class Pictures:
         if frame is not None:
             (self._home / f"{number}-frame.jpg").write_bytes(frame)
 
+    def forget_frames(self) -> None:
+        """Remove the pictures of frames: other photos are shown now."""
+        for path in self._home.glob("*-frame.jpg"):
+            path.unlink()
+
     def add(self, photos: Sequence[Photo], executor: Executor, step: Callable[[], None]) -> None:
         """Make the pictures of photos of which there are none yet; of those that can be read."""
         batches = [list(photos[at : at + AT_ONCE]) for at in range(0, len(photos), AT_ONCE)]

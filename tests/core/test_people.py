@@ -12,6 +12,7 @@ from alignimation_core.cli import main, verbs
 from alignimation_core.progress import Progress
 from alignimation_subject import Identity, Largest
 
+COUNTED = ("detector", "embedder", "subject_selector")
 STAGES = Path(__file__).parents[1] / "stages" / "crowd.py"
 
 
@@ -159,6 +160,15 @@ def test_people_are_numbered_by_how_often_they_appear(recipe):
         (3, 2, "2004 to 2005"),
     ]
     assert colours(run(recipe(person=2))) == ALL_GREEN
+
+
+def test_people_are_counted_in_the_recipes_time_as_a_run_counts_them(recipe, discs_recipe):
+    stages = {kind: stage for kind, _, stage in recipe().stages() if kind in COUNTED}
+    found = people.find(discs_recipe(**stages, to="2003"), Progress())
+    assert [(each.number, len(each.faces), each.years) for each in found] == [
+        (1, 3, "2001 to 2003"),
+        (2, 2, "2001 to 2002"),
+    ]
 
 
 def test_a_number_of_nobody_is_told_in_one_line(recipe):

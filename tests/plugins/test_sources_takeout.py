@@ -284,3 +284,14 @@ def test_names_are_relative_to_the_recipe_as_those_of_files_are(tmp_path):
         f"{YEAR}/a.png",
         f"{YEAR}/b.png",
     }
+
+
+@both
+@pytest.mark.parametrize("form", ["WEBP", "TIFF"])
+def test_what_is_decoded_in_a_process_of_its_own_is_read_from_a_takeout(tmp_path, given, form):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 6), (200, 10, 20)).save(stream, form, lossless=True)
+    name = f"{YEAR}/a.{form.lower()}"
+    photos = given(tmp_path, {name: stream.getvalue(), f"{name}.json": sidecar(1_546_300_800)})
+    (photo,) = facts(tmp_path, photos).values()
+    assert decoder.load(photo)[:, 0, 0].tolist() == [200, 10, 20]

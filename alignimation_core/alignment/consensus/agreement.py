@@ -84,10 +84,7 @@ def agree(
     Returns:
         The same photos, with their subjects' keypoints corrected.
     """
-    keypoints = _that_count(subjects, builder, model, kept)
-    if keypoints is not None and names is not None:
-        allowed = torch.tensor([name in names for name in keypoints.names])
-        keypoints = replace(keypoints, firm=keypoints.firm & allowed)
+    keypoints = _that_count(subjects, builder, model, kept, names)
     if keypoints is not None and not keypoints.firm.any():
         keypoints = None
     places = None
@@ -112,9 +109,16 @@ def agree(
 
 
 def _that_count(
-    subjects: Subjects, builder: TargetBuilder, model: TransformModel, kept: Fits
+    subjects: Subjects,
+    builder: TargetBuilder,
+    model: TransformModel,
+    kept: Fits,
+    allowed: Container[str] | None,
 ) -> Keypoints | None:
-    """Return which keypoints the targets are built on: where these have points of weight."""
+    """Return which keypoints the targets are built on: where these have points of weight.
+
+    Firm are those that count most, of the allowed ones if there is a choice.
+    """
     names = [*dict.fromkeys(name for _, subject in subjects for name in subject.keypoints)]
     framed = in_working_frames(subjects, model)
     built, summaries, _ = Targets(builder, model.working_side).summarise(framed, kept)
@@ -136,9 +140,11 @@ def _that_count(
     if not counted.any():
         return None
     usual = usual[counted]
-    firm = usual >= FIRM * usual.max()
-    firm &= firm.cumsum(0) <= MOST
     chosen = [name for name, counts in zip(names, counted.tolist(), strict=True) if counts]
+    firm = usual >= FIRM * usual.max()
+    if allowed is not None:
+        firm &= torch.tensor([name in allowed for name in chosen])
+    firm &= firm.cumsum(0) <= MOST
     return Keypoints(chosen, points[:, counted].nan_to_num(0.0), weights[:, counted], firm)
 
 

@@ -1,4 +1,4 @@
-"""Effects: what happens between the frames of a film, and on them."""
+"""Base classes of what makes films of frames: effects, renderers and their writers."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from alignimation_core.api.errors import PhotoError
 from alignimation_core.detection.observations import in_batches
 from alignimation_core.execution.executor import Executor
 from alignimation_core.photos import decoder
+from alignimation_core.photos.reader import fingerprint
 from alignimation_core.store.store import Store
 
 SIDE = 64
@@ -30,7 +31,7 @@ def hashes(
 
     Those that the store knows are not computed again.
     """
-    hasher = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    hasher = hashlib.sha256(Path(__file__).read_bytes() + fingerprint().encode()).hexdigest()
     contents = {photo.sha256: photo for photo in photos}
     known = store.recall_hashes(hasher, contents)
     unknown = in_batches([photo for sha256, photo in contents.items() if sha256 not in known])

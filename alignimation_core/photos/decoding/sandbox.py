@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from io import BufferedReader, BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,9 +53,12 @@ class Process:
             EOFError: the process has ended.
         """
         assert self._process.stdin is not None
-        data = stream.getbuffer() if isinstance(stream, BytesIO) else b""
-        local = isinstance(path, Path)
-        asked = {"path": str(path), "local": local, "bytes": len(data), "side": side}
+        if isinstance(stream, BytesIO):
+            place, data = str(path), stream.getbuffer()
+        else:  # of a source's photo, too, which may be a file
+            place, data = str(stream.name), memoryview(b"")
+        local = not isinstance(stream, BytesIO)
+        asked = {"path": place, "local": local, "bytes": len(data), "side": side}
         try:
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             self._process.stdin.write(data)

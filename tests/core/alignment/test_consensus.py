@@ -191,6 +191,29 @@ def test_with_names_no_other_points_are_moved(tmp_path, warps):
     assert agree(series.subjects, builder, *given, lambda: None, ["hip"]) == series.subjects
 
 
+def test_many_points_that_count_as_much_do_not_keep_the_named_ones_from_being_moved(
+    tmp_path, warps
+):
+    series = Series(tmp_path, warps[:4], error=0.015)
+    crowded = []
+    for photo, subject in series.subjects:
+        x, y = subject.keypoints["nose"]
+        jaw = {f"jaw_{i}": (x + 4 * i, y + 20) for i in range(12)}
+        names = (*jaw, *subject.keypoint_names)
+        changed = replace(
+            subject,
+            keypoints={**jaw, **subject.keypoints},
+            keypoint_scores={},
+            keypoint_names=names,
+        )
+        crowded.append((photo, changed))
+    builder, given = GaussianKeypoints(weights={}), (Similarity(), Threads(1), Fits())
+    after = agree(crowded, builder, *given, lambda: None, EYES)
+    for (_, before), (_, now) in zip(crowded, after, strict=True):
+        assert now.keypoints["jaw_0"] == before.keypoints["jaw_0"]
+        assert now.keypoints["left_eye"] != before.keypoints["left_eye"]
+
+
 def test_a_target_without_points_moves_none(tmp_path, warps):
     series = Series(tmp_path, warps[:3], error=0.015)
     mask = Mask.of(torch.ones(8, 8), (60, 50, 240, 250))

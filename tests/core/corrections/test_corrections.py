@@ -269,6 +269,18 @@ def test_what_cannot_be_done_is_told_by_line_and_photo(
     assert str(error.value) == f"{tmp_path / 'corrections.yaml'}:{message}"
 
 
+@pytest.mark.parametrize("word", ["first", "mean", "medoid"])
+def test_a_photo_that_is_called_like_a_reference_is_left_out(
+    discs_recipe, discs, photos, correct, tmp_path, word
+):
+    first = tmp_path / "photos" / "2020-01-01.png"
+    first.rename(first.with_name(f"{word}.png"))
+    correct(**{word: {"use": False}})
+    record = run(discs_recipe(reference=word))
+    by_name = {each.path: each for each in record.photos}
+    assert by_name[f"photos/{word}.png"].status == "rejected"
+
+
 def test_who_is_to_be_used_must_be_said_where_there_are_two(
     discs_recipe, discs, photos, correct, tmp_path
 ):
