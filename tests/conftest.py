@@ -91,6 +91,17 @@ def discs_recipe(tmp_path, discs):
     return discs_recipe
 
 
+@pytest.fixture(scope="session")
+def left():
+    """Name what runs have left half-written in an output folder, also in its hidden one."""
+
+    def left(out):
+        found = {*out.rglob("*.part*"), *out.rglob(".alignimation/outputs-*")}
+        return {path.relative_to(out).as_posix() for path in found}
+
+    return left
+
+
 @pytest.fixture
 def discs_installed(install):
     """The same stages as an installed plugin, for the command and for recipes."""

@@ -117,13 +117,13 @@ NO_ARRAY = "renderers=[{use: video, path: a.mp4}, {use: frames, path: f}]"
     ids=["the store", "the store's end", "the frames", "the record"],
 )
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
-    nursery, go, out, disk, copied, undisturbed, at, settings, limit, message
+    nursery, go, out, disk, copied, left, undisturbed, at, settings, limit, message
 ):
     fill = f"cat /dev/zero > {disk}/ballast 2> /dev/null || true"
     full = go(*settings, limit=limit, AT=at, DO=fill)
     check_failed(full, message.format(out=out))
     assert "ballast" in nursery.outputs(copied(disk))
-    assert not [name for name in nursery.outputs(copied(disk)) if ".part-" in name]
+    assert not left(copied(disk))
     nursery.shell(f"rm {disk}/ballast")
     again = go()
     assert again.status == 0, again.lines

@@ -15,6 +15,7 @@ from PIL import Image
 
 from alignimation_core import PhotoError, Recipe, RecipeError, preflight, run
 from alignimation_core.photos import decoder, metadata, order
+from alignimation_core.store import store
 from alignimation_sources import Archive, _archive
 
 SMALLEST = {"detector": "mtcnn"}
@@ -192,12 +193,22 @@ def test_the_end_of_a_cut_tar_costs_what_is_there(tmp_path):
         listed(tmp_path, "x.tar")
 
 
-def test_an_archive_and_its_unpacked_folder_share_what_is_stored(discs_recipe, discs, tmp_path):
+def test_an_archive_and_its_unpacked_folder_share_what_is_stored(
+    discs_recipe, discs, tmp_path, monkeypatch
+):
+    # as if an installed plugin brought the stages: of others, nothing is stored
+    monkeypatch.setattr(store, "fingerprint", lambda kind, stage, *_: f"{kind} {stage!r}")
+    looked, detect = [], discs.Blobs.detect
+    monkeypatch.setattr(
+        discs.Blobs, "detect", lambda self, images: looked.extend(images) or detect(self, images)
+    )
     discs.series(tmp_path / "photos", discs.WARPS)
     files = {path.name: path.read_bytes() for path in (tmp_path / "photos").iterdir()}
     pack(tmp_path / "x.zip", files)
     whole = run(discs_recipe())
+    assert len(looked) == len(files)
     again = run(discs_recipe(photos=["x.zip"]))
+    assert len(looked) == len(files)
     assert again.summary == whole.summary
     assert {photo.sha256 for photo in again.photos} == {photo.sha256 for photo in whole.photos}
     assert [photo.path for photo in again.photos] == [

@@ -140,6 +140,12 @@ def contents(folder):
     }
 
 
+def left(folder):
+    """Name what runs have left half-written, also in the hidden folder."""
+    found = {*folder.rglob("*.part*"), *folder.rglob(".alignimation/outputs-*")}
+    return {str(path.relative_to(folder)) for path in found} - MINE.keys()
+
+
 def record(folder):
     """Return what the run record says, but where and how long."""
     written = json.loads((folder / "run.json").read_text())
@@ -217,8 +223,14 @@ class Soak:
             if not hidden and name not in MINE and content not in wholes:
                 raise BrokenError("half an output", name)
 
+    def check_nothing_left(self, out, how, before=frozenset()):
+        """Nothing half-written stays, also in the hidden folder, but what was there before."""
+        if parts := left(out) - before:
+            raise BrokenError("half-written files stay", f"{how}: {sorted(parts)}")
+
     def check_as_undisturbed(self, out, canvas):
         self.check_mine(out)
+        self.check_nothing_left(out, "undisturbed")
         found, expected = contents(out), self.whole[canvas] | MINE
         if found != expected:
             differing = {name for name, _ in found.items() ^ expected.items()}
@@ -234,6 +246,7 @@ class Soak:
             Run(self, out, CANVASES[1]).wait().check(0)
         for _ in range(5):
             how = chance.choice(SIGNALS)
+            before = left(out)  # of runs that were killed
             run = Run(self, out, CANVASES[0])
             time.sleep(chance.uniform(0, 1.1 * self.seconds))
             run.send(how)
@@ -242,9 +255,8 @@ class Soak:
                 self.counts["kills"] += 1
                 self.counts[how.name] += 1
             self.check_whole(out)
-            parts = [name for name in contents(out) if f".part-{run.pid}" in name]
-            if how != signal.SIGKILL and parts:
-                raise BrokenError("half-written files stay", f"{how.name}: {parts}")
+            if run.status != -signal.SIGKILL:
+                self.check_nothing_left(out, how.name, before)
         Run(self, out, CANVASES[0]).wait().check(0)
         self.check_as_undisturbed(out, CANVASES[0])
 
@@ -282,6 +294,7 @@ class Soak:
             run = Run(self, out, CANVASES[0], None if on_disk else max(room, 8192)).wait()
             run.check(0, 1)
             self.check_whole(out)
+            self.check_nothing_left(out, "no room")
             if run.status:
                 self.counts["full disks" if on_disk else "files that may not grow"] += 1
             if on_disk:

@@ -387,9 +387,11 @@ def test_without_any_node_the_run_ends(nodes, works, monkeypatch, caplog):
         "executor: the Ray cluster has no node (left) with a CPU for a worker; add nodes and run "
         "again: what is done is kept"
     )
-    assert caplog.messages[-1] == (
+    # a cluster that answers slowly, as one does that loses its nodes, may be waited for
+    messages = [each for each in caplog.messages if not each.startswith("executor: waiting")]
+    assert messages == [
         "executor: the Ray cluster has no node with a CPU for a worker; waiting 1 s for one"
-    )
+    ]
 
 
 def frames(recipe, folder, progress=None):

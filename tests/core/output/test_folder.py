@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from alignimation_core import RecipeError, run
 from alignimation_core.output import folder as outputs
@@ -79,8 +80,12 @@ def test_what_an_earlier_run_wrote_is_replaced(recipe, out):
     record = json.loads((out / "run.json").read_text())
     assert (record["outputs"], record["kept"]) == (["frames"], ["a.gif"])
     before = (out / "a.gif").read_bytes()
+    with Image.open(out / "a.gif") as image:
+        assert image.width == 16
     run(recipe(GIF(path="a.gif")))
     assert len((out / "a.gif").read_bytes()) > len(before)
+    with Image.open(out / "a.gif") as image:
+        assert (image.size, image.n_frames) == ((64, 48), 4)
     record = json.loads((out / "run.json").read_text())
     assert (record["outputs"], record["kept"]) == (["a.gif"], ["frames"])
 

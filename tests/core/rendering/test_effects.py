@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, ClassVar
@@ -12,6 +13,8 @@ import pytest
 from pydantic import Field
 
 from alignimation_core import AlignimationError, Effect, Film, Frame, Recipe, RecipeError, run
+from alignimation_core.execution.executor import torch_threads
+from alignimation_core.photos import decoder
 from alignimation_core.summary import schema
 from alignimation_effects import CrossFade, Pace, Title
 from alignimation_imageio import Video
@@ -226,18 +229,34 @@ class TestInARecipe:
         assert gif["properties"]["effects"]["anyOf"] == [one, listed, {"type": "null"}]
 
 
-def test_photos_are_taken_one_by_one_and_no_more_than_a_few_wait(discs_recipe, photos, tmp_path):
+def test_photos_are_taken_one_by_one_and_no_more_than_a_few_wait(
+    discs, discs_recipe, tmp_path, monkeypatch
+):
+    discs.series(tmp_path / "photos", discs.WARPS * 10)
+    decoded, read_onto = [], decoder.read_onto
+    monkeypatch.setattr(
+        decoder, "read_onto", lambda *given: decoded.append(given[0].name) or read_onto(*given)
+    )
+
     class Counting(Effect):
-        """Asks how many photos it gets."""
+        """Takes its time over the first photo, and takes no more than two."""
 
         name: ClassVar[str] = "counting"
         seen: ClassVar[list[int]] = []
+        decoded: ClassVar[int] = 0
 
         def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
             for frame in itertools.islice(frames, 2):  # the others are never asked for
+                if not self.seen:
+                    while self.decoded < len(decoded):  # until no more are
+                        type(self).decoded = len(decoded)
+                        time.sleep(0.3)
                 self.seen.append(frame.index)
                 yield frame
 
-    record = run(discs_recipe(effects=[Counting()]))
+    with torch_threads(2):
+        record = run(discs_recipe(effects=[Counting()]))
     assert Counting.seen == [0, 1]
+    assert Counting.decoded <= 12
+    assert len(decoded) == 40
     assert len(np.load(record.folder / record.outputs[0])) == 2
