@@ -16,7 +16,7 @@ from alignimation_core.api.errors import (
     in_one_line,
     printable,
 )
-from alignimation_core.api.files import Listing, named
+from alignimation_core.api.files import Listing, PhotoNames
 from alignimation_core.api.frame import Canvas
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
@@ -79,14 +79,14 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
 
 def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
     """Yield what is wrong with the photos that the recipe names, of those that there are."""
+    known = PhotoNames(names)
     for place, wanted in recipe.photos_named().items():
-        meant = named(wanted, names)
-        if not meant:
-            hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
-            yield recipe.fault(place, f"{wanted!r} is not among the photos; {hint}")
-        elif len(meant) > 1:
-            what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
-            yield recipe.fault(place, what)
+        try:
+            known.one(wanted)
+        except LookupError as error:
+            other = place == ("reference",) and not known.meant(wanted)
+            hint = " (`reference` may also be medoid, mean or first)" if other else ""
+            yield recipe.fault(place, f"{error}{hint}")
 
 
 def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
