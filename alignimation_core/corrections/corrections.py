@@ -122,7 +122,7 @@ class Corrections:
         """Return the photos with their corrected dates and turns, in the order that follows.
 
         Args:
-            photos: those that could be read.
+            photos: those that could be read, as they were.
             others: names of those that could not, or are left out.
             by: see ``photos.order.order``.
             zone: likewise; corrected dates are of there.
