@@ -232,7 +232,7 @@ class Pace(Effect):
 class EvenLight(Effect):
     """Evens out exposure and white balance from photo to photo, measured on the subject.
 
-    Its pixels, by its mask or else in its box, are brought to the median of 24 frames before and
+    Its pixels, by its mask or else in its box, are brought to the median of 16 frames before and
     after. Black and white stay, and nothing clips that did not. Give it before the other effects.
     """
 
