@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -78,7 +78,9 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
         if "roll" in angles:
             turns = [observations[place].detections.turn for place, _ in group]
             angles["roll"] = (angles["roll"] + torch.tensor(turns) + 180) % 360 - 180
-        columns = angles | _symmetry(table) | _openings(table)
+        columns = angles | _openings(table)
+        if (ratio := facing_forward(names, points, scores > 0)) is not None:
+            columns["facing_forward"] = ratio
         _write(found, [place for place, _ in group], columns)
     return found
 
@@ -137,11 +139,6 @@ class _Points:
         columns = [self._columns[name] for name in names]
         return self._points[:, columns], self._there[:, columns]
 
-    def each(self) -> Iterator[dict[str, list[float]]]:
-        """Yield the keypoints of each subject that were found."""
-        for points, there in zip(self._points.tolist(), self._there.tolist(), strict=True):
-            yield {name: points[i] for name, i in self._columns.items() if there[i]}
-
 
 def _angles(table: _Points) -> dict[str, Tensor]:
     """Return the rotation of a generic head that shows it as the keypoints do.
@@ -177,12 +174,6 @@ def _angles(table: _Points) -> dict[str, Tensor]:
             1,
         )
     return dict(zip(("yaw", "pitch", "roll"), turned.rad2deg().unbind(1), strict=True))
-
-
-def _symmetry(table: _Points) -> dict[str, Tensor]:
-    found = [facing_forward(points) for points in table.each()]
-    ratios = [torch.nan if ratio is None else ratio for ratio in found]
-    return {"facing_forward": torch.tensor(ratios, dtype=torch.float64)}
 
 
 def _openings(table: _Points) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """Makes the picture at the top of the README: photos as they were taken beside the film of them.
 
-    alignimation-run examples/quickstart/film.yaml
-    python examples/quickstart/make_picture.py
+It takes the outputs of ``alignimation-run examples/quickstart/film.yaml``.
 """
 
 import json

@@ -44,6 +44,8 @@ class FacingForward(BaseModel):
 
         Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
+        import torch
+
         points = subject.keypoints
         for name in ("nose", *EYES):
             if name not in points:
@@ -51,7 +53,9 @@ class FacingForward(BaseModel):
                     f"the subject may look away (its {name} was not found); "
                     "`facing_forward: false` keeps it"
                 )
-        for feature, ratio in evenness(points).items():
+        places = torch.tensor([*points.values()], dtype=torch.float64)[None]
+        ratios = evenness([*points], places, torch.ones_like(places[..., 0], dtype=torch.bool))
+        for feature, (ratio,) in ((name, column.tolist()) for name, column in ratios.items()):
             if not ratio >= self.min_ratio:
                 found, needed = distinct(ratio, self.min_ratio)
                 return (
@@ -65,13 +69,16 @@ class FacingForward(BaseModel):
         import torch
 
         forward = torch.zeros(len(indices), dtype=torch.bool)
-        for place, (observation, index) in enumerate(zip(observations, indices, strict=True)):
-            found = observation.detections
-            if {"nose", *EYES} <= {*found.keypoint_names}:
-                points, scores = (column.tolist() for column in found.pick(index))
-                known = zip(found.keypoint_names, points, scores, strict=True)
-                ratio = facing_forward({name: point for name, point, score in known if score > 0})
-                forward[place] = ratio is not None and ratio >= self.min_ratio
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, observation in enumerate(observations):
+            groups.setdefault(observation.detections.keypoint_names, []).append(place)
+        for names, places in groups.items():
+            if {"nose", *EYES} <= {*names}:
+                some = [observations[place].detections.pick(indices[place]) for place in places]
+                points, scores = (torch.stack(column) for column in zip(*some, strict=True))
+                ratios = facing_forward(names, points, scores > 0)
+                assert ratios is not None
+                forward[places] = ratios >= self.min_ratio
         return forward
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -24,32 +24,44 @@ ROOM = 0.1
 FAR = 0.75
 """Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
 
-
 FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
 """Features that lie evenly about the nose of a face that looks into the camera."""
 
 
-def evenness(points: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def evenness(names: Sequence[str], points: Tensor, there: Tensor) -> dict[str, Tensor]:
     """Return how evenly each feature lies about the nose: the ratio of its distances from it.
 
     Args:
-        points: (x, y) of the keypoints that were found, by name.
+        names: of K keypoints.
+        points: (M, K, 2) in continuous pixels.
+        there: (M, K) bool, whether each was found.
 
     Returns:
-        Shorter to longer, in [0, 1]; nothing of a feature of which a keypoint was not found.
+        Of each feature whose keypoints have names, (M,) float64, shorter to longer, in [0, 1]; NaN
+        where one of them was not found.
     """
-    found: dict[str, float] = {}
+    import torch
+
+    found: dict[str, Tensor] = {}
     for feature, ends in FEATURES.items():
-        if all(name in points for name in ("nose", *ends)):
-            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
-            found[feature] = shorter / longer if longer > 0 else 0.0
+        if {"nose", *ends} <= {*names}:
+            nose, *others = (names.index(name) for name in ("nose", *ends))
+            apart = (points[:, others].double() - points[:, [nose]].double()).norm(dim=2)
+            longer = apart.amax(1)
+            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
+            found[feature] = ratio.where(there[:, [nose, *others]].all(1), torch.nan)
     return found
 
 
-def facing_forward(points: Mapping[str, Sequence[float]]) -> float | None:
-    """Return how evenly eyes, and mouth if it was found, lie about the nose; None without eyes."""
-    found = evenness(points)
-    return min(found.values()) if "eye" in found else None
+def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor | None:
+    """Return how evenly eyes, and mouths that were found, lie about the noses; see ``evenness``.
+
+    None where names of the nose or an eye are missing.
+    """
+    found = evenness(names, points, there)
+    if "eye" not in found:
+        return None
+    return found["eye"].minimum(found.get("mouth", found["eye"]).nan_to_num(1.0))
 
 
 class FaceEmbedder(Embedder):
