@@ -445,6 +445,18 @@ def test_a_verb_prints_what_the_flag_does(recipe, capsys, verb, flag, needed):
     assert capsys.readouterr() == of_flag
 
 
+def test_python_runs_the_package_as_the_command(recipe, site, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "alignimation_core", "run", recipe()],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(tmp_path / "out" / "frames.npy")
+
+
 def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path, capsys):
     assert verbs.main(["run", recipe()]) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "out" / "frames.npy")
