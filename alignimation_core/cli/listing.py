@@ -214,11 +214,13 @@ def _values(form: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     if form.get("type") == "array":
         if "prefixItems" in form:
             return f"list of {len(form['prefixItems'])}"
-        inner = _values(form.get("items", {}), whole)
+        if not form.get("items"):
+            return "list"
+        inner = _values(form["items"], whole)
         return f"list of {inner}" if " or " not in inner else f"list of ({inner})"
     if form.get("type") == "object" and isinstance(form.get("additionalProperties"), dict):
         return f"mapping of names to {_values(form['additionalProperties'], whole)}"
     if form.get("type") == "string":
         return {"path": "file", "date": "date"}.get(form.get("format", ""), "text")
     bounds = [text.format(form[key]) for key, text in BOUNDS.items() if key in form]
-    return " ".join([TYPES.get(form.get("type", ""), "see its description"), *bounds])
+    return " ".join([TYPES.get(form.get("type", ""), "as described"), *bounds])
