@@ -61,6 +61,8 @@ def _kind_page(kind: str, found: list[Registered]) -> str:
     for stage in found:
         text = docstrings.markdown(inspect.getdoc(stage.stage) or "")
         lines += [f"## {stage.name}", "", text, ""]
+        package = stage.stage.__module__.partition(".")[0]
+        lines += [f"In Python: `from {package} import {stage.stage.__name__}`.", ""]
         for verb, words in abilities(stage).items():
             if words:
                 lines += [f"{verb.capitalize()}: {_abilities(words)}.", ""]
