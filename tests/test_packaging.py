@@ -38,10 +38,11 @@ def test_extras_that_documents_name_are_there(path):
     assert named <= PROJECT["project"]["optional-dependencies"].keys()
 
 
-def test_extras_of_users_are_on_the_page_on_installing_and_those_of_the_image_exist():
+def test_every_extra_is_told_of_and_those_of_the_image_are_there():
     extras = PROJECT["project"]["optional-dependencies"].keys()
     (named,) = re.findall(r"'\.\[([a-z,]+)\]'", IMAGE)
     assert {*named.split(",")} <= extras
-    page = (ROOT / "docs" / "install.md").read_text()
-    listed = {*re.findall(r"^\| `alignimation\[(\w+)\]`", page, re.MULTILINE)}
-    assert listed == extras - {"dev", "docs", "mutants"}
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    texts = [re.findall(r"\[([a-z,]+)\]", path.read_text()) for path in documents]
+    told = {extra for text in texts for listed in text for extra in listed.split(",")}
+    assert extras <= told

@@ -4,6 +4,7 @@ Links are written for the code host, relative to the file in which they stand; o
 to the page that is made of their target.
 """
 
+import fnmatch
 import posixpath
 import re
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +50,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 sources[f"{target}.md"] = target
     for page, source in sources.items():
         if not source.startswith("docs/"):
-            files.append(File.generated(config, page, content=_content(source)))
+            file = File.generated(config, page, content=_content(source))
+            if not source.endswith(".md"):  # it need not be in the navigation
+                file.inclusion = InclusionLevel.NOT_IN_NAV
+            files.append(file)
     made = {**pages.stages(), **pages.api(), **pages.benchmarks(docs)}
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
-    config.nav = [_expanded(entry, [*sources, *made]) for entry in config.nav or ()]
+    known = [*sources, *made]
+    config.nav = [each for entry in config.nav or () for each in _expanded(entry, known)]
     return files
 
 
@@ -67,14 +72,16 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return "".join(parts)
 
 
-def _expanded(entry: object, known: list[str]) -> object:
-    """Return an entry of the navigation; one that names a folder has all of its pages."""
+def _expanded(entry: object, known: list[str]) -> list[object]:
+    """Return an entry of the navigation; of a pattern, the pages that it matches."""
+    if isinstance(entry, str):
+        return [entry] if entry in known else list(fnmatch.filter(known, entry)) or [entry]
     if not isinstance(entry, dict):
-        return entry
+        return [entry]
     ((title, of),) = entry.items()
-    if isinstance(of, list):
-        return {title: [_expanded(part, known) for part in of]}
-    return entry if of in known else {title: [page for page in known if page.startswith(f"{of}/")]}
+    if isinstance(of, str):
+        return [{title: of if of in known else _expanded(of, known)}]
+    return [{title: [each for part in of for each in _expanded(part, known)]}]
 
 
 def _content(source: str) -> str:
