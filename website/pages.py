@@ -25,6 +25,8 @@ from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import SETTINGS
 
 ROOT = Path(__file__).parents[1]
+PUBLIC = (api_package,)
+"""Packages of whose modules each has a page."""
 OURS = "alignimation"
 """The distribution of whose stages there are pages, whatever else is installed."""
 
@@ -41,7 +43,7 @@ def stages() -> dict[str, str]:
     ]
     for kind, page in zip(KINDS, made, strict=True):
         file = page.rpartition("/")[2]
-        lines += ["", f"## [{plural(kind).capitalize()}]({file})", "", "| | |", "|---|---|"]
+        lines += ["", f"## [{plural(kind).capitalize()}]({file})", "", "| stage | |", "|---|---|"]
         lines += [f"| [`{s.name}`]({file}#{s.name}) | {_cell(s.summary)} |" for s in found[kind]]
     return {"stages/index.md": "\n".join(lines) + "\n", **made, "settings.md": _settings()}
 
@@ -138,7 +140,7 @@ def api() -> dict[str, str]:
         "",
         "All of these come from `alignimation_core`: `from alignimation_core import Recipe, run`.",
         "",
-        "| | |",
+        "| name | |",
         "|---|---|",
     ]
     whole = []
@@ -159,9 +161,10 @@ def api() -> dict[str, str]:
 
 
 def _public_modules() -> Iterator[str]:
-    for found in pkgutil.walk_packages(api_package.__path__, f"{api_package.__name__}."):
-        if "._" not in found.name:
-            yield found.name
+    for package in PUBLIC:
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "._" not in found.name:
+                yield found.name
 
 
 def benchmarks(docs: Path) -> dict[str, str]:
