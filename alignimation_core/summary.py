@@ -85,11 +85,18 @@ def summary(record: Record) -> str:
     lines += [*doubts(record), *shortcomings(record)]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
     lines += passed_over(record.passed_over)
+    lines += _earlier(record.kept)
     lines += [score.line(record.score)] if record.score else []
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     told = REPORT_NAME if record.report else RECORD_NAME
     lines.append(f"every photo's reason is in {record.where(told)}")
     return "\n".join(lines)
+
+
+def _earlier(kept: Sequence[str]) -> list[str]:
+    """Return a line on outputs of earlier runs that stand beside those of this one, if any."""
+    count = len(kept)
+    return [f"{count} older output{'s' * (count > 1)} kept beside: {_listed(kept)}"] if kept else []
 
 
 def doubts(record: Record) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Choice, Observation
+from alignimation_core.api.stages.faces import facing_forward
 from alignimation_core.api.stages.selectors import PIXELS, Gates
 
 HEAD = {
@@ -136,6 +137,11 @@ class _Points:
         columns = [self._columns[name] for name in names]
         return self._points[:, columns], self._there[:, columns]
 
+    def each(self) -> Iterator[dict[str, list[float]]]:
+        """Yield the keypoints of each subject that were found."""
+        for points, there in zip(self._points.tolist(), self._there.tolist(), strict=True):
+            yield {name: points[i] for name, i in self._columns.items() if there[i]}
+
 
 def _angles(table: _Points) -> dict[str, Tensor]:
     """Return the rotation of a generic head that shows it as the keypoints do.
@@ -174,19 +180,9 @@ def _angles(table: _Points) -> dict[str, Tensor]:
 
 
 def _symmetry(table: _Points) -> dict[str, Tensor]:
-    if not all(name in table for name in ("nose", "left_eye", "right_eye")):
-        return {}
-    ratios = []
-    for pair in (("left_eye", "right_eye"), ("mouth_left", "mouth_right")):
-        if all(name in table for name in pair):
-            points, there = table.of(("nose", *pair))
-            apart = (points[:, 1:] - points[:, :1]).norm(dim=2)
-            longer = apart.amax(1)
-            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
-            ratios.append(torch.where(there.all(1), ratio, torch.nan))
-    eyes, *mouth = ratios
-    smaller = torch.minimum(eyes, mouth[0].nan_to_num(1.0)) if mouth else eyes
-    return {"facing_forward": smaller}
+    found = [facing_forward(points) for points in table.each()]
+    ratios = [torch.nan if ratio is None else ratio for ratio in found]
+    return {"facing_forward": torch.tensor(ratios, dtype=torch.float64)}
 
 
 def _openings(table: _Points) -> dict[str, Tensor]:

@@ -8,11 +8,11 @@ from functools import cached_property
 from math import radians
 
 from alignimation_core.alignment.alignment import Alignment, align
-from alignimation_core.alignment.consensus.agreement import EYES, agree
+from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
-from alignimation_core.api.files import named
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.detection.thinned import likeness
 from alignimation_core.detection.thinned.thinning import thin
 from alignimation_core.failure import PhotosError
@@ -81,7 +81,7 @@ class Filming:
         wanted = self.work.recipe.reference
         if wanted in ("medoid", "mean", "first"):
             return wanted
-        return named(wanted, (record.path for record in self.work.record.photos))[0]
+        return PhotoNames(record.path for record in self.work.record.photos).one(wanted)
 
     @property
     def _level(self) -> bool:

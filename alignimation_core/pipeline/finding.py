@@ -32,14 +32,13 @@ class Finding:
         corrections = self.work.corrections
         files = corrections.kept(self.work.recipe, files)
         with self.work.timed("photos", len(files)) as step:
-            by, zone = self.work.recipe.order, self.work.recipe.time_zone
-            where = None if zone is None else zone_of(zone)
             photos, failures = read(
-                files, self.work.recipe.folder, self.work.executor, self.work.store, step, by, where
+                files, self.work.recipe.folder, self.work.executor, self.work.store, step
             )
         failures += corrections.without()
         names = [failure.photo for failure in failures]
-        photos = corrections.of_facts(photos, names, by, where)
+        by, zone = self.work.recipe.order, self.work.recipe.time_zone
+        photos = corrections.of_facts(photos, names, by, None if zone is None else zone_of(zone))
         self.work.record.add(photos)
         self.work.record.fail(failures)
         return photos

@@ -457,6 +457,17 @@ def test_a_verb_prints_what_the_flag_does(recipe, capsys, verb, flag, needed):
     assert capsys.readouterr() == of_flag
 
 
+def test_a_mistyped_verb_has_a_near_match(capsys):
+    for verb, told in [
+        ("chek", "there is no verb 'chek'; did you mean 'check'?"),
+        ("recipe.yaml", "there is no verb 'recipe.yaml'; there are run, init, check, "),
+    ]:
+        with pytest.raises(SystemExit) as status:
+            verbs.main([verb, "recipe.yaml"])
+        assert status.value.code == 2
+        assert f"alignimation: error: {told}" in capsys.readouterr().err
+
+
 def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path, capsys):
     assert verbs.main(["run", recipe()]) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "out" / "frames.npy")

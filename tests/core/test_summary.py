@@ -62,6 +62,15 @@ def test_the_summary_counts_alike_reasons_together_most_frequent_first():
     ]
 
 
+def test_outputs_of_earlier_runs_that_stay_are_told_of():
+    record = Record("1", {}, 0, "cpu", Path("/out"), kept=["old.mp4"])
+    assert "1 older output kept beside: old.mp4" in summary.summary(record).splitlines()
+    record.kept = [f"{i}.mp4" for i in range(12)]
+    (line,) = [each for each in summary.summary(record).splitlines() if "older" in each]
+    assert line.startswith("12 older outputs kept beside: 0.mp4, 1.mp4, ")
+    assert line.endswith(", 9.mp4 and 2 more")
+
+
 def dated(path, taken, taken_from):
     return PhotoRecord(path, taken=taken, taken_from=taken_from, status="used", reason=None)
 

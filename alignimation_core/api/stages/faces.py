@@ -1,21 +1,21 @@
-"""Embedders of faces, which also tell bodies apart: by the face inside each."""
+"""Faces: whether one looks into the camera, and embedders, which tell bodies apart by them, too."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core.api.data import Detections
+from alignimation_core.api.data import EYES, Detections
 from alignimation_core.api.stages import Detector, Embedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+HEAD = ("nose", *EYES, "left_ear", "right_ear")
 """Keypoints of a body that say where its face is."""
 
 ROOM = 0.1
@@ -23,6 +23,33 @@ ROOM = 0.1
 
 FAR = 0.75
 """Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
+
+
+FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
+"""Features that lie evenly about the nose of a face that looks into the camera."""
+
+
+def evenness(points: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return how evenly each feature lies about the nose: the ratio of its distances from it.
+
+    Args:
+        points: (x, y) of the keypoints that were found, by name.
+
+    Returns:
+        Shorter to longer, in [0, 1]; nothing of a feature of which a keypoint was not found.
+    """
+    found: dict[str, float] = {}
+    for feature, ends in FEATURES.items():
+        if all(name in points for name in ("nose", *ends)):
+            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
+            found[feature] = shorter / longer if longer > 0 else 0.0
+    return found
+
+
+def facing_forward(points: Mapping[str, Sequence[float]]) -> float | None:
+    """Return how evenly eyes, and mouth if it was found, lie about the nose; None without eyes."""
+    found = evenness(points)
+    return min(found.values()) if "eye" in found else None
 
 
 class FaceEmbedder(Embedder):

@@ -11,13 +11,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from math import dist
 
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import EYES, Photo, Subject
+from alignimation_core.api.stages.faces import facing_forward
 from alignimation_core.failure import Failure
 from alignimation_core.photos.order import instant
 from alignimation_core.recipe.schema import Settings
-from alignimation_core.recipe.timeline import bounds, seconds_of, zone_of
+from alignimation_core.recipe.timeline import seconds_of, stretch, zone_of
 
 STAGE = "sample"
 """What the record says has rejected a photo."""
@@ -31,8 +31,7 @@ def within(
     photos: Sequence[Photo], settings: Settings, named: AbstractSet[str]
 ) -> tuple[list[Photo], list[Failure]]:
     """Return the photos of the recipe's time, or ``named`` by it; and the others, rejected."""
-    start = bounds(settings.since)[0] if settings.since else datetime.min
-    end = bounds(settings.until)[1] if settings.until else datetime.max
+    start, end = stretch(settings.since, settings.until)
     inside: list[Photo] = []
     outside: list[Failure] = []
     for photo in photos:
@@ -56,20 +55,15 @@ def qualities(subject: Subject, sharpness: float | None = None) -> dict[str, flo
     """Return what makes one photo of a subject better than another, each in [0, 1], by name.
 
     ``score`` is the detector's; ``sharpness`` that of the subject's pixels, where it was measured;
-    ``facing_forward`` the ratio, shorter to longer, of the distances
-    from the nose to the eyes, 0 where one of them was not found, and absent where the detector
-    knows none; ``similarity`` that to the identity, where one was compared.
+    ``facing_forward`` as ``faces.facing_forward`` tells, 0 where nose or eyes were not found, and
+    absent where the detector knows none; ``similarity`` that to the identity, where one was
+    compared.
     """
     found = {"score": subject.score}
     if sharpness is not None:
         found["sharpness"] = sharpness
-    needed = ("nose", "left_eye", "right_eye")
-    if all(name in subject.keypoint_names for name in needed):
-        points = subject.keypoints
-        found["facing_forward"] = 0.0
-        if all(name in points for name in needed):
-            near, far = sorted(dist(points["nose"], points[eye]) for eye in needed[1:])
-            found["facing_forward"] = near / far if far else 0.0
+    if all(name in subject.keypoint_names for name in ("nose", *EYES)):
+        found["facing_forward"] = facing_forward(subject.keypoints) or 0.0
     if subject.similarity is not None:
         found["similarity"] = max(0.0, subject.similarity)
     return found
