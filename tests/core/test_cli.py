@@ -165,6 +165,18 @@ def test_list_and_schema(discs_installed, capsys):
     assert "blobs" in found["$defs"]["detector"]["anyOf"][0]["enum"]
 
 
+def test_python_runs_the_package_as_the_command(recipe, site, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "alignimation_core", "run", recipe()],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(tmp_path / "out" / "frames.npy")
+
+
 def test_set_overrides_the_recipe(recipe, capsys, tmp_path):
     arguments = ["--set", "renderers=[array]", "--set", "renderers[0].path=b.npy"]
     assert main([recipe(), *arguments, "--set", "detector.least=0.1"]) == 0

@@ -6,7 +6,6 @@ from PIL import Image
 
 from alignimation_core import Recipe, preflight, summary
 from alignimation_core.api.weights import cache_folder
-from alignimation_core.plugin.registry import KINDS
 from alignimation_core.record import PhotoRecord, Record
 
 DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
@@ -14,17 +13,6 @@ DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
 
 def photo(path, status, reason):
     return PhotoRecord(path, status=status, stage="x", reason=reason)
-
-
-def test_kinds_are_listed_in_the_order_of_the_pipeline():
-    heads = [line for line in summary.listing().splitlines() if line[0] != " "]
-    assert heads == [f"{kind}s".replace("_", " ") for kind in KINDS]
-
-
-def test_an_option_that_must_be_given_is_marked():
-    assert "      file: COCO JSON file, or a list of them to be joined (required)" in (
-        summary.listing().splitlines()
-    )
 
 
 def test_the_schema_refers_to_nothing_that_is_not_there():
