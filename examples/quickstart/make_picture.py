@@ -1,7 +1,7 @@
 """Makes the picture at the top of the README: photos as they were taken beside the film of them.
 
-    alignimation-run examples/quickstart/film.yaml
-    python examples/quickstart/make_picture.py
+alignimation-run examples/quickstart/film.yaml
+python examples/quickstart/make_picture.py
 """
 
 import json

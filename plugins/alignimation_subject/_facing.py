@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
 from alignimation_core.api.data import EYES
-from alignimation_core.api.stages.faces import evenness, facing_forward
+from alignimation_core.api.stages.faces import as_table, evenness, facing_forward
 from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ class FacingForward(BaseModel):
                     f"the subject may look away (its {name} was not found); "
                     "`facing_forward: false` keeps it"
                 )
-        for feature, ratio in evenness(points).items():
-            if not ratio >= self.min_ratio:
-                found, needed = distinct(ratio, self.min_ratio)
+        for feature, found in evenness(*as_table([subject])).items():
+            ratio = float(found)
+            if ratio < self.min_ratio:
+                told, needed = distinct(ratio, self.min_ratio)
                 return (
-                    f"the subject looks away (nose to {feature} {found}, needed {needed}); "
+                    f"the subject looks away (nose to {feature} {told}, needed {needed}); "
                     "`facing_forward: false` keeps it"
                 )
         return None
@@ -64,13 +66,14 @@ class FacingForward(BaseModel):
         import torch
 
         forward = torch.zeros(len(indices), dtype=torch.bool)
-        for place, (observation, index) in enumerate(zip(observations, indices, strict=True)):
-            found = observation.detections
-            if {"nose", *EYES} <= {*found.keypoint_names}:
-                points, scores = (column.tolist() for column in found.pick(index))
-                known = zip(found.keypoint_names, points, scores, strict=True)
-                ratio = facing_forward({name: point for name, point, score in known if score > 0})
-                forward[place] = ratio is not None and ratio >= self.min_ratio
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, observation in enumerate(observations):
+            if observation.detections.keypoints is not None:
+                groups.setdefault(observation.detections.keypoint_names, []).append(place)
+        for names, places in groups.items():
+            some = [observations[place].detections.pick(indices[place]) for place in places]
+            points, scores = (torch.stack(column) for column in zip(*some, strict=True))
+            forward[places] = facing_forward(names, points.double(), scores > 0) >= self.min_ratio
         return forward
 
 
@@ -99,14 +102,27 @@ class FacingSelector(SubjectSelector):
             return frozenset()
         return frozenset({"keypoints.nose", *(f"keypoints.{eye}" for eye in EYES)})
 
-    def chosen(
-        self, observation: Observation, index: int, similarity: float | None = None
-    ) -> Choice:
-        """Return the choice of one detection, or its rejection where it looks aside."""
-        reason = None
-        if self.facing_forward is not None:
-            reason = self.facing_forward.reason_against(observation.detections.subject(index))
-        if reason is None:
-            return Choice(index, similarity=similarity)
-        gate = "facing_forward.min_ratio"
-        return Choice(None, reason, similarity, candidate=index, gate=gate)
+    def facing(
+        self, observations: Sequence[Observation], choices: Sequence[Choice]
+    ) -> list[Choice]:
+        """Return the choices in N photos, but rejections of those that look aside."""
+        held = [*choices]
+        if self.facing_forward is None:
+            return held
+        chosen = [(p, each.index) for p, each in enumerate(choices) if each.index is not None]
+        forward = self.facing_forward.passes(
+            [observations[place] for place, _ in chosen], [index for _, index in chosen]
+        )
+        for (place, index), passes in zip(chosen, forward.tolist(), strict=True):
+            if passes:
+                continue
+            subject = observations[place].detections.subject(index)
+            if (reason := self.facing_forward.reason_against(subject)) is not None:
+                held[place] = replace(
+                    choices[place],
+                    index=None,
+                    reason=reason,
+                    candidate=index,
+                    gate="facing_forward.min_ratio",
+                )
+        return held

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import dist
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core.api.data import EYES, Detections
+from alignimation_core.api.data import EYES, Detections, Subject
 from alignimation_core.api.stages import Detector, Embedder
 
 if TYPE_CHECKING:
@@ -29,27 +29,54 @@ FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
 """Features that lie evenly about the nose of a face that looks into the camera."""
 
 
-def evenness(points: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def evenness(names: Sequence[str], points: Tensor, there: Tensor) -> dict[str, Tensor]:
     """Return how evenly each feature lies about the nose: the ratio of its distances from it.
 
     Args:
-        points: (x, y) of the keypoints that were found, by name.
+        names: of K keypoints.
+        points: (M, K, 2) float64, those of M faces.
+        there: (M, K) bool, which of them were found.
 
     Returns:
-        Shorter to longer, in [0, 1]; nothing of a feature of which a keypoint was not found.
+        (M,) float64 in [0, 1], shorter to longer, NaN where one of the three was not found; of
+        features that have names.
     """
-    found: dict[str, float] = {}
+    import torch
+
+    found: dict[str, Tensor] = {}
     for feature, ends in FEATURES.items():
-        if all(name in points for name in ("nose", *ends)):
-            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
-            found[feature] = shorter / longer if longer > 0 else 0.0
+        if not {"nose", *ends} <= {*names}:
+            continue
+        nose, *columns = (names.index(name) for name in ("nose", *ends))
+        apart = (points[:, columns] - points[:, [nose]]).norm(dim=2)
+        longer = apart.amax(1)
+        ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
+        found[feature] = torch.where(there[:, [nose, *columns]].all(1), ratio, torch.nan)
     return found
 
 
-def facing_forward(points: Mapping[str, Sequence[float]]) -> float | None:
-    """Return how evenly eyes, and mouth if it was found, lie about the nose; None without eyes."""
-    found = evenness(points)
-    return min(found.values()) if "eye" in found else None
+def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor:
+    """Return how evenly eyes, and mouth where it was found, lie about the nose; see ``evenness``.
+
+    Returns:
+        (M,) float64, the smaller of the two; NaN where nose or eyes were not found.
+    """
+    found = evenness(names, points, there)
+    if "eye" not in found:
+        return points.new_full((len(points),), float("nan"))
+    eyes = found["eye"]
+    return eyes.minimum(found["mouth"].nan_to_num(1.0)) if "mouth" in found else eyes
+
+
+def as_table(subjects: Sequence[Subject]) -> tuple[Sequence[str], Tensor, Tensor]:
+    """Return the keypoints of M subjects that count here, as ``evenness`` takes them."""
+    import torch
+
+    names = ("nose", *(end for ends in FEATURES.values() for end in ends))
+    rows = [[each.keypoints.get(name, (0.0, 0.0)) for name in names] for each in subjects]
+    there = [[name in each.keypoints for name in names] for each in subjects]
+    points = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names), 2)
+    return names, points, torch.tensor(there).reshape(-1, len(names))
 
 
 class FaceEmbedder(Embedder):

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import chain
 
 from alignimation_core.api.data import EYES, Photo, Subject
-from alignimation_core.api.stages.faces import facing_forward
+from alignimation_core.api.stages.faces import as_table, facing_forward
 from alignimation_core.failure import Failure
 from alignimation_core.photos.order import instant
 from alignimation_core.recipe.schema import Settings
@@ -51,7 +51,9 @@ def thins(settings: Settings) -> bool:
     return settings.duplicates == "drop" or thinner != (None, None, None)
 
 
-def qualities(subject: Subject, sharpness: float | None = None) -> dict[str, float]:
+def qualities(
+    subject: Subject, sharpness: float | None = None, forward: float = 0.0
+) -> dict[str, float]:
     """Return what makes one photo of a subject better than another, each in [0, 1], by name.
 
     ``score`` is the detector's; ``sharpness`` that of the subject's pixels, where it was measured;
@@ -63,7 +65,7 @@ def qualities(subject: Subject, sharpness: float | None = None) -> dict[str, flo
     if sharpness is not None:
         found["sharpness"] = sharpness
     if all(name in subject.keypoint_names for name in ("nose", *EYES)):
-        found["facing_forward"] = facing_forward(subject.keypoints) or 0.0
+        found["facing_forward"] = forward
     if subject.similarity is not None:
         found["similarity"] = max(0.0, subject.similarity)
     return found
@@ -116,16 +118,19 @@ def thin(
         return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
     measured = sharpness if all(photo.name in sharpness for photo, _ in subjects) else {}
+    forward = facing_forward(*as_table([subject for _, subject in subjects])).nan_to_num(0.0)
     items = [
         _Item(
             place,
             photo,
             subject,
             (instant(photo, zone) - datetime(1970, 1, 1)).total_seconds(),
-            qualities(subject, measured.get(photo.name)),
+            qualities(subject, measured.get(photo.name), ratio),
             photo.name in named,
         )
-        for place, (photo, subject) in enumerate(subjects)
+        for place, ((photo, subject), ratio) in enumerate(
+            zip(subjects, forward.tolist(), strict=True)
+        )
     ]
     lost: dict[_Item, tuple[_Item, str]] = {}
 
