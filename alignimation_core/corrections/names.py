@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cached_property
 from glob import has_magic
 from pathlib import PurePosixPath
 
@@ -15,21 +16,27 @@ class PhotoNames:
     def __init__(self, names: Iterable[str]) -> None:
         self._every = list(dict.fromkeys(names))
         self._known = frozenset(self._every)
-        self._ends: dict[str, list[str]] = {}
-        self._stems: dict[str, list[str]] = {}
+
+    @cached_property
+    def _ends(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """All that names end with, from a folder on, with and without the files' endings."""
+        ends: dict[str, list[str]] = {}
+        stems: dict[str, list[str]] = {}
         for name in self._every:
             parts = name.split("/")
             for start in range(len(parts)):
                 end = "/".join(parts[start:])
-                self._ends.setdefault(end, []).append(name)
-                self._stems.setdefault(end.removesuffix(PurePosixPath(end).suffix), []).append(name)
+                ends.setdefault(end, []).append(name)
+                stems.setdefault(end.removesuffix(PurePosixPath(end).suffix), []).append(name)
+        return ends, stems
 
     def meant(self, written: str) -> list[str]:
         """Return the photos that a name may mean: the one called so, or all that end so."""
         if written in self._known:
             return [written]
         plain = written.removeprefix("./")
-        return self._ends.get(plain) or self._stems.get(plain) or []
+        ends, stems = self._ends
+        return ends.get(plain) or stems.get(plain) or []
 
     def matching(self, pattern: str) -> list[str]:
         """Return the photos that a name or a glob means, by whole names or without folders.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isnan
 from typing import TypeAlias
 
 import torch
@@ -62,14 +61,12 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
     if not subjects:
         return found
     _write(found, [place for place, _ in subjects], _of_boxes(observations, subjects))
+    _write(found, *_measured(observations, subjects))
     groups: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for place, index in subjects:
         detections = observations[place].detections
         if detections.keypoints is not None:
             groups.setdefault(detections.keypoint_names, []).append((place, index))
-        if (measures := observations[place].measures) is not None:
-            rows = dict(zip(PIXELS, measures[index].tolist(), strict=True))
-            found[place] |= {n: round(v, DIGITS) for n, v in rows.items() if not isnan(v)}
         if (similarity := choices[place].similarity) is not None:
             found[place]["similarity"] = round(similarity, DIGITS + 1)
     for names, group in groups.items():
@@ -86,11 +83,25 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
 
 
 def _write(found: list[Values], places: Sequence[int], columns: dict[str, Tensor]) -> None:
-    """Enter columns of numbers by photo, those that are finite."""
+    """Enter columns of numbers by photo, rounded, those that are finite."""
     for name, column in columns.items():
-        for place, value in zip(places, column.tolist(), strict=True):
-            if not isnan(value):
-                found[place][name] = round(value, DIGITS)
+        rounded = (column.double() * 10**DIGITS).round() / 10**DIGITS
+        for place, value in zip(places, rounded.tolist(), strict=True):
+            if value == value:  # not NaN
+                found[place][name] = value
+
+
+def _measured(
+    observations: Sequence[Observation], subjects: Sequence[tuple[int, int]]
+) -> tuple[list[int], dict[str, Tensor]]:
+    """Return the photos whose pixels were measured, and what was."""
+    places, rows = [], []
+    for place, index in subjects:
+        if (measures := observations[place].measures) is not None:
+            places.append(place)
+            rows.append(measures[index])
+    columns = torch.stack(rows).unbind(1) if rows else []
+    return places, dict(zip(PIXELS, columns, strict=bool(rows)))
 
 
 def _of_boxes(

@@ -9,7 +9,7 @@ from itertools import islice
 from alignimation_core.api.data import File, Photo, Subject
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector
-from alignimation_core.api.stages.individuals import Shown, from_left
+from alignimation_core.api.stages.individuals import Shown
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.quality import complete, unmeasured
 from alignimation_core.detection.selection import select, undamaged, with_masks
@@ -81,7 +81,7 @@ class Finding:
             )
         records = self.work.record.by_name()
         for each in observed.observations:
-            boxes = each.detections.boxes[from_left(each.detections)].tolist()
+            boxes = sorted(each.detections.boxes.tolist(), key=lambda box: box[0] + box[2])
             records[each.photo.name].found = [[round(side, 1) for side in box] for box in boxes]
         self.work.record.fail(observed.failures)
         self.work.record.remark_damage(observed.damaged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import dist
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,14 +119,27 @@ class FacingSelector(SubjectSelector):
             return frozenset()
         return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
 
-    def chosen(
-        self, observation: Observation, index: int, similarity: float | None = None
-    ) -> Choice:
-        """Return the choice of one detection, or its rejection where it looks aside."""
-        reason = None
-        if self.facing_forward is not None:
-            reason = self.facing_forward.reason_against(observation.detections.subject(index))
-        if reason is None:
-            return Choice(index, similarity=similarity)
-        gate = "facing_forward.min_ratio"
-        return Choice(None, reason, similarity, candidate=index, gate=gate)
+    def facing(
+        self, observations: Sequence[Observation], choices: Sequence[Choice]
+    ) -> list[Choice]:
+        """Return the choices in N photos, but rejections of those that look aside."""
+        held = [*choices]
+        if self.facing_forward is None:
+            return held
+        chosen = [(p, each.index) for p, each in enumerate(choices) if each.index is not None]
+        forward = self.facing_forward.passes(
+            [observations[place] for place, _ in chosen], [index for _, index in chosen]
+        )
+        for (place, index), passes in zip(chosen, forward.tolist(), strict=True):
+            if passes:
+                continue
+            subject = observations[place].detections.subject(index)
+            if (reason := self.facing_forward.reason_against(subject)) is not None:
+                held[place] = replace(
+                    choices[place],
+                    index=None,
+                    reason=reason,
+                    candidate=index,
+                    gate="facing_forward.min_ratio",
+                )
+        return held
