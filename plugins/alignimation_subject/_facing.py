@@ -44,8 +44,6 @@ class FacingForward(BaseModel):
 
         Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
-        import torch
-
         points = subject.keypoints
         for name in ("nose", *EYES):
             if name not in points:
