@@ -37,6 +37,14 @@ def passed_over(names: Sequence[str]) -> list[str]:
     return [f"passed over: {told}"] if told else []
 
 
+def _common(texts: Sequence[str]) -> str:
+    """Return texts that differ in what varies as one, with dots where they do."""
+    constant = _VARYING.split(texts[0])
+    varying = ({*each} for each in zip(*map(_VARYING.findall, texts), strict=True))
+    filled = [each.pop() if len(each) == 1 else "…" for each in varying]
+    return "".join(part for pair in zip(constant, [*filled, ""], strict=True) for part in pair)
+
+
 @dataclass(slots=True)
 class PhotoRecord:
     """What became of one photo.
@@ -270,7 +278,7 @@ class Record:
         """Return (status and reason, how many, example photo), most frequent first.
 
         Rejections count together by what stands before the colon or the bracket, failures by all
-        but numbers and what they quote of a file.
+        but numbers and what they quote of a file, which are left out where they differ.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for photo in self.photos:
@@ -282,7 +290,10 @@ class Record:
                 told = printable(text), printable(photo.path)
                 groups.setdefault(_VARYING.sub("#", text), []).append(told)
         return sorted(
-            ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
+            (
+                (_common([text for text, _ in alike]), len(alike), alike[0][1])
+                for alike in groups.values()
+            ),
             key=lambda row: -row[1],
         )
 

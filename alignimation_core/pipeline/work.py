@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Work:
     ) -> None:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
+        self._remarked: set[str] = set()
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -75,6 +77,12 @@ class Work:
         paths = [record.path for record in self.record.photos]
         wanted = self.recipe.photos_named().values()
         return frozenset(each for name in wanted for each in files.named(name, paths)[:1])
+
+    def remark(self, text: str) -> None:
+        """Tell what is wrong with a stage, though nothing failed; once, whatever its numbers."""
+        if (told := re.sub(r"\d+", "#", text)) not in self._remarked:
+            self._remarked.add(told)
+            self.progress.note(f"warning: {text}")
 
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Step]:

@@ -892,7 +892,7 @@ def test_a_transform_model_that_does_wrong(recipe, photos, discs, written, chang
     assert record.summary["used"] == 3
 
 
-def test_a_reference_that_cannot_be_fitted_ends_the_run(recipe, photos, discs):
+def test_a_model_that_fails_on_every_photo_is_blamed_and_not_the_reference(recipe, photos, discs):
     class Wrong(discs.ClosedForm):
         def fit(self, moving, fixed, initial):
             raise ValueError("no\nidea")
@@ -900,8 +900,7 @@ def test_a_reference_that_cannot_be_fitted_ends_the_run(recipe, photos, discs):
     with pytest.raises(AlignimationError) as error:
         run(replace(recipe, transform_model=Wrong()))
     assert str(error.value) == (
-        "photos/2020-01-01.png: the reference could not be aligned with itself: closed-form: "
-        "ValueError: no idea; set `reference` to another photo"
+        "no photo is left to align; of 4, 4 failed: closed-form: ValueError: no idea"
     )
 
 
