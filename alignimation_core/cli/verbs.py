@@ -14,6 +14,7 @@ from alignimation_core.cli import (
     correct,
     explain,
     init,
+    new_plugin,
     people,
     run,
     schema,
@@ -32,6 +33,7 @@ VERBS: dict[str, ModuleType] = {
     "score": score,
     "list": stages,
     "schema": schema,
+    "new-plugin": new_plugin,
     "completion": completion,
 }
 
