@@ -40,11 +40,14 @@ SHORTER = {("transform_model", "kornia-registrator"): {"iterations": 20, "workin
 """What takes long even so."""
 
 
-def contract_of(found):
+def made(found):
     place = found.kind, found.name
-    stage = found.stage(**OPTIONS.get(place, {}), **SHORTER.get(place, {}))
-    marks = [pytest.mark.slow] if place in SHORTER else []
-    members = {"stage": stage, "__module__": __name__, "pytestmark": marks}
+    return found.stage(**OPTIONS.get(place, {}), **SHORTER.get(place, {}))
+
+
+def contract_of(found):
+    marks = [pytest.mark.slow] if (found.kind, found.name) in SHORTER else []
+    members = {"stage": made(found), "__module__": __name__, "pytestmark": marks}
     return type(class_of(found), (StageContract,), members)
 
 
@@ -88,6 +91,15 @@ def test_what_it_requires_is_said(found):
         with pytest.raises(ValidationError) as error:
             found.stage()
         assert {item["loc"] for item in error.value.errors()} == {(name,) for name in required}
+
+
+def test_all_weights_have_a_known_sum_and_licence():
+    needed = {weights for found in STAGES for weights, _ in made(found).weights_needed()}
+    assert len(needed) >= 3
+    for weights in needed:
+        assert len(weights.sha256) == 64
+        assert weights.url.startswith("https://")
+        assert weights.licence
 
 
 def test_every_kind_of_stage_has_a_selector_of_what_comes_along():
