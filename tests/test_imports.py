@@ -53,6 +53,12 @@ def test_what_only_tells_imports_nothing_heavy(option):
     assert modules_after(COMMAND.format(arguments=[option])) == []
 
 
+def test_telling_of_every_stage_imports_nothing_heavy():
+    names = [found.name for stages in registry().stages.values() for found in stages.values()]
+    code = "from alignimation_core.cli.listing import listing\n"
+    assert modules_after(code + f"assert all(map(listing, {names}))") == []
+
+
 def test_check_imports_nothing_heavy(tmp_path):
     (tmp_path / "photos").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.jpg")

@@ -8,11 +8,12 @@ from functools import cached_property
 from math import radians
 
 from alignimation_core.alignment.alignment import Alignment, align
-from alignimation_core.alignment.consensus.agreement import EYES, agree
+from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
-from alignimation_core.api.files import named
+from alignimation_core.api.files import PhotoNames
+from alignimation_core.detection.gates import Values
 from alignimation_core.detection.thinned import likeness
 from alignimation_core.detection.thinned.thinning import thin
 from alignimation_core.failure import PhotosError
@@ -32,13 +33,13 @@ class Filming:
         self._detected: dict[str, Subject] = {}
 
     def film(
-        self, subjects: Sequence[tuple[Photo, Subject]], sharpness: Mapping[str, float]
+        self, subjects: Sequence[tuple[Photo, Subject]], values: Mapping[str, Values]
     ) -> list[str]:
         """Make the film of the photos that the recipe asks for, and of others where some fail.
 
         Args:
             subjects: the photos in order, each with its subject.
-            sharpness: of photos by name, as far as it was measured.
+            values: what gates limit, of photos by name.
 
         Returns:
             The finished outputs.
@@ -52,7 +53,7 @@ class Filming:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, sharpness)
+            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, values)
             names = [photo.name for photo, _ in shown]
             self.work.record.pass_over(others)
             try:
@@ -81,7 +82,7 @@ class Filming:
         wanted = self.work.recipe.reference
         if wanted in ("medoid", "mean", "first"):
             return wanted
-        return named(wanted, (record.path for record in self.work.record.photos))[0]
+        return PhotoNames(record.path for record in self.work.record.photos).one(wanted)
 
     @property
     def _level(self) -> bool:

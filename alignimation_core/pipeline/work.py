@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import torch
 
-from alignimation_core.api import files
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.execution.executor import Executor
 from alignimation_core.output.folder import OutputFolder
@@ -74,9 +74,9 @@ class Work:
     @cached_property
     def named(self) -> frozenset[str]:
         """The photos that the recipe names, by their whole names."""
-        paths = [record.path for record in self.record.photos]
+        known = PhotoNames(record.path for record in self.record.photos)
         wanted = self.recipe.photos_named().values()
-        return frozenset(each for name in wanted for each in files.named(name, paths)[:1])
+        return frozenset(each for name in wanted for each in known.meant(name)[:1])
 
     def remark(self, text: str) -> None:
         """Tell what is wrong with a stage, though nothing failed; once, whatever its numbers."""

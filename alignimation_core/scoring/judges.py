@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alignimation_core.api import weights
+from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector, Detector
 from alignimation_core.plugin.guard import stage_errors
 from alignimation_core.plugin.registry import registry
-
-TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-EYES = ("left_eye", "right_eye")
 
 
 @dataclass(frozen=True, slots=True)

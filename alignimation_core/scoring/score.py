@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.sampling import spread
 from alignimation_core.api.stages import Detector
-from alignimation_core.scoring.judges import EYES, TORSO, Judge, judge_of
+from alignimation_core.scoring.judges import Judge, judge_of
 from alignimation_core.scoring.looking import Item, Look, Looking, Pixels
 
 MOST = 100

@@ -440,7 +440,9 @@ def test_a_reference_that_is_no_photo_is_refused_before_anything_is_done(tmp_pat
     with pytest.raises(RecipeError) as error:
         run(replace(recipe, reference="2020-02-01.png"))
     assert str(error.value) == (
-        "recipe: reference: '2020-02-01.png' is not among the photos; use medoid, mean or first"
+        "recipe: reference: there is no photo '2020-02-01.png'; did you mean "
+        "photos/2020-01-02.png or photos/2020-01-01.png or photos/2020-01-04.png? "
+        "(`reference` may also be medoid, mean or first)"
     )
     assert not (tmp_path / "out").exists()
 
@@ -497,7 +499,10 @@ def test_a_trial_run_has_the_photos_that_the_selector_names(recipe, photos):
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        (("x.png",), "recipe: subject_selector.named[0]: 'x.png' is not among the photos; correct"),
+        (
+            ("x.png",),
+            "recipe: subject_selector.named[0]: there is no photo 'x.png'; ",
+        ),
         (3, "recipe: subject_selector: 'naming' failed to say which photos it names: TypeError: "),
     ],
 )

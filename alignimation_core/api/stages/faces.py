@@ -1,4 +1,4 @@
-"""Embedders of faces, which also tell bodies apart: by the face inside each."""
+"""Faces: whether one looks into the camera, and embedders, which tell bodies apart by them, too."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core.api.data import Detections
+from alignimation_core.api.data import EYES, Detections
 from alignimation_core.api.stages import Detector, Embedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+HEAD = ("nose", *EYES, "left_ear", "right_ear")
 """Keypoints of a body that say where its face is."""
 
 ROOM = 0.1
@@ -23,6 +23,45 @@ ROOM = 0.1
 
 FAR = 0.75
 """Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
+
+FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
+"""Features that lie evenly about the nose of a face that looks into the camera."""
+
+
+def evenness(names: Sequence[str], points: Tensor, there: Tensor) -> dict[str, Tensor]:
+    """Return how evenly each feature lies about the nose: the ratio of its distances from it.
+
+    Args:
+        names: of K keypoints.
+        points: (M, K, 2) in continuous pixels.
+        there: (M, K) bool, whether each was found.
+
+    Returns:
+        Of each feature whose keypoints have names, (M,) float64, shorter to longer, in [0, 1]; NaN
+        where one of them was not found.
+    """
+    import torch
+
+    found: dict[str, Tensor] = {}
+    for feature, ends in FEATURES.items():
+        if {"nose", *ends} <= {*names}:
+            nose, *others = (names.index(name) for name in ("nose", *ends))
+            apart = (points[:, others].double() - points[:, [nose]].double()).norm(dim=2)
+            longer = apart.amax(1)
+            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
+            found[feature] = ratio.where(there[:, [nose, *others]].all(1), torch.nan)
+    return found
+
+
+def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor | None:
+    """Return how evenly eyes, and mouths that were found, lie about the noses; see ``evenness``.
+
+    None where names of the nose or an eye are missing.
+    """
+    found = evenness(names, points, there)
+    if "eye" not in found:
+        return None
+    return found["eye"].minimum(found.get("mouth", found["eye"]).nan_to_num(1.0))
 
 
 class FaceEmbedder(Embedder):
