@@ -84,13 +84,18 @@ class Work:
             self._remarked.add(told)
             self.progress.note(f"warning: {text}")
 
+    def _at_work(self, step: str) -> str:
+        """Return which stages do a step, by their names; empty where it is none of theirs."""
+        kinds = {"detector": ("detector", "embedder")}.get(step, (step,))
+        return ", ".join(stage.name for kind, _, stage in self.recipe.stages() if kind in kinds)
+
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Step]:
         """Time a step, and show how far it is; its random numbers are those of the seed."""
         torch.manual_seed(self.recipe.seed)  # whatever was drawn before, or came from the store
         begun = time.perf_counter()
         try:
-            with self.progress.stage(LABELS[name], total) as step:
+            with self.progress.stage(LABELS[name], total, self._at_work(name)) as step:
                 yield step
         finally:
             spent = time.perf_counter() - begun

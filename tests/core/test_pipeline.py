@@ -1079,7 +1079,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, recipe, discs)
 def test_what_appears_under_an_outputs_name_during_the_run_stays(tmp_path, recipe, photos, written):
     class Mine(Progress):
         @contextmanager
-        def stage(self, name, total):
+        def stage(self, name, total, at_work=""):
             if name == "rendering":
                 (tmp_path / "out" / "frames.npy").write_text("mine")
             yield lambda: None
@@ -1104,7 +1104,7 @@ def test_a_link_to_nowhere_that_appears_under_an_outputs_name_stays(
 
     class Mine(Progress):
         @contextmanager
-        def stage(self, name, total):
+        def stage(self, name, total, at_work=""):
             if name == "rendering":
                 link.symlink_to("/nowhere/mine.npy")
             yield lambda: None

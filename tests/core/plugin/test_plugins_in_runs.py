@@ -1,6 +1,7 @@
 """What a run says of plugins at fault: by name, once, and of no photo or setting."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -280,3 +281,25 @@ def test_plugins_at_fault_stop_no_recipe_that_does_not_use_them(install, command
         "plugin alignimation_later (of alignimation-later) cannot be used: unknown hook "
         "'alignimation_sounds'; the hooks are alignimation_photo_sources, alignimation_detectors, "
     )
+
+
+def test_a_step_is_told_which_stages_are_at_work(recipe, discs):
+    class Steps(Progress):
+        def __init__(self):
+            self.at_work = {}
+
+        @contextmanager
+        def stage(self, name, total, at_work=""):
+            self.at_work[name] = at_work
+            yield lambda: None
+
+    steps = Steps()
+    run(recipe, progress=steps)
+    assert steps.at_work == {
+        "reading": "",
+        "detecting": "blobs",
+        "choosing": "first",
+        "refining": "",
+        "aligning": "closed-form",
+        "rendering": "array",
+    }

@@ -3,8 +3,8 @@ from importlib.metadata import version
 import pytest
 
 from alignimation_core import Recipe
+from alignimation_core.cli.listing import listing
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.summary import listing
 
 GOOD = '''
 from typing import ClassVar
