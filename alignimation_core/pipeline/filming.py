@@ -132,7 +132,8 @@ class Filming:
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
         with self.work.timed("transform_model", len(subjects)) as step:
-            alignment = align(subjects, builder, model, self._reference, step, self.work.store.fits)
+            kept, remark = self.work.store.fits, self.work.remark
+            alignment = align(subjects, builder, model, self._reference, step, kept, remark)
         self.work.record.fail(alignment.failures)
         return alignment
 

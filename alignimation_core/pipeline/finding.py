@@ -79,6 +79,8 @@ class Finding:
                 known,
                 self.work.store.keep,
             )
+        for remark in sorted(observed.remarks):
+            self.work.remark(remark)
         records = self.work.record.by_name()
         for each in observed.observations:
             boxes = sorted(each.detections.boxes.tolist(), key=lambda box: box[0] + box[2])

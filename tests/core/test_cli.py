@@ -249,10 +249,17 @@ def test_plugins_at_war_exit_with_two(recipe, install, capsys):
     stages = Path(__file__).parents[1] / "stages" / "discs.py"
     install("discs-again", stages.read_text(), module="discs_again")
     assert main([recipe()]) == 2
-    assert lines(capsys.readouterr().err) == [
+    assert [line.partition(": the ")[2] for line in lines(capsys.readouterr().err)] == [
         (
-            "detector 'blobs' is claimed by both alignimation-discs and discs-again: uninstall one "
-            "of them"
+            f"{kind} {name!r} is in both alignimation-discs and discs-again; uninstall one of "
+            "the two, or rename it"
+        )
+        for kind, name in (
+            ("detector", "blobs"),
+            ("subject selector", "first"),
+            ("target builder", "points"),
+            ("transform model", "closed-form"),
+            ("renderer", "array"),
         )
     ]
 

@@ -55,7 +55,7 @@ def test_the_summary_counts_alike_reasons_together_most_frequent_first():
     assert summary.summary(record).splitlines() == [
         "1 of 6 photos used",
         "  2 rejected: nobody here is the subject (such as b)",
-        "  2 failed: blobs: ValueError: row 3 of 12 is bad (such as e)",
+        "  2 failed: blobs: ValueError: row … of … is bad (such as e)",
         "  1 failed: the file is empty; replace or remove it (such as c)",
         "1.8 s: photos 0.3 s, detector 1.5 s",
         f"every photo's reason is in {Path('/out/run.json')}",
