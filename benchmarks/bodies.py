@@ -243,7 +243,7 @@ def simulations(options: argparse.Namespace, folder: Path) -> None:
         "and masks": (firm, on, True),
     }
     print(
-        f"\n{options.folder}: {options.warps} known similarities each, annotations spoilt; RMS "
+        f"\n{options.folder}: {options.warps} known similarities of each of some, spoilt; RMS "
         f"over the person, percent of the height: median / worst"
     )
     print(f"{'':58}" + "".join(f"{name:>16}" for name in compared))

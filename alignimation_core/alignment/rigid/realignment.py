@@ -14,11 +14,11 @@ from alignimation_core.alignment.rigid.outlines import Masked, Outline, distance
 from alignimation_core.alignment.rigid.settlement import Parts, settle
 from alignimation_core.alignment.subjects import FramedSubject
 from alignimation_core.api import geometry
+from alignimation_core.api.data import TORSO
 from alignimation_core.api.sampling import spread
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.store.fits import Fits
 
-TRUNK = frozenset({"left_shoulder", "right_shoulder", "left_hip", "right_hip"})
 FEWEST = 3
 """Photos of which something can be learned."""
 INDEPENDENT = 100.0
@@ -48,7 +48,7 @@ def series_of(
     subjects = [(item.photo, item.subject) for item in aligned]
     keypoints = keypoints_that_count(subjects, builder, model, kept)
     of_mask = keypoints is None and "masks" in builder.requires()
-    if not of_mask and (keypoints is None or TRUNK.isdisjoint(keypoints.names)):
+    if not of_mask and (keypoints is None or set(TORSO).isdisjoint(keypoints.names)):
         return None
     photos = [(item.photo, item.subject.mask) for item in aligned]
     return Series(photos, keypoints, _parameters(model))
