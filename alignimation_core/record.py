@@ -37,13 +37,21 @@ def passed_over(names: Sequence[str]) -> list[str]:
     return [f"passed over: {told}"] if told else []
 
 
+def _common(texts: Sequence[str]) -> str:
+    """Return texts that differ in what varies as one, with dots where they do."""
+    constant = _VARYING.split(texts[0])
+    varying = ({*each} for each in zip(*map(_VARYING.findall, texts), strict=True))
+    filled = [each.pop() if len(each) == 1 else "…" for each in varying]
+    return "".join(part for pair in zip(constant, [*filled, ""], strict=True) for part in pair)
+
+
 def by_reason(
     photos: Iterable[tuple[str, str | None, str]],
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return why photos are not used, most frequent first.
 
     Rejections count together by what stands before the colon or the bracket, failures by all but
-    numbers and what they quote of a file.
+    numbers and what they quote of a file, which are left out where they differ.
 
     Args:
         photos: status, reason and path of each.
@@ -60,7 +68,10 @@ def by_reason(
         row = printable(f"{status}: {common}"), printable(path), printable(text[len(common) :])
         groups.setdefault(_VARYING.sub("#", row[0]), []).append(row)
     ranked = sorted(groups.values(), key=lambda alike: -len(alike))
-    return [(alike[0][0], [(path, more) for _, path, more in alike]) for alike in ranked]
+    return [
+        (_common([told for told, _, _ in alike]), [(path, more) for _, path, more in alike])
+        for alike in ranked
+    ]
 
 
 @dataclass(slots=True)

@@ -41,13 +41,15 @@ def site(tmp_path, monkeypatch):
 def install(site):
     """Install a distribution of one module, as pip would leave it, with one entry point."""
 
-    def install(distribution, code, *, module=None, point=None, version="1.0", points=None):
+    def install(
+        distribution, code, *, module=None, point=None, version="1.0", points=None, requires=""
+    ):
         module = module or distribution.replace("-", "_")
         (site / f"{module}.py").write_text(code, encoding="utf-8")
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{requires}"
         )
         lines = points or [f"{point or module} = {module}"]
         (info / "entry_points.txt").write_text("[alignimation]\n" + "\n".join(lines) + "\n")

@@ -16,6 +16,7 @@ from alignimation_core.cli import (
     correct,
     explain,
     init,
+    new_plugin,
     people,
     run,
     schema,
@@ -34,6 +35,7 @@ VERBS: dict[str, ModuleType] = {
     "score": score,
     "list": stages,
     "schema": schema,
+    "new-plugin": new_plugin,
     "completion": completion,
 }
 

@@ -13,6 +13,7 @@ from alignimation_core.alignment.refinement import refine
 from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.files import PhotoNames
+from alignimation_core.detection.gates import Values
 from alignimation_core.detection.thinned import likeness
 from alignimation_core.detection.thinned.thinning import thin
 from alignimation_core.failure import PhotosError
@@ -33,13 +34,13 @@ class Filming:
         self._detected: dict[str, Subject] = {}
 
     def film(
-        self, subjects: Sequence[tuple[Photo, Subject]], sharpness: Mapping[str, float]
+        self, subjects: Sequence[tuple[Photo, Subject]], values: Mapping[str, Values]
     ) -> list[str]:
         """Make the film of the photos that the recipe asks for, and of others where some fail.
 
         Args:
             subjects: the photos in order, each with its subject.
-            sharpness: of photos by name, as far as it was measured.
+            values: what gates limit, of photos by name.
 
         Returns:
             The finished outputs.
@@ -53,7 +54,7 @@ class Filming:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, sharpness)
+            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, values)
             names = [photo.name for photo, _ in shown]
             self.work.record.pass_over(others)
             try:
@@ -131,7 +132,8 @@ class Filming:
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
         with self.work.timed("transform_model", len(subjects)) as step:
-            alignment = align(subjects, builder, model, self._reference, step, self.work.store.fits)
+            kept, remark = self.work.store.fits, self.work.remark
+            alignment = align(subjects, builder, model, self._reference, step, kept, remark)
         self.work.record.fail(alignment.failures)
         return alignment
 

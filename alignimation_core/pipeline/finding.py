@@ -10,6 +10,7 @@ from alignimation_core.api.data import File, Photo, Subject
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.api.stages.individuals import Shown
+from alignimation_core.detection.gates import Values
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.quality import complete, unmeasured
 from alignimation_core.detection.selection import select, undamaged, with_masks
@@ -25,7 +26,7 @@ class Finding:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.sharpness: dict[str, float] = {}
+        self.values: dict[str, Values] = {}
 
     def read(self, files: Sequence[File]) -> list[Photo]:
         """Return the photos in order, as they are corrected, but those left out unread."""
@@ -78,6 +79,8 @@ class Finding:
                 known,
                 self.work.store.keep,
             )
+        for remark in sorted(observed.remarks):
+            self.work.remark(remark)
         records = self.work.record.by_name()
         for each in observed.observations:
             boxes = sorted(each.detections.boxes.tolist(), key=lambda box: box[0] + box[2])
@@ -116,11 +119,7 @@ class Finding:
         self.work.record.correct(self.work.corrections.changes)
         self.work.record.measure(selected.values)
         self.work.record.min_similarity = selected.least
-        self.sharpness = {
-            name: values["sharpness"]
-            for name, values in selected.values.items()
-            if "sharpness" in values
-        }
+        self.values = selected.values
         subjects, failures = undamaged(selected.chosen, observed.damaged)
         self.work.record.fail(failures)
         if self.work.recipe.canvas.background != "keep":

@@ -123,7 +123,7 @@ class Run:
             )
             subjects = finding.select(observed, shown)
             del observed
-            rendered = Filming(self.work).film(subjects, finding.sharpness)
+            rendered = Filming(self.work).film(subjects, finding.values)
             remark(self.work.record)
             rendered += self._report(photos if limit is None else trial, rendered)
             if limit is None:

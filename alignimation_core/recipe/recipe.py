@@ -76,7 +76,6 @@ class Recipe(Settings):
 
         Raises:
             RecipeError: with every fault by file, line and field.
-            PluginError: a plugin breaks the rules of discovery.
         """
         source = Source.read(Path(path))
         source.override(settings, defaults())
@@ -93,7 +92,6 @@ class Recipe(Settings):
 
         Raises:
             RecipeError: with every fault by field.
-            PluginError: a plugin breaks the rules of discovery.
         """
         return cls._bound(Source("recipe", Path(folder).resolve(), dict(data)))
 

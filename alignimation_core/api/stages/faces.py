@@ -24,7 +24,6 @@ ROOM = 0.1
 FAR = 0.75
 """Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
 
-
 FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
 """Features that lie evenly about the nose of a face that looks into the camera."""
 

@@ -13,7 +13,6 @@ from datetime import datetime
 from itertools import chain
 
 from alignimation_core.api.data import EYES, Photo, Subject
-from alignimation_core.api.stages.faces import as_table, facing_forward
 from alignimation_core.failure import Failure
 from alignimation_core.photos.order import instant
 from alignimation_core.recipe.schema import Settings
@@ -51,21 +50,18 @@ def thins(settings: Settings) -> bool:
     return settings.duplicates == "drop" or thinner != (None, None, None)
 
 
-def qualities(
-    subject: Subject, sharpness: float | None = None, forward: float = 0.0
-) -> dict[str, float]:
+def qualities(subject: Subject, measured: Mapping[str, float]) -> dict[str, float]:
     """Return what makes one photo of a subject better than another, each in [0, 1], by name.
 
-    ``score`` is the detector's; ``sharpness`` that of the subject's pixels, where it was measured;
-    ``facing_forward`` as ``faces.facing_forward`` tells, 0 where nose or eyes were not found, and
-    absent where the detector knows none; ``similarity`` that to the identity, where one was
-    compared.
+    ``score`` is the detector's; ``sharpness`` and ``facing_forward`` are ``gates.values``, the
+    latter 0 where nose or eyes were not found, and absent where the detector knows none;
+    ``similarity`` that to the identity, where one was compared.
     """
     found = {"score": subject.score}
-    if sharpness is not None:
-        found["sharpness"] = sharpness
+    if "sharpness" in measured:
+        found["sharpness"] = measured["sharpness"]
     if all(name in subject.keypoint_names for name in ("nose", *EYES)):
-        found["facing_forward"] = forward
+        found["facing_forward"] = measured.get("facing_forward", 0.0)
     if subject.similarity is not None:
         found["similarity"] = max(0.0, subject.similarity)
     return found
@@ -100,7 +96,7 @@ def thin(
     settings: Settings,
     named: AbstractSet[str],
     hashes: Mapping[str, int],
-    sharpness: Mapping[str, float],
+    values: Mapping[str, Mapping[str, float]],
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
     """Return the photos that are shown, in their order; and the others, with what is shown instead.
 
@@ -112,25 +108,25 @@ def thin(
         settings: of the recipe.
         named: photos that the recipe names; they stay.
         hashes: perceptual hashes, by SHA-256 of the file; asked for where duplicates are dropped.
-        sharpness: of the subjects, in [0, 1], by photo; where one is not known, none counts.
+        values: of the subjects, as ``gates.values`` tells, by photo; where the sharpness of one is
+            not known, that of none counts.
     """
     if not thins(settings):
         return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
-    measured = sharpness if all(photo.name in sharpness for photo, _ in subjects) else {}
-    forward = facing_forward(*as_table([subject for _, subject in subjects])).nan_to_num(0.0)
+    of_each = [values.get(photo.name, {}) for photo, _ in subjects]
+    if not all("sharpness" in each for each in of_each):
+        of_each = [{k: v for k, v in each.items() if k != "sharpness"} for each in of_each]
     items = [
         _Item(
             place,
             photo,
             subject,
             (instant(photo, zone) - datetime(1970, 1, 1)).total_seconds(),
-            qualities(subject, measured.get(photo.name), ratio),
+            qualities(subject, measured),
             photo.name in named,
         )
-        for place, ((photo, subject), ratio) in enumerate(
-            zip(subjects, forward.tolist(), strict=True)
-        )
+        for place, ((photo, subject), measured) in enumerate(zip(subjects, of_each, strict=True))
     ]
     lost: dict[_Item, tuple[_Item, str]] = {}
 
