@@ -30,6 +30,10 @@ File: TypeAlias = files.File
 _PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")))
 """COCO's keypoints of a person, in its order."""
+EYES = ("left_eye", "right_eye")
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma, ITU-R BT.601."""
 
 
 def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:

@@ -79,21 +79,19 @@ def explain(record: Mapping[str, Any]) -> str:
     Args:
         record: what ``run.json`` holds.
     """
-    from alignimation_core.api.errors import printable
+    from alignimation_core.record import by_reason
 
     photos: Sequence[Mapping[str, Any]] = record["photos"]
     used = sum(photo["status"] == "used" for photo in photos)
     lines = [f"{used} of {len(photos)} photos used"]
-    reasons: dict[str, list[str]] = {}
-    for photo in photos:
-        if photo["status"] != "used":
-            told = printable(f"{photo['status']}: {photo['reason']}")
-            reasons.setdefault(told, []).append(printable(photo["path"]))
-    for reason, names in sorted(reasons.items(), key=lambda row: (-len(row[1]), row[0])):
-        lines += [f"{len(names)} {reason}", *(f"    {name}" for name in names)]
+    told = by_reason((photo["status"], photo["reason"], photo["path"]) for photo in photos)
+    for reason, alike in told:
+        lines += [f"{len(alike)} {reason}", *(f"    {path}{more}" for path, more in alike)]
     selector = record["recipe"]["subject_selector"]
     gates = list(_gates(selector, record.get("min_similarity")))
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
+    if all(photo["stage"] != "subject_selector" for photo in measured):
+        return "\n".join([*lines, *_ranges(gates, measured)])
     for gate in gates:
         lines += _table(gate, [each for each in gates if each != gate], measured)
     return "\n".join(lines)
@@ -144,6 +142,17 @@ def _table(
     if nearest:
         told = (f"{printable(each['path'])} ({gate.of(each['gates']):g})" for each in nearest)
         yield f"    nearest misses: {', '.join(told)}"
+
+
+def _ranges(gates: Sequence[_Gate], photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line of what the values of all photos are between, where no gate rejects any."""
+    told = []
+    for value, gate in {gate.value: gate for gate in gates}.items():
+        numbers = [gate.of(photo["gates"]) for photo in photos if value in photo["gates"]]
+        if numbers:
+            told.append(f"{value} {min(numbers):.3g} to {max(numbers):.3g}")
+    if told:
+        yield f"no gate rejects any; there are {', '.join(told)}"
 
 
 def _chosen(photo: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Choice, Observation
+from alignimation_core.api.stages.faces import facing_forward
 from alignimation_core.api.stages.selectors import PIXELS, Gates
 
 HEAD = {
@@ -72,12 +73,14 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
     for names, group in groups.items():
         picked = [observations[place].detections.pick(index) for place, index in group]
         points, scores = (torch.stack(column) for column in zip(*picked, strict=True))
-        table = _Points(names, points.double(), scores > 0)
+        points, there = points.double(), scores > 0
+        table = _Points(names, points, there)
         angles = _angles(table)
         if "roll" in angles:
             turns = [observations[place].detections.turn for place, _ in group]
             angles["roll"] = (angles["roll"] + torch.tensor(turns) + 180) % 360 - 180
-        columns = angles | _symmetry(table) | _openings(table)
+        forward = {"facing_forward": facing_forward(names, points, there)}
+        columns = angles | forward | _openings(table)
         _write(found, [place for place, _ in group], columns)
     return found
 
@@ -171,22 +174,6 @@ def _angles(table: _Points) -> dict[str, Tensor]:
             1,
         )
     return dict(zip(("yaw", "pitch", "roll"), turned.rad2deg().unbind(1), strict=True))
-
-
-def _symmetry(table: _Points) -> dict[str, Tensor]:
-    if not all(name in table for name in ("nose", "left_eye", "right_eye")):
-        return {}
-    ratios = []
-    for pair in (("left_eye", "right_eye"), ("mouth_left", "mouth_right")):
-        if all(name in table for name in pair):
-            points, there = table.of(("nose", *pair))
-            apart = (points[:, 1:] - points[:, :1]).norm(dim=2)
-            longer = apart.amax(1)
-            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
-            ratios.append(torch.where(there.all(1), ratio, torch.nan))
-    eyes, *mouth = ratios
-    smaller = torch.minimum(eyes, mouth[0].nan_to_num(1.0)) if mouth else eyes
-    return {"facing_forward": smaller}
 
 
 def _openings(table: _Points) -> dict[str, Tensor]:
