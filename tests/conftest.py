@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would all commands
 
 MAIN = "from alignimation_core.cli import command; command()"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
 STAGES = Path(__file__).with_name("stages") / "discs.py"
 
 
@@ -55,6 +57,28 @@ def install(site):
         registry.cache_clear()
 
     return install
+
+
+@pytest.fixture(scope="session")
+def pip_installed(tmp_path_factory):
+    """Install an example plugin with pip, from its source and offline; return the folder."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+
+    def pip_installed(plugin):
+        folder = tmp_path_factory.mktemp("site")
+        source = tmp_path_factory.mktemp("source") / plugin
+        shutil.copytree(EXAMPLES / plugin, source)
+        pip = [sys.executable, "-m", "pip", "install", *options, "--no-index"]
+        done = subprocess.run(
+            [*pip, "--target", str(folder), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return pip_installed
 
 
 @pytest.fixture(scope="session")

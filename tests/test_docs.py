@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import imageio.v3 as imageio
 import pytest
 import torch
 import yaml
@@ -17,8 +18,12 @@ from alignimation_core.plugin.registry import KINDS, registry
 ROOT = Path(__file__).parents[1]
 
 
+def read(path):
+    return (ROOT / path).read_text()
+
+
 def blocks(path, language):
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", read(path), re.DOTALL)
 
 
 def test_the_plugin_of_the_docs_is_found_and_finds_the_moon(install):
@@ -116,6 +121,7 @@ def test_the_readmes_python_examples_run(discs, discs_installed, tmp_path, monke
         " transform_model: closed-form, renderers: [array]}"
     )
     Image.fromarray(astronaut()).save(tmp_path / "photo.jpg")
+    Image.fromarray(astronaut()[20:420, 40:440]).save(tmp_path / "other.jpg")
     monkeypatch.chdir(tmp_path)
     whole, stage = blocks("README.md", "python")
     exec(whole, {})
@@ -123,6 +129,36 @@ def test_the_readmes_python_examples_run(discs, discs_installed, tmp_path, monke
     names = {}
     exec(stage, names)
     assert len(names["faces"]) == 1
+    assert names["aligned"].shape == (3, 400, 400)
+
+
+def test_the_python_of_the_api_page_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    code = blocks("docs/api.md", "python")
+    names = {}
+    for block in code:
+        exec(block, names)
+    told = [
+        line.partition("  # ")[2]
+        for block in code
+        for line in block.splitlines()
+        if "print" in line
+    ]
+    assert capsys.readouterr().out.splitlines() == told
+    assert names["picture"].shape == (3, *names["fixed"].shape[1:])
+    assert len(names["shown"]) == 15
+    with imageio.imopen(tmp_path / "belly.mp4", "r", plugin="pyav") as film:
+        assert film.read().shape == (15, 960, 720, 3)
+
+
+def test_the_first_article_takes_the_lines_that_its_heading_says():
+    (heading,) = re.findall(
+        r"^## The first article in (\w+) lines$", read("docs/api.md"), re.MULTILINE
+    )
+    article = next(block for block in blocks("docs/api.md", "python") if "belly.mp4" in block)
+    lines = [line for line in article.splitlines() if line]
+    assert (heading, len(lines)) == ("fifteen", 15)
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.alignment.targets import Targets, shape_of
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import StageError
-from alignimation_core.api.registration import Target
+from alignimation_core.api.registration import Target, procrustes
 from alignimation_core.api.stages import TransformModel
 from alignimation_core.failure import Failure
 from alignimation_core.plugin import contract
 from alignimation_core.store.fits import Fit, Fits
+
+Key = TypeVar("Key")
 
 FITS_A_BATCH = 32
 SMALLEST_AREA = 1e-6
@@ -62,7 +64,7 @@ def fit(
             attempts = {key: targets.attempt(of_key[key], shape, fixed) for key in batch}
             built = {key: each for key, each in attempts.items() if isinstance(each, Target)}
             unbuilt = {key: each for key, each in attempts.items() if isinstance(each, tuple)}
-            fits = _fit_each(built, fixed, model, remark)
+            fits = fit_each(built, fixed, model, remark)
             fits |= {key: Fit(None, failure=reason) for key, (_, reason) in unbuilt.items()}
             failed |= unbuilt
             kept.keep_fits(fixed_key, fits)
@@ -84,16 +86,16 @@ def fit(
             f"transform_model {model.name}: it says of none of the photos that its fit has "
             "converged; look closely, or give it more iterations"
         )
-    aligned, unusable = _onto_reference(fitted, reference, model)
+    aligned, unusable = onto_reference(fitted, reference, model)
     return aligned, failures + unusable
 
 
-def _fit_each(
-    targets: Mapping[str, Target],
+def fit_each(
+    targets: Mapping[Key, Target],
     fixed: Target,
     model: TransformModel,
-    remark: Callable[[str], None],
-) -> dict[str, Fit]:
+    remark: Callable[[str], None] = lambda _: None,
+) -> dict[Key, Fit]:
     """Fit a batch; when the model raises, each photo alone, to lose only that one."""
     if not targets:
         return {}
@@ -104,7 +106,7 @@ def _fit_each(
     except StageError as error:
         if len(targets) == 1:
             return {key: Fit(None, failure=error.reason) for key in targets}
-        alone = (_fit_each({key: each}, fixed, model, remark) for key, each in targets.items())
+        alone = (fit_each({key: each}, fixed, model, remark) for key, each in targets.items())
         every = {key: each for fits in alone for key, each in fits.items()}
         if all(each.failure is None for each in every.values()):
             remark(contract.only_alone(error))
@@ -122,7 +124,7 @@ def _fit_each(
     return dict(zip(targets, fits, strict=True))
 
 
-def _onto_reference(
+def onto_reference(
     fitted: Sequence[tuple[FramedSubject, Fit]], reference: FramedSubject, model: TransformModel
 ) -> tuple[list[AlignedSubject], list[Failure]]:
     """Turn fits between working frames into transforms between photos; leave out unusable ones."""

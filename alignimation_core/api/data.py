@@ -18,7 +18,7 @@ from datetime import datetime
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, TypeAlias
 
-from alignimation_core.api import files
+from alignimation_core.api import files, images
 from alignimation_core.api.mask import Mask, Matrix
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class Subject:
         similarity: cosine similarity to the identity, where one was compared.
         turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
-            only for target builders that require ``pixels``.
+            only for target builders that require ``pixels``. It may be given as uint8.
         width: standard deviation of the Gaussians on the reference, in the frame's pixels by the
             start of its registration; None for the reference itself, and where that has none.
     """
@@ -318,7 +318,9 @@ class Subject:
     width: float | None = None
 
     def __post_init__(self) -> None:
-        """Give every keypoint a score."""
+        """Give every keypoint a score, and an image in bytes as floating point."""
+        if self.image is not None:
+            object.__setattr__(self, "image", images.as_floats(self.image))
         if not self.keypoints.keys() <= self.keypoint_scores.keys():
             scores = {name: self.keypoint_scores.get(name, 1.0) for name in self.keypoints}
             object.__setattr__(self, "keypoint_scores", scores)

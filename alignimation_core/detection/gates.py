@@ -73,14 +73,14 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
     for names, group in groups.items():
         picked = [observations[place].detections.pick(index) for place, index in group]
         points, scores = (torch.stack(column) for column in zip(*picked, strict=True))
-        table = _Points(names, points.double(), scores > 0)
+        points, there = points.double(), scores > 0
+        table = _Points(names, points, there)
         angles = _angles(table)
         if "roll" in angles:
             turns = [observations[place].detections.turn for place, _ in group]
             angles["roll"] = (angles["roll"] + torch.tensor(turns) + 180) % 360 - 180
-        columns = angles | _openings(table)
-        if (ratio := facing_forward(names, points, scores > 0)) is not None:
-            columns["facing_forward"] = ratio
+        forward = {"facing_forward": facing_forward(names, points, there)}
+        columns = angles | forward | _openings(table)
         _write(found, [place for place, _ in group], columns)
     return found
 

@@ -179,6 +179,19 @@ def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
         item.take(found, turn)
 
 
+def find(detector: Detector, image: Tensor) -> Detections:
+    """Return what is found in one (3, h, w) uint8 image; if nothing, at the other quarter turns.
+
+    Raises:
+        StageError: the detector raised, or returned what its hook does not allow.
+    """
+    (found,) = contract.detect(detector, [image])
+    if len(found):
+        return found
+    height, width = image.shape[-2:]
+    return in_image(*_at_turns(detector, image), (height, width))
+
+
 def _at_turns(detector: Detector, image: Tensor) -> tuple[Detections, int]:
     """Return what is found at the turn at which the detector is surest, and that turn."""
     views = contract.detect(detector, [turned(image, turn) for turn in TURNS])

@@ -22,6 +22,7 @@ from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
+from alignimation_core.scoring.judges import judges_of
 from alignimation_core.scoring.score import Score, Scorer
 
 
@@ -196,10 +197,15 @@ class Filming:
     def _score(self, placement: Placement) -> Score:
         """Return how still the subject stands; the film is made, whatever happens here."""
         placed, canvas, options = placement.placed, placement.canvas, self.work.recipe.canvas
+        score: Score = {}
         try:
-            scorer = Scorer.of_run(self.work.recipe.detector, len(placed), self.work.recipe.seed)
-            with self.work.timed("score", len(scorer.sample)) as step:
-                look_again(placed, canvas, options, self.work.executor, scorer, step)
-            return scorer.score()
+            for judge in judges_of(self.work.recipe.detector):
+                scorer = Scorer.of_run(judge, len(placed), self.work.recipe.seed)
+                with self.work.timed("score", len(scorer.sample)) as step:
+                    look_again(placed, canvas, options, self.work.executor, scorer, step)
+                score = scorer.score()
+                if "note" not in score:
+                    break
         except Exception as error:  # whatever it is, such as a cluster that is gone
             return {"note": in_one_line(error)}
+        return score

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment.procrustes import closed_form
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Subject
 from alignimation_core.api.registration import Registration, Target
+from alignimation_core.api.registration.procrustes import closed_form
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.plugin import contract
 from alignimation_core.testing import samples

@@ -1,6 +1,7 @@
 """Makes the picture at the top of the README: photos as they were taken beside the film of them.
 
-It takes the outputs of ``alignimation-run examples/quickstart/film.yaml``.
+alignimation-run examples/quickstart/film.yaml
+python examples/quickstart/make_picture.py
 """
 
 import json

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
 from alignimation_core.api.data import EYES
-from alignimation_core.api.stages.faces import evenness, facing_forward
+from alignimation_core.api.stages.faces import as_table, evenness, facing_forward
 from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ class FacingForward(BaseModel):
 
         Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
-        import torch
-
         points = subject.keypoints
         for name in ("nose", *EYES):
             if name not in points:
@@ -53,13 +51,12 @@ class FacingForward(BaseModel):
                     f"the subject may look away (its {name} was not found); "
                     "`facing_forward: false` keeps it"
                 )
-        places = torch.tensor([*points.values()], dtype=torch.float64)[None]
-        ratios = evenness([*points], places, torch.ones_like(places[..., 0], dtype=torch.bool))
-        for feature, (ratio,) in ((name, column.tolist()) for name, column in ratios.items()):
-            if not ratio >= self.min_ratio:
-                found, needed = distinct(ratio, self.min_ratio)
+        for feature, found in evenness(*as_table([subject])).items():
+            ratio = float(found)
+            if ratio < self.min_ratio:
+                told, needed = distinct(ratio, self.min_ratio)
                 return (
-                    f"the subject looks away (nose to {feature} {found}, needed {needed}); "
+                    f"the subject looks away (nose to {feature} {told}, needed {needed}); "
                     "`facing_forward: false` keeps it"
                 )
         return None
@@ -71,14 +68,12 @@ class FacingForward(BaseModel):
         forward = torch.zeros(len(indices), dtype=torch.bool)
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, observation in enumerate(observations):
-            groups.setdefault(observation.detections.keypoint_names, []).append(place)
+            if observation.detections.keypoints is not None:
+                groups.setdefault(observation.detections.keypoint_names, []).append(place)
         for names, places in groups.items():
-            if {"nose", *EYES} <= {*names}:
-                some = [observations[place].detections.pick(indices[place]) for place in places]
-                points, scores = (torch.stack(column) for column in zip(*some, strict=True))
-                ratios = facing_forward(names, points, scores > 0)
-                assert ratios is not None
-                forward[places] = ratios >= self.min_ratio
+            some = [observations[place].detections.pick(indices[place]) for place in places]
+            points, scores = (torch.stack(column) for column in zip(*some, strict=True))
+            forward[places] = facing_forward(names, points.double(), scores > 0) >= self.min_ratio
         return forward
 
 

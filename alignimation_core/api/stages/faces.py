@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core.api.data import EYES, Detections
+from alignimation_core.api.data import EYES, Detections, Subject
 from alignimation_core.api.stages import Detector, Embedder
 
 if TYPE_CHECKING:
@@ -33,35 +33,49 @@ def evenness(names: Sequence[str], points: Tensor, there: Tensor) -> dict[str, T
 
     Args:
         names: of K keypoints.
-        points: (M, K, 2) in continuous pixels.
-        there: (M, K) bool, whether each was found.
+        points: (M, K, 2) float64, those of M faces.
+        there: (M, K) bool, which of them were found.
 
     Returns:
-        Of each feature whose keypoints have names, (M,) float64, shorter to longer, in [0, 1]; NaN
-        where one of them was not found.
+        (M,) float64 in [0, 1], shorter to longer, NaN where one of the three was not found; of
+        features that have names.
     """
     import torch
 
     found: dict[str, Tensor] = {}
     for feature, ends in FEATURES.items():
-        if {"nose", *ends} <= {*names}:
-            nose, *others = (names.index(name) for name in ("nose", *ends))
-            apart = (points[:, others].double() - points[:, [nose]].double()).norm(dim=2)
-            longer = apart.amax(1)
-            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
-            found[feature] = ratio.where(there[:, [nose, *others]].all(1), torch.nan)
+        if not {"nose", *ends} <= {*names}:
+            continue
+        nose, *columns = (names.index(name) for name in ("nose", *ends))
+        apart = (points[:, columns] - points[:, [nose]]).norm(dim=2)
+        longer = apart.amax(1)
+        ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
+        found[feature] = torch.where(there[:, [nose, *columns]].all(1), ratio, torch.nan)
     return found
 
 
-def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor | None:
-    """Return how evenly eyes, and mouths that were found, lie about the noses; see ``evenness``.
+def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor:
+    """Return how evenly eyes, and mouth where it was found, lie about the nose; see ``evenness``.
 
-    None where names of the nose or an eye are missing.
+    Returns:
+        (M,) float64, the smaller of the two; NaN where nose or eyes were not found.
     """
     found = evenness(names, points, there)
     if "eye" not in found:
-        return None
-    return found["eye"].minimum(found.get("mouth", found["eye"]).nan_to_num(1.0))
+        return points.new_full((len(points),), float("nan"))
+    eyes = found["eye"]
+    return eyes.minimum(found["mouth"].nan_to_num(1.0)) if "mouth" in found else eyes
+
+
+def as_table(subjects: Sequence[Subject]) -> tuple[Sequence[str], Tensor, Tensor]:
+    """Return the keypoints of M subjects that count here, as ``evenness`` takes them."""
+    import torch
+
+    names = ("nose", *(end for ends in FEATURES.values() for end in ends))
+    rows = [[each.keypoints.get(name, (0.0, 0.0)) for name in names] for each in subjects]
+    there = [[name in each.keypoints for name in names] for each in subjects]
+    points = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names), 2)
+    return names, points, torch.tensor(there).reshape(-1, len(names))
 
 
 class FaceEmbedder(Embedder):
