@@ -25,8 +25,8 @@ from alignimation_core.plugin.registry import KINDS, Registered, registry
 from alignimation_core.recipe.schema import SETTINGS
 
 ROOT = Path(__file__).parents[1]
-PUBLIC = (api_package,)
-"""Packages of whose modules each has a page."""
+BESIDE_API = ("alignimation_core.plot", "alignimation_core.testing")
+"""Public modules that an extra brings; they have a page, as each module of the API has."""
 OURS = "alignimation"
 """The distribution of whose stages there are pages, whatever else is installed."""
 
@@ -131,6 +131,7 @@ def api() -> dict[str, str]:
     made: dict[str, str] = {}
     for module in modules:
         name = module.__name__.removeprefix(f"{api_package.__name__}.")
+        name = name.removeprefix(f"{alignimation_core.__name__}.")
         options_ = "{heading_level: 1, show_root_full_path: true, show_symbol_type_heading: false}"
         made[f"api/{name}.md"] = (
             f"---\ntitle: {name}\n---\n\n::: {module.__name__}\n    options: {options_}\n"
@@ -161,10 +162,10 @@ def api() -> dict[str, str]:
 
 
 def _public_modules() -> Iterator[str]:
-    for package in PUBLIC:
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if "._" not in found.name:
-                yield found.name
+    for found in pkgutil.walk_packages(api_package.__path__, f"{api_package.__name__}."):
+        if "._" not in found.name:
+            yield found.name
+    yield from BESIDE_API
 
 
 def benchmarks(docs: Path) -> dict[str, str]:

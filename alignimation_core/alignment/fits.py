@@ -94,7 +94,7 @@ def fit_each(
     targets: Mapping[Key, Target],
     fixed: Target,
     model: TransformModel,
-    remark: Callable[[str], None] = lambda _: None,
+    remark: Callable[[str], None],
 ) -> dict[Key, Fit]:
     """Fit a batch; when the model raises, each photo alone, to lose only that one."""
     if not targets:

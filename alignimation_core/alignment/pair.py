@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from alignimation_core.detection.turns import in_turned, turned
 from alignimation_core.photos import decoder, listing
 from alignimation_core.plugin import contract
 from alignimation_core.recipe.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 Picture: TypeAlias = "Tensor | str | File | Photo"
 """A photo: its pixels, its file, or its facts as ``order`` lists them."""
@@ -300,7 +303,7 @@ def _fitted(fixed: _Candidate, moving: Sequence[_Candidate], stages: Recipe) -> 
     aligned: dict[_Candidate, AlignedPhoto] = {}
     for start in range(0, len(built), FITS_A_BATCH):
         batch = list(built)[start : start + FITS_A_BATCH]
-        fits = fit_each({each: built[each] for each in batch}, reference, model)
+        fits = fit_each({each: built[each] for each in batch}, reference, model, logger.warning)
         for each, found in fits.items():
             each.failure = found.failure
             if found.failure is None:
