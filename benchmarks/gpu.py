@@ -3,8 +3,7 @@
     python benchmarks/gpu.py
     python benchmarks/gpu.py networks fit --device cuda
 
-Parts (all of them if none is named), each on the CPU and on the GPU if there is one, CUDA's (or
-ROCm's, which torch calls so) or Apple's:
+Parts (all of them if none is named), each on the CPU and on the GPU (CUDA, ROCm, Apple) if any:
 
 ``networks``  Mask R-CNN, Keypoint R-CNN, and ``body``, which asks both: photos of 1512x1134, as a
               JPEG of 12 megapixels is decoded for them, so many in a call. The weights are random,
