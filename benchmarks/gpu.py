@@ -3,8 +3,7 @@
     python benchmarks/gpu.py
     python benchmarks/gpu.py networks fit --device cuda
 
-Parts (all of them if none is named), each on the CPU and on the GPU if there is one, CUDA's (or
-ROCm's, which torch calls so) or Apple's:
+Parts (all of them if none is named), each on the CPU and on the GPU (CUDA, ROCm, Apple) if any:
 
 ``networks``  Mask R-CNN, Keypoint R-CNN, and ``body``, which asks both: photos of 1512x1134, as a
               JPEG of 12 megapixels is decoded for them, so many in a call. The weights are random,
@@ -14,8 +13,8 @@ ROCm's, which torch calls so) or Apple's:
               them, and from the device's own.
 ``warp``      photos of 12 megapixels onto canvases, each photo read once and each canvas written
               once, beside the device's own copy of as many bytes.
-``whole``     a run from JPEGs of 12 megapixels to a video, with ``body``. Random weights find
-              nobody: what they find is computed, and a person in the middle takes its place.
+``whole``     a run from JPEGs of 12 megapixels to a video, with ``body``, unscored. Random weights
+              find nobody: that is computed, and a person in the middle takes its place.
 
 The CPU's column is of as many cores as ``--cores`` says; the GPU's has all cores beside it.
 """
@@ -324,6 +323,7 @@ def whole(device: torch.device, folder: Path) -> Iterator[Row]:
         "subject_selector": {"use": "largest", "gates": {"max_yaw": None, "max_pitch": None}},
         "target_builder": {"use": "gaussian-keypoints", "mask": True},
         "renderers": [{"use": "video", "path": "a.mp4"}],
+        "score": False,  # of a few frames, however many there are
     }
     recipe = Recipe.of(data, folder=folder).on(str(device))
     recipe = replace(recipe, detector=persons(Standing, device, folder))
