@@ -9,6 +9,8 @@ const id = (name) => document.getElementById(name);
 const stage = new Stage(id("stage"));
 const grid = new Grid(id("list"), chosen);
 
+const FAULTS = 5; // of a broken file, which are shown
+
 const KEYS = [
   ["← → ↑ ↓", "another photo; with a keypoint chosen: move that (with Shift ten times as far)"],
   ["Enter Esc", "look at one photo; back to all"],
@@ -307,7 +309,9 @@ function counts() {
 
 watch(() => {
   const fault = id("fault");
-  fault.textContent = model.fault ?? "";
+  const lines = (model.fault ?? "").split("\n");
+  if (lines.length > FAULTS) lines.splice(FAULTS, Infinity, `and ${lines.length - FAULTS} more`);
+  fault.textContent = lines.join("\n");
   fault.hidden = !model.fault;
   id("undo").disabled = !model.undo;
   counts();

@@ -138,6 +138,8 @@ export function middle([x0, y0, x1, y1]) {
   return [(x0 + x1) / 2, (y0 + y1) / 2];
 }
 
+const LARGEST = 40; // a clock that was never set makes no burst of a thousand photos
+
 /** Photos taken within so many seconds of the one before, by place; of a camera's clock. */
 function bursts(photos, seconds) {
   const timed = photos
@@ -151,7 +153,7 @@ function bursts(photos, seconds) {
     group.push(place);
     found.set(place, group);
   });
-  return new Map([...found].filter(([, each]) => each.length > 1));
+  return new Map([...found].filter(([, each]) => each.length > 1 && each.length <= LARGEST));
 }
 
 /** Make an element: el("p", {className: "soft"}, "text", child). */

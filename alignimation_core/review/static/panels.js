@@ -50,28 +50,30 @@ function shows(photo, gates) {
   return Boolean(similarity) && !passes(photo, similarity, similarity.limit);
 }
 
-/** How many photos would be used with some limits; nothing is computed again. */
-export function count(limits) {
-  const gates = model.state.gates;
-  let used = 0;
+/** How many photos are used whatever gates say, and those on which they decide. */
+function candidates(gates) {
+  let sure = 0;
+  const free = [];
   model.photos.forEach((photo, place) => {
     const given = model.corrections[place] ?? {};
     if (given.use === false) return;
-    if (given.use === true || given.face !== undefined) used += photo.status !== "failed" ? 1 : 0;
-    else if (shows(photo, gates) && gates.every((gate, i) => passes(photo, gate, limits[i]))) used += 1;
+    if (given.use === true || given.face !== undefined) sure += photo.status !== "failed" ? 1 : 0;
+    else if (shows(photo, gates)) free.push(photo);
   });
-  return used;
+  return {sure, free};
 }
 
 export function limits() {
   const gates = model.state.gates;
   const chosen = gates.map((gate) => gate.limit);
+  const {sure, free} = candidates(gates);
   const total = el("p", {className: "total"});
   total.setAttribute("role", "status");
   const tell = () => {
-    total.textContent = `${count(chosen)} of ${model.photos.length} photos would be used`;
+    const passing = free.filter((photo) => gates.every((gate, i) => passes(photo, gate, chosen[i])));
+    total.textContent = `${sure + passing.length} of ${model.photos.length} photos would be used`;
   };
-  const rows = gates.map((gate, i) => gate.writable ? limit(gate, i, chosen, tell) : null);
+  const rows = gates.map((gate, i) => gate.writable ? limit(gate, i, chosen, free, tell) : null);
   tell();
   const note = "Only the count changes until you write a threshold into the recipe, and render.";
   const shown = rows.filter(Boolean);
@@ -79,12 +81,12 @@ export function limits() {
   open("Thresholds", [total, el("p", {className: "soft"}, note), ...none, ...shown]);
 }
 
-function limit(gate, i, chosen, tell) {
+function limit(gate, i, chosen, free, tell) {
   const photos = model.photos.filter((photo) => number(photo, gate) !== null);
   if (!photos.length) return null;
   const values = photos.map((photo) => number(photo, gate));
   const bounds = gate.limit === null ? values : [...values, gate.limit];
-  const [low, high] = [Math.min(...bounds.slice(0, 1), ...extent(bounds)), extent(bounds)[1]];
+  const [low, high] = extent(bounds);
   const margin = (high - low || Math.abs(high) || 1) * 0.02;
   const start = gate.limit ?? (gate.least ? low : high);
   const step = Number(((high - low || 1) / 500).toPrecision(1));
@@ -103,7 +105,7 @@ function limit(gate, i, chosen, tell) {
   plot.append(bar);
   const show = () => {
     chosen[i] = on.checked ? Number(exact.value) : null;
-    const missed = photos.filter((photo) => shows(photo, model.state.gates) && !passes(photo, gate, chosen[i]));
+    const missed = free.filter((photo) => !passes(photo, gate, chosen[i]));
     alone.textContent = on.checked ? `misses ${missed.length}` : "off";
     const x = (Number(exact.value) - low + margin) / (high - low + 2 * margin) * 300;
     bar.setAttribute("x1", x);
