@@ -60,8 +60,8 @@ const BY_KEY = {
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea, dialog");
-  if (typing || !model.state) return;
+  const typing = event.target.closest("input, select, textarea");
+  if (typing || panels.isOpen() || !model.state) return;
   if ((event.ctrlKey || event.metaKey) && event.key === "z") {
     event.preventDefault();
     undo();

@@ -103,7 +103,10 @@ export function set(location, value) {
 }
 
 export function undo() {
+  if (!model.undo) return null;
+  model.undo -= 1;
   model.fault = null;
+  changed();
   return save("undo", {});
 }
 

@@ -7,21 +7,19 @@ const FACES = 24;
 const dialog = document.getElementById("panel");
 const body = document.getElementById("panel-body");
 const heading = document.getElementById("panel-title");
-let closed = null;
 
 document.getElementById("close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("close", () => {
-  closed?.();
-  closed = null;
-});
+dialog.addEventListener("close", () => body.replaceChildren());
 
-/** Open the panel; `ended` is called when it is closed. */
-export function open(title, content, ended = null) {
-  if (dialog.open) dialog.close();
+/** Open the panel, or show something else in it. */
+export function open(title, content) {
   heading.textContent = title;
   body.replaceChildren(...content);
-  closed = ended;
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
+}
+
+export function isOpen() {
+  return dialog.open;
 }
 
 export function close() {
