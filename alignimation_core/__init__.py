@@ -14,6 +14,7 @@ beside this file.
 from importlib import import_module
 
 __all__ = [
+    "AlignedPhoto",
     "AlignimationError",
     "AnnotationDetector",
     "Canvas",
@@ -47,8 +48,11 @@ __all__ = [
     "TransformModel",
     "WeightsError",
     "Writer",
+    "align",
     "geometry",
     "hookimpl",
+    "load",
+    "order",
     "run",
 ]
 
@@ -66,12 +70,15 @@ _HOMES = (
     "alignimation_core.api.hooks",
     "alignimation_core.recipe.recipe",
     "alignimation_core.record",
+    "alignimation_core.photos.decoder",
+    "alignimation_core.photos.listing",
+    "alignimation_core.alignment.pair",
     "alignimation_core.pipeline",
 )
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for; the last of its homes imports torch."""
+    """Import a public name when it is first asked for; the last two of its homes import torch."""
     if name == "geometry":
         return import_module("alignimation_core.api.geometry")
     for home in _HOMES if name in __all__ else ():

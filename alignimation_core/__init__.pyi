@@ -1,5 +1,7 @@
 """Public names, for type checkers."""
 
+from alignimation_core.alignment.pair import AlignedPhoto as AlignedPhoto
+from alignimation_core.alignment.pair import align as align
 from alignimation_core.api import geometry as geometry
 from alignimation_core.api.data import Choice as Choice
 from alignimation_core.api.data import Detections as Detections
@@ -33,6 +35,8 @@ from alignimation_core.api.stages.faces import FaceEmbedder as FaceEmbedder
 from alignimation_core.api.stages.renderers import Effect as Effect
 from alignimation_core.api.stages.renderers import Film as Film
 from alignimation_core.api.stages.sources import PhotoSource as PhotoSource
+from alignimation_core.photos.decoder import load as load
+from alignimation_core.photos.listing import order as order
 from alignimation_core.pipeline import run as run
 from alignimation_core.recipe.recipe import Recipe as Recipe
 from alignimation_core.record import Record as Record

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from pathlib import Path, PurePosixPath
 
 from alignimation_core.api import urls, weights
@@ -14,20 +15,20 @@ from alignimation_core.api.errors import (
     RecipeError,
     StageError,
     in_one_line,
-    printable,
 )
-from alignimation_core.api.files import Listing, named
+from alignimation_core.api.files import Listing, PhotoNames
 from alignimation_core.api.frame import Canvas
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.output.obstacles import name
 from alignimation_core.output.remote import output_folder
-from alignimation_core.photos import order, search
+from alignimation_core.photos import metadata, order, search
 from alignimation_core.photos.image_file import opened
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, passed_over
+from alignimation_core.recipe.timeline import stretch, zone_of
+from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, by_reason, passed_over
 
 
 def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
@@ -79,14 +80,14 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
 
 def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
     """Yield what is wrong with the photos that the recipe names, of those that there are."""
+    known = PhotoNames(names)
     for place, wanted in recipe.photos_named().items():
-        meant = named(wanted, names)
-        if not meant:
-            hint = "use medoid, mean or first" if place == ("reference",) else "correct it"
-            yield recipe.fault(place, f"{wanted!r} is not among the photos; {hint}")
-        elif len(meant) > 1:
-            what = f"{len(meant)} photos are named {wanted!r}; write {meant[0]} or {meant[1]}"
-            yield recipe.fault(place, what)
+        try:
+            known.one(wanted)
+        except LookupError as error:
+            other = place == ("reference",) and not known.meant(wanted)
+            hint = " (`reference` may also be medoid, mean or first)" if other else ""
+            yield recipe.fault(place, f"{error}{hint}")
 
 
 def check_corrections(recipe: Recipe, files: Sequence[File]) -> Corrections:
@@ -195,6 +196,37 @@ def _unreadable(files: Sequence[File]) -> list[PhotoError]:
     return errors
 
 
+def _check_time(recipe: Recipe, corrections: Corrections, files: Sequence[File]) -> None:
+    """Refuse a time in which no photo was taken, where all of them lie here.
+
+    Raises:
+        RecipeError: no photo is of the recipe's time.
+    """
+    here = [path for path in files if isinstance(path, Path)]
+    if len(here) < len(files) or recipe.photos_named() or not (recipe.since or recipe.until):
+        return
+    start, end = stretch(recipe.since, recipe.until)
+    zone = zone_of(recipe.time_zone) if recipe.time_zone else None
+    corrected = (entry.correction.taken for entry in corrections.entries)
+    seen: list[datetime] = []
+    for taken in (*filter(None, corrected), *_times(here, recipe.folder, zone)):
+        if start <= taken < end:
+            return
+        seen.append(taken)
+    if seen:
+        when = f"from {min(seen).date()} to {max(seen).date()}"
+        what = f"no photo is of this time: they were taken {when}; correct it"
+        raise RecipeError([recipe.fault(("from",) if recipe.since else ("to",), what)])
+
+
+def _times(files: Sequence[Path], folder: Path, zone: tzinfo | None) -> Iterator[datetime]:
+    """Yield when photos were taken, of those that can be read."""
+    for path in files:
+        with suppress(PhotoError):
+            taken = metadata.taken(path, folder)
+            yield order.local(taken.at, taken.zone, zone)[0]
+
+
 def check(recipe: Recipe, progress: Progress | None = None) -> str:
     """Return what a run of the recipe would work on; no photo is decoded.
 
@@ -202,12 +234,14 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
 
     Raises:
         RecipeError: a folder, glob or file of the recipe gives no photo, none of the photos can be
-            read, or a file of weights, a device or an output that it names cannot be had.
+            read or is of the recipe's time, or a file of weights, a device or an output that it
+            names cannot be had.
     """
     found = find_photos(recipe, progress)
-    left_out = check_corrections(recipe, found.photos).left_out
-    name_of = order.relative_name
-    files = [each for each in found.photos if name_of(each, recipe.folder) not in left_out]
+    corrections = check_corrections(recipe, found.photos)
+    files = corrections.kept(recipe, found.photos)
+    if not files:
+        raise RecipeError([recipe.fault(("without",), "leaves out every photo; name fewer")])
     check_weights(recipe)
     folder = output_folder(recipe).folder
     there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -219,12 +253,13 @@ def check(recipe: Recipe, progress: Progress | None = None) -> str:
     count = len(files)
     lines = [f"{count} photo{'' if count == 1 else 's'}", *passed_over(found.passed_over)]
     errors = _unreadable(files)
-    for reason, number in Counter(error.reason for error in errors).most_common():
-        example = next(str(error.photo) for error in errors if error.reason == reason)
-        lines.append(f"{number} of them cannot be read: {reason} (such as {printable(example)})")
+    for told, alike in by_reason(("failed", error.reason, str(error.photo)) for error in errors):
+        reason = told.removeprefix("failed: ")
+        lines.append(f"{len(alike)} of them cannot be read: {reason} (such as {alike[0][0]})")
     if len(errors) == count:
         what = f"none of these can be read; {errors[0]}"
         raise RecipeError([recipe.fault(("photos",), what)])
+    _check_time(recipe, corrections, files)
     for _, _, stage in recipe.stages():
         for needed, local in stage.weights_needed():
             path = weights.find(needed, local)

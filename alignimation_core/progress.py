@@ -57,8 +57,11 @@ class Progress:
     """Takes notice of the run's progress; this one is silent."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Step]:  # noqa: ARG002
-        """Follow one stage of so many photos; yield a function to call after each."""
+    def stage(self, name: str, total: int, at_work: str = "") -> Iterator[Step]:  # noqa: ARG002
+        """Follow one step with so many photos; yield a function to call after each.
+
+        ``at_work`` is which stages do it, told where nothing is heard of them.
+        """
         yield lambda: None
 
     @contextmanager
@@ -91,7 +94,7 @@ class Lines(Progress):
         self._stream, self._every, self._quiet = stream or sys.stderr, every, quiet
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Step]:
+    def stage(self, name: str, total: int, at_work: str = "") -> Iterator[Step]:
         """Follow one stage; see ``Progress.stage``."""
         begun = said = time.monotonic()
         done = 0
@@ -107,7 +110,7 @@ class Lines(Progress):
                 self.note(f"{name}: {done} of {total}, about {left:.0f} s left")
 
         def still(seconds: float) -> None:
-            self.note(_still(name, done, total, seconds))
+            self.note(_still(name, done, total, seconds, at_work))
 
         with _Heartbeat(still, self._quiet) as heartbeat:
             yield step
@@ -155,7 +158,7 @@ class Bars(Progress):
         self._console, self._quiet = Console(stderr=True), quiet
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Step]:
+    def stage(self, name: str, total: int, at_work: str = "") -> Iterator[Step]:
         """Follow one stage; see ``Progress.stage``."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -177,7 +180,7 @@ class Bars(Progress):
                 bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
             def still(seconds: float) -> None:
-                self.note(_still(name, int(bars.tasks[0].completed), total, seconds))
+                self.note(_still(name, int(bars.tasks[0].completed), total, seconds, at_work))
 
             with _Heartbeat(still, self._quiet) as heartbeat:
                 yield step
@@ -206,8 +209,9 @@ class Bars(Progress):
         self._console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def _still(name: str, done: int, total: int, seconds: float) -> str:
-    return f"{name}: {done} of {total}, nothing new for {seconds:.0f} s"
+def _still(name: str, done: int, total: int, seconds: float, at_work: str) -> str:
+    whom = f" from {at_work}" if at_work else ""
+    return f"{name}: {done} of {total}, nothing new{whom} for {seconds:.0f} s"
 
 
 def progress_for_terminal() -> Progress:

@@ -37,6 +37,43 @@ def passed_over(names: Sequence[str]) -> list[str]:
     return [f"passed over: {told}"] if told else []
 
 
+def _common(texts: Sequence[str]) -> str:
+    """Return texts that differ in what varies as one, with dots where they do."""
+    constant = _VARYING.split(texts[0])
+    varying = ({*each} for each in zip(*map(_VARYING.findall, texts), strict=True))
+    filled = [each.pop() if len(each) == 1 else "…" for each in varying]
+    return "".join(part for pair in zip(constant, [*filled, ""], strict=True) for part in pair)
+
+
+def by_reason(
+    photos: Iterable[tuple[str, str | None, str]],
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return why photos are not used, most frequent first.
+
+    Rejections count together by what stands before the colon or the bracket, failures by all but
+    numbers and what they quote of a file, which are left out where they differ.
+
+    Args:
+        photos: status, reason and path of each.
+
+    Returns:
+        Status and reason, with each photo's path and what its own reason says more.
+    """
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for status, reason, path in photos:
+        if status == "used":
+            continue
+        text = reason or ""
+        common = re.split(r":| \(|;", text, maxsplit=1)[0] if status == "rejected" else text
+        row = printable(f"{status}: {common}"), printable(path), printable(text[len(common) :])
+        groups.setdefault(_VARYING.sub("#", row[0]), []).append(row)
+    ranked = sorted(groups.values(), key=lambda alike: -len(alike))
+    return [
+        (_common([told for told, _, _ in alike]), [(path, more) for _, path, more in alike])
+        for alike in ranked
+    ]
+
+
 @dataclass(slots=True)
 class PhotoRecord:
     """What became of one photo.
@@ -269,24 +306,9 @@ class Record:
         return {status: counts[status] for status in ("used", "rejected", "failed")}
 
     def reasons(self) -> list[tuple[str, int, str]]:
-        """Return (status and reason, how many, example photo), most frequent first.
-
-        Rejections count together by what stands before the colon or the bracket, failures by all
-        but numbers and what they quote of a file.
-        """
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for photo in self.photos:
-            reason = photo.reason or ""
-            if photo.status == "rejected":
-                reason = re.split(r":| \(|;", reason, maxsplit=1)[0]
-            if photo.status != "used":
-                text = f"{photo.status}: {reason}"
-                told = printable(text), printable(photo.path)
-                groups.setdefault(_VARYING.sub("#", text), []).append(told)
-        return sorted(
-            ((alike[0][0], len(alike), alike[0][1]) for alike in groups.values()),
-            key=lambda row: -row[1],
-        )
+        """Return (status and reason, how many, example photo), most frequent first."""
+        groups = by_reason((photo.status, photo.reason, photo.path) for photo in self.photos)
+        return [(told, len(alike), alike[0][0]) for told, alike in groups]
 
     def as_json(self) -> dict[str, Any]:
         """Return what the file holds; its ``photos`` share what they hold with this record."""

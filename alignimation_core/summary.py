@@ -1,4 +1,4 @@
-"""What the command prints: the list of stages, the schema, a run's summary and cost."""
+"""What the command prints: the schema, a run's summary and cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignimation_core.api.errors import in_one_line, printable
+from alignimation_core.api.errors import printable
 from alignimation_core.api.mask import Matrix
 from alignimation_core.photos.dates.names import in_name
 from alignimation_core.photos.dates.taken import Taken, choose
-from alignimation_core.plugin.registry import KINDS, Registered, registry
+from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.schema import SETTINGS
 from alignimation_core.record import RECORD_NAME, REPORT_NAME, PhotoRecord, Record, passed_over
 
@@ -25,31 +25,6 @@ STEPS = {
     "aligning": ("transform_model", "refine"),
     "rendering": ("renderer",),
 }
-
-
-def listing() -> str:
-    """Return every stage of every plugin with its options, and the broken plugins."""
-    lines: list[str] = []
-    for kind in KINDS:
-        lines.append(f"{kind}s".replace("_", " "))
-        for name, found in sorted(registry().stages[kind].items()):
-            lines.append(f"  {name:<20} {found.summary}  [{found.distribution} {found.version}]")
-            lines += [f"      {line}" for line in _options(found)]
-    lines += [f"plugin {broken}" for broken in registry().broken]
-    return "\n".join(lines)
-
-
-def _options(found: Registered) -> list[str]:
-    try:
-        schema = found.stage.model_json_schema()
-    except Exception as error:  # any failure of a plugin's own code
-        return [f"its options cannot be described: {in_one_line(error)}"]
-    rows = []
-    for name, option in schema.get("properties", {}).items():
-        required = name in schema.get("required", ())
-        default = "required" if required else f"default {json.dumps(option.get('default'))}"
-        rows.append(f"{name}: {option.get('description', '')} ({default})")
-    return rows
 
 
 def schema() -> str:
@@ -110,11 +85,18 @@ def summary(record: Record) -> str:
     lines += [*doubts(record), *shortcomings(record)]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.seconds.items())
     lines += passed_over(record.passed_over)
+    lines += _earlier(record.kept)
     lines += [score.line(record.score)] if record.score else []
     lines.append(f"{sum(record.seconds.values()):.1f} s: {spent}")
     told = REPORT_NAME if record.report else RECORD_NAME
     lines.append(f"every photo's reason is in {record.where(told)}")
     return "\n".join(lines)
+
+
+def _earlier(kept: Sequence[str]) -> list[str]:
+    """Return a line on outputs of earlier runs that stand beside those of this one, if any."""
+    count = len(kept)
+    return [f"{count} older output{'s' * (count > 1)} kept beside: {_listed(kept)}"] if kept else []
 
 
 def doubts(record: Record) -> Iterator[str]:

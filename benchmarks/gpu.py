@@ -43,9 +43,9 @@ from throughput import LARGE, QUICKSTART, make
 from torch import Tensor
 
 from alignimation_core import Detections, Mask, Recipe, Target, run
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_core.api.data import COCO_KEYPOINTS
+from alignimation_core.api.registration import procrustes
 from alignimation_core.photos import decoder
 from alignimation_facenet import MTCNN, FaceNet
 from alignimation_kornia import Similarity

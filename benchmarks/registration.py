@@ -24,9 +24,9 @@ import torch
 from PIL import Image
 
 from alignimation_core import Mask, Registration, Subject, Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
 from alignimation_core.api.mask import Matrix
+from alignimation_core.api.registration import procrustes
 from alignimation_kornia import KorniaRegistrator, Similarity
 from alignimation_targets import GaussianKeypoints, SoftMask
 

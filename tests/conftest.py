@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would all commands
 
 MAIN = "from alignimation_core.cli import command; command()"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
 STAGES = Path(__file__).with_name("stages") / "discs.py"
 
 
@@ -39,13 +41,15 @@ def site(tmp_path, monkeypatch):
 def install(site):
     """Install a distribution of one module, as pip would leave it, with one entry point."""
 
-    def install(distribution, code, *, module=None, point=None, version="1.0", points=None):
+    def install(
+        distribution, code, *, module=None, point=None, version="1.0", points=None, requires=""
+    ):
         module = module or distribution.replace("-", "_")
         (site / f"{module}.py").write_text(code, encoding="utf-8")
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{requires}"
         )
         lines = points or [f"{point or module} = {module}"]
         (info / "entry_points.txt").write_text("[alignimation]\n" + "\n".join(lines) + "\n")
@@ -53,6 +57,28 @@ def install(site):
         registry.cache_clear()
 
     return install
+
+
+@pytest.fixture(scope="session")
+def pip_installed(tmp_path_factory):
+    """Install an example plugin with pip, from its source and offline; return the folder."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+
+    def pip_installed(plugin):
+        folder = tmp_path_factory.mktemp("site")
+        source = tmp_path_factory.mktemp("source") / plugin
+        shutil.copytree(EXAMPLES / plugin, source)
+        pip = [sys.executable, "-m", "pip", "install", *options, "--no-index"]
+        done = subprocess.run(
+            [*pip, "--target", str(folder), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return pip_installed
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,11 @@ MODULES = {
         "core/api/test_geometry_grid.py",
         "core/api/test_geometry_photo.py",
     ],
-    f"{CORE}/alignment/procrustes": [
-        "core/alignment/test_procrustes.py",
+    f"{CORE}/api/registration/procrustes": [
+        "core/api/test_procrustes.py",
         "core/api/test_geometry.py",
     ],
-    f"{CORE}/api/registration": ["core/api/test_registration.py"],
+    f"{CORE}/api/registration/__init__": ["core/api/test_registration.py"],
     "plugins/alignimation_kornia/_registration": [
         "plugins/test_kornia_failures.py",
         "plugins/test_kornia_models.py",

@@ -6,9 +6,9 @@ from torch.nn import functional
 from torchvision.ops import box_iou
 
 from alignimation_core import Detections, Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry, precision
 from alignimation_core.api.precision import exact, mixed
+from alignimation_core.api.registration import procrustes
 from alignimation_core.photos import decoder
 from alignimation_facenet import MTCNN, FaceNet
 from alignimation_kornia import Similarity

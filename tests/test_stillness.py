@@ -9,12 +9,15 @@ from typing import ClassVar
 import pytest
 import torch
 
-from alignimation_core import Choice, Recipe, SubjectSelector, run
+from alignimation_core import Choice, Recipe, SubjectSelector, photos, run
+from alignimation_core.api.data import EYES
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"
 SHOTS = json.loads((QUICKSTART / "truth.json").read_text(encoding="utf-8"))["photos"]
 TRUTH = {Path(shot["file"]).name: shot["subject"] for shot in SHOTS if shot["subject"]}
+
+MOUTH = ("mouth_left", "mouth_right")
 
 
 class Her(SubjectSelector):
@@ -78,3 +81,34 @@ def test_the_usual_detector_and_kornias_registrator_leave_what_the_readme_says(
     used = [photo for photo in record["photos"] if photo["status"] == "used"]
     assert len(used) == 19
     assert faces.known(used, TRUTH) == pytest.approx(percent, rel=0.05)
+
+
+@pytest.mark.slow
+def test_halfway_a_morph_eyes_and_mouth_are_where_the_detector_expects_them_between(tmp_path):
+    data = {
+        "photos": str(QUICKSTART / "photos"),
+        "output": "out",
+        "detector": "mtcnn",
+        "canvas": {"size": "720x720"},
+        "renderers": [
+            {"use": "frames", "path": "photos"},
+            {"use": "frames", "path": "morphs", "effects": [{"use": "morph", "frames": 1}]},
+        ],
+    }
+    recipe = replace(Recipe.of(data, folder=tmp_path), subject_selector=Her())
+    run(recipe)
+
+    def points(folder):
+        found = []
+        for file in sorted((tmp_path / "out" / folder).iterdir()):
+            (seen,) = recipe.detector.detect([photos.load(file)])
+            sides = seen.boxes[:, 2:] - seen.boxes[:, :2]
+            names = [seen.keypoint_names.index(name) for name in (*EYES, *MOUTH)]
+            found.append(seen.keypoints[int(sides.prod(1).argmax()), names])
+        return torch.stack(found)
+
+    plain, between = points("photos"), points("morphs")[1::2]
+    assert len(between) == 18
+    eyes = (plain[:, 0] - plain[:, 1]).norm(dim=1).mean()
+    apart = (between - (plain[1:] + plain[:-1]) / 2).norm(dim=2)
+    assert float(apart.max() / eyes) < 0.01

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,17 +34,10 @@ HOPPER = torch.tensor(
 )
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """A folder into which pip has installed the plugin, from its source and offline."""
-    folder = tmp_path_factory.mktemp("site")
-    source = tmp_path_factory.mktemp("source") / "alignimation-dlib"
-    shutil.copytree(ROOT / "examples" / "plugins" / "alignimation-dlib", source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+@pytest.fixture(scope="module")
+def site(pip_installed):
+    """The folder of the plugin, installed."""
+    return pip_installed("alignimation-dlib")
 
 
 @pytest.fixture(scope="module")

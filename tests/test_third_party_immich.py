@@ -5,8 +5,6 @@ import hashlib
 import importlib
 import json
 import pickle
-import shutil
-import subprocess
 import sys
 import threading
 from datetime import datetime
@@ -29,16 +27,9 @@ PAGE = 2
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder into which pip has installed the plugin, from its source and offline."""
-    folder = tmp_path_factory.mktemp("site")
-    source = tmp_path_factory.mktemp("source") / "alignimation-immich"
-    shutil.copytree(ROOT / "examples" / "plugins" / "alignimation-immich", source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+def installed(pip_installed):
+    """The folder of the plugin, installed."""
+    return pip_installed("alignimation-immich")
 
 
 @pytest.fixture

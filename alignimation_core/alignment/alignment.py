@@ -19,6 +19,7 @@ from alignimation_core.alignment.subjects import (
 from alignimation_core.alignment.targets import Targets
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.registration import Target
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.failure import Failure, PhotosError
 from alignimation_core.store.fits import Fits
@@ -45,12 +46,14 @@ def align(
     reference: str,
     step: Callable[[], None],
     kept: Fits | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> Alignment:
     """Bring every photo onto the reference.
 
     A photo whose target or fit fails is left out. Where a model raises an error, it is asked again
     by the next run; the reasons that it gives itself are answers. ``subjects`` are in full-size
-    pixels; ``reference`` is ``medoid``, ``mean``, ``first`` or the whole name of a photo.
+    pixels; ``reference`` is ``medoid``, ``mean``, ``first`` or the whole name of a photo. What is
+    wrong with the model, though photos are aligned, is told to ``remark``.
 
     Raises:
         PhotosError: no photo is left, or the reference named is not among them or cannot be
@@ -62,7 +65,11 @@ def align(
     fixed, failures = choose_reference(framed, targets, kept, reference)
     if fixed is None:
         raise _none_left(len(framed), failures)
-    aligned, failures = fit(framed, fixed, targets, model, kept, step)
+    aligned, failures = fit(framed, fixed, targets, model, kept, step, remark)
+    if not aligned:
+        failures = _failures_of_all(framed, targets, failures)
+        if len(failures) == len(framed) > 1:
+            raise _none_left(len(framed), failures)
     if all(item.framed is not fixed for item in aligned):
         reason = next(each.reason for each in failures if each.photo == fixed.photo.name)
         raise PhotosError(
@@ -74,11 +81,26 @@ def align(
         for _ in range(MEAN_PASSES):
             fixed = replace(fixed, subject=mean_subject(aligned, fixed.subject))
             some = [item.framed for item in aligned]
-            aligned, lost = fit(some, fixed, targets, model, kept, lambda: None)
+            aligned, lost = fit(some, fixed, targets, model, kept, lambda: None, remark)
             failures += lost
             if not aligned:
                 raise _none_left(len(framed), failures)
     return Alignment(aligned, fixed, failures)
+
+
+def _failures_of_all(
+    items: Sequence[FramedSubject], targets: Targets, failures: list[Failure]
+) -> list[Failure]:
+    """Return why every photo fails where the builder fails on each, not on the reference alone."""
+    if [each.stage for each in failures] != ["target_builder"]:
+        return failures
+    every: list[Failure] = []
+    for item in items:
+        attempt = targets.attempt(item, None)
+        if isinstance(attempt, Target):
+            return failures
+        every.append(Failure(item.photo.name, *attempt))
+    return every
 
 
 def _none_left(count: int, failures: Sequence[Failure]) -> PhotosError:

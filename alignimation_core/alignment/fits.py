@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.alignment.targets import Targets, shape_of
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import StageError
-from alignimation_core.api.registration import Target
+from alignimation_core.api.registration import Target, procrustes
 from alignimation_core.api.stages import TransformModel
 from alignimation_core.failure import Failure
 from alignimation_core.plugin import contract
 from alignimation_core.store.fits import Fit, Fits
+
+Key = TypeVar("Key")
 
 FITS_A_BATCH = 32
 SMALLEST_AREA = 1e-6
@@ -32,12 +34,14 @@ def fit(
     model: TransformModel,
     kept: Fits,
     step: Callable[[], None],
+    remark: Callable[[str], None],
 ) -> tuple[list[AlignedSubject], list[Failure]]:
     """Fit every photo to one reference; return those fitted, and why the others failed.
 
     A model's last bits may depend on the batch. So that a run that goes on where another was
     killed gives it the same batches, these are of photos that it has not been asked about yet,
     and a photo on which it raised an error, or that could not be drawn, is tried again by itself.
+    What is wrong with the model, though photos are fitted, is told to ``remark``.
     """
     keys = [targets.key(item) for item in items]
     copies, of_key = Counter(keys), dict(zip(keys, items, strict=True))
@@ -60,7 +64,7 @@ def fit(
             attempts = {key: targets.attempt(of_key[key], shape, fixed) for key in batch}
             built = {key: each for key, each in attempts.items() if isinstance(each, Target)}
             unbuilt = {key: each for key, each in attempts.items() if isinstance(each, tuple)}
-            fits = _fit_each(built, fixed, model)
+            fits = fit_each(built, fixed, model, remark)
             fits |= {key: Fit(None, failure=reason) for key, (_, reason) in unbuilt.items()}
             failed |= unbuilt
             kept.keep_fits(fixed_key, fits)
@@ -77,13 +81,21 @@ def fit(
             failures.append(Failure(item.photo.name, *failed[key]))
         else:
             fitted.append((item, known[key]))
-    aligned, unusable = _onto_reference(fitted, reference, model)
+    if len(fitted) > 1 and not any(found.converged for _, found in fitted):
+        remark(
+            f"transform_model {model.name}: it says of none of the photos that its fit has "
+            "converged; look closely, or give it more iterations"
+        )
+    aligned, unusable = onto_reference(fitted, reference, model)
     return aligned, failures + unusable
 
 
-def _fit_each(
-    targets: Mapping[str, Target], fixed: Target, model: TransformModel
-) -> dict[str, Fit]:
+def fit_each(
+    targets: Mapping[Key, Target],
+    fixed: Target,
+    model: TransformModel,
+    remark: Callable[[str], None],
+) -> dict[Key, Fit]:
     """Fit a batch; when the model raises, each photo alone, to lose only that one."""
     if not targets:
         return {}
@@ -94,8 +106,11 @@ def _fit_each(
     except StageError as error:
         if len(targets) == 1:
             return {key: Fit(None, failure=error.reason) for key in targets}
-        alone = (_fit_each({key: target}, fixed, model) for key, target in targets.items())
-        return {key: each for fits in alone for key, each in fits.items()}
+        alone = (fit_each({key: each}, fixed, model, remark) for key, each in targets.items())
+        every = {key: each for fits in alone for key, each in fits.items()}
+        if all(each.failure is None for each in every.values()):
+            remark(contract.only_alone(error))
+        return every
     matrices = found.matrices.detach().cpu().double().numpy().astype("<f8")
     fits = map(
         Fit,
@@ -109,7 +124,7 @@ def _fit_each(
     return dict(zip(targets, fits, strict=True))
 
 
-def _onto_reference(
+def onto_reference(
     fitted: Sequence[tuple[FramedSubject, Fit]], reference: FramedSubject, model: TransformModel
 ) -> tuple[list[AlignedSubject], list[Failure]]:
     """Turn fits between working frames into transforms between photos; leave out unusable ones."""

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import FramedSubject
 from alignimation_core.alignment.targets import Targets, stacked
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import AlignimationError
-from alignimation_core.api.registration import Target
+from alignimation_core.api.registration import Target, procrustes
 from alignimation_core.failure import Failure
 from alignimation_core.store.fits import Fits
 

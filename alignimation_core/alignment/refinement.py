@@ -10,11 +10,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import AlignedSubject, FramedSubject
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Detections, Photo, Subject
 from alignimation_core.api.errors import PhotoError, StageError
+from alignimation_core.api.registration import procrustes
 from alignimation_core.api.stages import Detector
 from alignimation_core.detection.inference import StageLock
 from alignimation_core.detection.observations import in_batches

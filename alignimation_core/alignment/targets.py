@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.alignment.subjects import FramedSubject
 from alignimation_core.api import geometry
 from alignimation_core.api.errors import PhotoError, StageError
-from alignimation_core.api.registration import Target
+from alignimation_core.api.registration import Target, procrustes
 from alignimation_core.api.stages import TargetBuilder
 from alignimation_core.failure import Failure as PhotoFailure
 from alignimation_core.photos import decoder
@@ -41,12 +40,24 @@ Failure = tuple[str, str]
 class Targets:
     """The targets of photos, as one target builder builds them in frames of ``side`` pixels.
 
+    Args:
+        builder: what builds them.
+        side: of the square frames.
+        load: returns the pixels of a photo, and the matrix from them to its working frame.
+
     Attributes:
         failed: why targets could not be built, by key: they are not tried again.
     """
 
-    def __init__(self, builder: TargetBuilder, side: int) -> None:
-        self.builder, self.side = builder, side
+    def __init__(
+        self,
+        builder: TargetBuilder,
+        side: int,
+        load: Callable[[FramedSubject], tuple[Tensor, Tensor]] = lambda item: decoder.load_onto(
+            item.photo, item.working_from_photo
+        ),
+    ) -> None:
+        self.builder, self.side, self._load = builder, side, load
         self.failed: dict[str, Failure] = {}
         self._sees_pixels = "pixels" in builder.requires()
         self._keys: dict[FramedSubject, str] = {}
@@ -154,7 +165,7 @@ class Targets:
         """Return the (3, side, side) float32 pixels of the working frame, where they are asked."""
         if not self._sees_pixels:
             return None
-        picture, frame_from_picture = decoder.load_onto(item.photo, item.working_from_photo)
+        picture, frame_from_picture = self._load(item)
         return geometry.warp_photo(picture, frame_from_picture, (self.side, self.side))
 
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, TypeAlias
 
-from alignimation_core.api import files
+from alignimation_core.api import files, images
 from alignimation_core.api.mask import Mask, Matrix
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ File: TypeAlias = files.File
 _PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")))
 """COCO's keypoints of a person, in its order."""
+EYES = ("left_eye", "right_eye")
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma, ITU-R BT.601."""
 
 
 def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> None:
@@ -297,7 +301,7 @@ class Subject:
         similarity: cosine similarity to the identity, where one was compared.
         turn: degrees clockwise that bring its photo upright: 0, 90, 180 or 270.
         image: (3, h, w) float32 in [0, 1], the pixels of the frame that the coordinates refer to;
-            only for target builders that require ``pixels``.
+            only for target builders that require ``pixels``. It may be given as uint8.
         width: standard deviation of the Gaussians on the reference, in the frame's pixels by the
             start of its registration; None for the reference itself, and where that has none.
     """
@@ -314,7 +318,9 @@ class Subject:
     width: float | None = None
 
     def __post_init__(self) -> None:
-        """Give every keypoint a score."""
+        """Give every keypoint a score, and an image in bytes as floating point."""
+        if self.image is not None:
+            object.__setattr__(self, "image", images.as_floats(self.image))
         if not self.keypoints.keys() <= self.keypoint_scores.keys():
             scores = {name: self.keypoint_scores.get(name, 1.0) for name in self.keypoints}
             object.__setattr__(self, "keypoint_scores", scores)

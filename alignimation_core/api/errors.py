@@ -4,7 +4,7 @@
 
     AlignimationError
     ├── RecipeError     the recipe or the arguments are wrong: every fault, by file, line and field
-    ├── PluginError     a plugin breaks the rules of discovery (names the distribution)
+    ├── PluginError     what is asked for of plugins is not there, or cannot be made
     ├── PhotoError      one photo cannot be read (names the photo)
     ├── StageError      a stage raised or returned something wrong (names kind, stage and photo)
     ├── WeightsError    weights are missing, damaged or cannot be fetched (names the file)
@@ -86,7 +86,7 @@ class RecipeError(AlignimationError):
 
 
 class PluginError(AlignimationError):
-    """A plugin breaks the rules of discovery, such as two distributions that claim one name."""
+    """What is asked for of plugins is not there, or cannot be made: its name is taken."""
 
 
 class PhotoError(AlignimationError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from alignimation_core.api import images
 from alignimation_core.api.data import Photo
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Frame:
 
     Attributes:
         image: (3, h, w) uint8 RGB of the canvas's size; (4, h, w) RGBA when the canvas has alpha.
+            It may be given as floating point in [0, 1].
         index: 0-based place in the animation.
         photo: the photo that it shows.
         seconds: how long it is shown; None for one frame at the output's frames a second.
@@ -44,3 +46,12 @@ class Frame:
     photo: Photo
     seconds: float | None = None
     made: bool = False
+
+    def __post_init__(self) -> None:
+        """Take an image of either kind.
+
+        Raises:
+            TypeError: it is no image; the message says what to do.
+            ValueError: its shape or its range is another; likewise.
+        """
+        object.__setattr__(self, "image", images.as_bytes(self.image, channels=(3, 4)))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alignimation_core.api.mask import Matrix
+from alignimation_core.api import images
 
 Padding = Literal["zeros", "border", "reflection"]
 
@@ -33,12 +33,12 @@ def table(rows: Sequence[float] | Sequence[Sequence[float]], columns: int) -> Te
     return torch.from_numpy(np.array(rows, dtype=np.float64)).reshape(-1, columns)
 
 
-def as_tensor(matrix: Matrix) -> Tensor:
+def as_tensor(matrix: Sequence[Sequence[float]]) -> Tensor:
     """Return a (3, 3) float64 tensor."""
     return torch.tensor(matrix, dtype=torch.float64)
 
 
-def as_rows(matrix: Tensor) -> Matrix:
+def as_rows(matrix: Tensor) -> tuple[tuple[float, float, float], ...]:
     """Return a (3, 3) tensor as rows of plain floats."""
     a, b, c = matrix.detach().cpu().double().tolist()
     return (tuple(a), tuple(b), tuple(c))
@@ -111,7 +111,7 @@ def warp(
     ``warp_photo`` or resize first.
 
     Args:
-        image: ([B,] C, h, w) floating point.
+        image: ([B,] C, h, w) floating point, or uint8.
         dst_from_src: ([B,] 3, 3), in the continuous pixels of both images. One matrix with a
             batch of images, or one image with a batch of matrices, is repeated.
         size: (height, width) of the result.
@@ -120,24 +120,34 @@ def warp(
 
     Returns:
         ([B,] C, height, width) of the image's dtype; B is there when either argument had it.
+
+    Raises:
+        TypeError, ValueError: the image is something else.
     """
+    images.expect_numbers(image)
+    if image.dtype == torch.uint8:
+        return _as_bytes(warp(image.float(), dst_from_src, size, padding=padding, mode=mode))
     batched = image.ndim == 4 or dst_from_src.ndim == 3
-    images = image if image.ndim == 4 else image[None]
+    sources = image if image.ndim == 4 else image[None]
     matrices = dst_from_src if dst_from_src.ndim == 3 else dst_from_src[None]
-    count = max(len(images), len(matrices))
+    count = max(len(sources), len(matrices))
     exact = matrices.double()
-    to_src = normalised_from_pixels((images.shape[-2], images.shape[-1])).to(exact.device)
+    to_src = normalised_from_pixels((sources.shape[-2], sources.shape[-1])).to(exact.device)
     from_dst = inverse(normalised_from_pixels(size)).to(exact.device)
     src_from_dst = to_src @ inverse(exact) @ from_dst
-    grid = _grid(src_from_dst, size).to(images.dtype).expand(count, -1, -1, -1)
+    grid = _grid(src_from_dst, size).to(sources.dtype).expand(count, -1, -1, -1)
     warped = functional.grid_sample(
-        images.expand(count, -1, -1, -1),
+        sources.expand(count, -1, -1, -1),
         grid,
         mode=mode,
         padding_mode=padding,
         align_corners=False,
     )
     return warped if batched else warped[0]
+
+
+def _as_bytes(values: Tensor) -> Tensor:
+    return values.detach().round().clamp(0, 255).byte()
 
 
 def _grid(src_from_dst: Tensor, size: tuple[int, int]) -> Tensor:
@@ -156,7 +166,7 @@ def warp_photo(
     canvas_from_photo: Tensor,
     size: tuple[int, int],
     *,
-    padding: Literal["border", "reflection"] = "border",
+    padding: Padding = "border",
 ) -> Tensor:
     """Warp one full-size photo onto the canvas without aliasing.
 
@@ -164,14 +174,19 @@ def warp_photo(
     Where it shrinks to less than ``SPARSE``, it is reduced with a low-pass first.
 
     Args:
-        image: (3, h, w) uint8, on any device.
+        image: (3, h, w) uint8 or floating point in [0, 1], on any device.
         canvas_from_photo: (3, 3), affine or homography, on the CPU.
         size: (height, width) of the canvas.
-        padding: what lies outside the photo: its ``border`` or its ``reflection``.
+        padding: what lies outside the photo: ``zeros``, its ``border`` or its ``reflection``.
 
     Returns:
         (3, height, width) float32 in [0, 1], on the image's device.
+
+    Raises:
+        TypeError, ValueError: the image is something else; the message says what to do.
     """
+    if image.dtype != torch.uint8:
+        image = images.as_floats(image) * 255
     return torch.cat([*strips(image, canvas_from_photo, size, padding=padding)], 1).div_(255)
 
 
@@ -180,7 +195,7 @@ def strips(
     canvas_from_photo: Tensor,
     size: tuple[int, int],
     *,
-    padding: Literal["border", "reflection"] = "border",
+    padding: Padding = "border",
 ) -> Iterator[Tensor]:
     """Warp one full-size photo as ``warp_photo`` does, one strip of the canvas after the other.
 
@@ -299,7 +314,7 @@ def crop(
     a float32 image a box of whole pixels at its own size is to the bit what slicing gives.
 
     Args:
-        image: ([B,] C, h, w) floating point.
+        image: ([B,] C, h, w) floating point, or uint8.
         box: ([B,] 4) ``x0, y0, x1, y1`` in the image's continuous pixels, each of any real value,
             ``x0 < x1`` and ``y0 < y1``. One box with a batch of images, or one image with a batch
             of boxes, is repeated.
@@ -308,13 +323,18 @@ def crop(
 
     Returns:
         ([B,] C, height, width) of the image's dtype; B is there when either argument had it.
+
+    Raises:
+        TypeError, ValueError: the image is something else.
     """
+    images.expect_numbers(image)
     x0, y0, x1, y1 = box.double().unbind(-1)
     across, down = size[1] / (x1 - x0), size[0] / (y1 - y0)
     zero, one = torch.zeros_like(x0), torch.ones_like(x0)
     rows = [across, zero, -x0 * across, zero, down, -y0 * down, zero, zero, one]
     crop_from_image = torch.stack(rows, -1).reshape(*box.shape[:-1], 3, 3)
-    return warp(image.double(), crop_from_image, size, padding=padding).to(image.dtype)
+    cut = warp(image.double(), crop_from_image, size, padding=padding)
+    return _as_bytes(cut) if image.dtype == torch.uint8 else cut.to(image.dtype)
 
 
 def angle_of(matrices: Tensor) -> Tensor:

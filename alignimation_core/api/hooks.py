@@ -29,6 +29,7 @@ PROJECT = "alignimation"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as its implementation of the hook of that name."""
 
 
 @hookspec

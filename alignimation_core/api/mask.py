@@ -58,6 +58,12 @@ class Mask:
         flat = torch.frombuffer(bytearray(zlib.decompress(self.data)), dtype=torch.uint8)
         return flat.reshape(self.height, self.width).float() / 255
 
+    def on(self, size: tuple[int, int]) -> Tensor:
+        """Return the mask drawn on its image of (height, width): float32 in [0, 1]."""
+        from alignimation_core.api import geometry
+
+        return geometry.draw(self.tensor(), geometry.as_tensor(self.image_from_mask), size)
+
     def transformed(self, new_from_image: Matrix) -> Mask:
         """Return the same mask placed in another image by ``new_from_image``."""
         return replace(self, image_from_mask=multiply(new_from_image, self.image_from_mask))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from alignimation_core.cli.arguments import add_recipe, add_trace, load_recipe
+from alignimation_core.cli.process import prints_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,5 +19,7 @@ def work(given: argparse.Namespace) -> int:
     from alignimation_core import preflight
     from alignimation_core.progress import progress_for_terminal
 
-    print(preflight.check(load_recipe(given), progress_for_terminal()))
+    with prints_to_stderr():
+        told = preflight.check(load_recipe(given), progress_for_terminal())
+    print(told)
     return 0

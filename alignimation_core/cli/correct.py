@@ -37,9 +37,9 @@ def work(given: argparse.Namespace) -> int:
     """Add to the file of corrections; print what was noted."""
     from alignimation_core import preflight
     from alignimation_core.api.errors import Fault, PhotoError, RecipeError
+    from alignimation_core.api.files import PhotoNames
     from alignimation_core.corrections import edit
     from alignimation_core.corrections.document import PARSERS
-    from alignimation_core.corrections.names import PhotoNames
     from alignimation_core.photos import metadata
     from alignimation_core.photos.order import relative_name
 

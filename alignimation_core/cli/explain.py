@@ -39,21 +39,19 @@ def explain(record: Mapping[str, Any]) -> str:
     Args:
         record: what ``run.json`` holds.
     """
-    from alignimation_core.api.errors import printable
+    from alignimation_core.record import by_reason
     from alignimation_core.review.record import gates
 
     photos: Sequence[Mapping[str, Any]] = record["photos"]
     used = sum(photo["status"] == "used" for photo in photos)
     lines = [f"{used} of {len(photos)} photos used"]
-    reasons: dict[str, list[str]] = {}
-    for photo in photos:
-        if photo["status"] != "used":
-            told = printable(f"{photo['status']}: {photo['reason']}")
-            reasons.setdefault(told, []).append(printable(photo["path"]))
-    for reason, names in sorted(reasons.items(), key=lambda row: (-len(row[1]), row[0])):
-        lines += [f"{len(names)} {reason}", *(f"    {name}" for name in names)]
+    told = by_reason((photo["status"], photo["reason"], photo["path"]) for photo in photos)
+    for reason, alike in told:
+        lines += [f"{len(alike)} {reason}", *(f"    {path}{more}" for path, more in alike)]
     every = list(gates(record))
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
+    if all(photo["stage"] != "subject_selector" for photo in measured):
+        return "\n".join([*lines, *_ranges(every, measured)])
     for gate in every:
         lines += _table(gate, [each for each in every if each != gate], measured)
     return "\n".join(lines)
@@ -93,6 +91,17 @@ def _table(
     if nearest:
         told = (f"{printable(each['path'])} ({gate.of(each['gates']):g})" for each in nearest)
         yield f"    nearest misses: {', '.join(told)}"
+
+
+def _ranges(gates: Sequence[Gate], photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line of what the values of all photos are between, where no gate rejects any."""
+    told = []
+    for value, gate in {gate.value: gate for gate in gates}.items():
+        numbers = [gate.of(photo["gates"]) for photo in photos if value in photo["gates"]]
+        if numbers:
+            told.append(f"{value} {min(numbers):.3g} to {max(numbers):.3g}")
+    if told:
+        yield f"no gate rejects any; there are {', '.join(told)}"
 
 
 def _chosen(photo: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from alignimation_core.cli.arguments import add_recipe, add_trace, load_recipe
-from alignimation_core.cli.process import interrupts_held
+from alignimation_core.cli.process import interrupts_held, prints_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,9 @@ def work(given: argparse.Namespace) -> int:
         from alignimation_core.progress import progress_for_terminal
 
     progress = progress_for_terminal()
-    found = people.find(recipe, progress)
-    sheets = people.write_sheets(found, output_folder(recipe).folder)
+    with prints_to_stderr():
+        found = people.find(recipe, progress)
+        sheets = people.write_sheets(found, output_folder(recipe).folder)
     for individual, path in zip(found, sheets, strict=True):
         count = len(individual.faces)
         photos = f"{count} photo{'' if count == 1 else 's'}"

@@ -13,7 +13,7 @@ import threading
 import traceback
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO, cast
 
 from alignimation_core.api.errors import (
@@ -186,6 +186,23 @@ class _Printable(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))
+
+
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Have what plugins print, in C and in processes of their own too, go to stderr.
+
+    So stdout holds results alone.
+    """
+    print(end="", flush=True)
+    stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 @contextmanager

@@ -6,11 +6,20 @@ import argparse
 import gc
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from alignimation_core.cli import check, completion, init, schema, stages
 from alignimation_core.cli.arguments import add_settings, add_trace, load_recipe
-from alignimation_core.cli.process import EPILOG, end_with, guarded, interrupts_held
+from alignimation_core.cli.process import (
+    EPILOG,
+    end_with,
+    guarded,
+    interrupts_held,
+    prints_to_stderr,
+)
+
+if TYPE_CHECKING:
+    from alignimation_core.record import Record
 
 WHAT = "the YAML recipe; or a folder of photos, an archive or a film, for which one is written"
 
@@ -85,6 +94,14 @@ def _positive(text: str) -> int:
 
 def work(given: argparse.Namespace) -> int:
     """Run the recipe, or that of the photos; print the paths of its outputs."""
+    with prints_to_stderr():
+        record = _run(given)
+    for output in record.outputs:
+        print(record.where(output))
+    return 0
+
+
+def _run(given: argparse.Namespace) -> Record:
     from alignimation_core.cli.starter import is_photos
     from alignimation_core.progress import progress_for_terminal
 
@@ -106,6 +123,4 @@ def work(given: argparse.Namespace) -> int:
     finally:
         gc.unfreeze()
     progress.note(summary(record))
-    for output in record.outputs:
-        print(record.where(output))
-    return 0
+    return record

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from alignimation_core.cli.arguments import add_trace
-from alignimation_core.cli.process import interrupts_held
+from alignimation_core.cli.process import interrupts_held, prints_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,8 @@ def work(given: argparse.Namespace) -> int:
 
     judge = judge_named(given.detector)
     frames = frames_in(given.frames)
-    with progress_for_terminal().stage("scoring", min(MOST, len(frames))) as step:
+    progress = progress_for_terminal()
+    with prints_to_stderr(), progress.stage("scoring", min(MOST, len(frames))) as step:
         score = score_frames(frames, judge, step)
     print(line(score))
     return 0 if "note" not in score else 1

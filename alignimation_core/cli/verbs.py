@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import ModuleType
@@ -14,6 +16,7 @@ from alignimation_core.cli import (
     correct,
     explain,
     init,
+    new_plugin,
     people,
     review,
     run,
@@ -34,6 +37,7 @@ VERBS: dict[str, ModuleType] = {
     "score": score,
     "list": stages,
     "schema": schema,
+    "new-plugin": new_plugin,
     "completion": completion,
 }
 
@@ -61,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = str(module.__doc__).partition(": ")[2].splitlines()[0].rstrip(".")
         module.add_arguments(verbs.add_parser(name, help=what, description=f"{what.capitalize()}."))
     completion.complete(parser)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verb = next(iter(arguments), "")
+    if verb and verb[0] != "-" and verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(VERBS)}"
+        parser.error(f"there is no verb {verb!r}{meant}")
     given = parser.parse_args(arguments)
     work = VERBS[given.verb].work
     return guarded(f"alignimation {given.verb}", lambda: work(given), trace=given.traceback)

@@ -11,9 +11,9 @@ from typing import Any
 from alignimation_core.api import urls
 from alignimation_core.api.data import Choice, File, Observation, Photo, Subject
 from alignimation_core.api.errors import Fault, RecipeError
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.api.stages.individuals import Reference, from_left, listed, meant
 from alignimation_core.corrections.document import Entry, read
-from alignimation_core.corrections.names import PhotoNames
 from alignimation_core.failure import Failure
 from alignimation_core.photos.order import in_zone, order, relative_name
 from alignimation_core.recipe.document import Location
@@ -122,7 +122,7 @@ class Corrections:
         """Return the photos with their corrected dates and turns, in the order that follows.
 
         Args:
-            photos: those that could be read.
+            photos: those that could be read, as they were.
             others: names of those that could not, or are left out.
             by: see ``photos.order.order``.
             zone: likewise; corrected dates are of there.

@@ -16,8 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 from alignimation_core.api import atomic
 from alignimation_core.api.errors import Fault, OutputError, RecipeError, in_one_line
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections.document import PARSERS, Entry, read
-from alignimation_core.corrections.names import PhotoNames
 
 _LOCK = threading.Lock()
 

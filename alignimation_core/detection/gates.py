@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isnan
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Choice, Observation
+from alignimation_core.api.stages.faces import facing_forward
 from alignimation_core.api.stages.selectors import PIXELS, Gates
 
 HEAD = {
@@ -62,35 +62,49 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
     if not subjects:
         return found
     _write(found, [place for place, _ in subjects], _of_boxes(observations, subjects))
+    _write(found, *_measured(observations, subjects))
     groups: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for place, index in subjects:
         detections = observations[place].detections
         if detections.keypoints is not None:
             groups.setdefault(detections.keypoint_names, []).append((place, index))
-        if (measures := observations[place].measures) is not None:
-            rows = dict(zip(PIXELS, measures[index].tolist(), strict=True))
-            found[place] |= {n: round(v, DIGITS) for n, v in rows.items() if not isnan(v)}
         if (similarity := choices[place].similarity) is not None:
             found[place]["similarity"] = round(similarity, DIGITS + 1)
     for names, group in groups.items():
         picked = [observations[place].detections.pick(index) for place, index in group]
         points, scores = (torch.stack(column) for column in zip(*picked, strict=True))
-        table = _Points(names, points.double(), scores > 0)
+        points, there = points.double(), scores > 0
+        table = _Points(names, points, there)
         angles = _angles(table)
         if "roll" in angles:
             turns = [observations[place].detections.turn for place, _ in group]
             angles["roll"] = (angles["roll"] + torch.tensor(turns) + 180) % 360 - 180
-        columns = angles | _symmetry(table) | _openings(table)
+        forward = {"facing_forward": facing_forward(names, points, there)}
+        columns = angles | forward | _openings(table)
         _write(found, [place for place, _ in group], columns)
     return found
 
 
 def _write(found: list[Values], places: Sequence[int], columns: dict[str, Tensor]) -> None:
-    """Enter columns of numbers by photo, those that are finite."""
+    """Enter columns of numbers by photo, rounded, those that are finite."""
     for name, column in columns.items():
-        for place, value in zip(places, column.tolist(), strict=True):
-            if not isnan(value):
-                found[place][name] = round(value, DIGITS)
+        rounded = (column.double() * 10**DIGITS).round() / 10**DIGITS
+        for place, value in zip(places, rounded.tolist(), strict=True):
+            if value == value:  # not NaN
+                found[place][name] = value
+
+
+def _measured(
+    observations: Sequence[Observation], subjects: Sequence[tuple[int, int]]
+) -> tuple[list[int], dict[str, Tensor]]:
+    """Return the photos whose pixels were measured, and what was."""
+    places, rows = [], []
+    for place, index in subjects:
+        if (measures := observations[place].measures) is not None:
+            places.append(place)
+            rows.append(measures[index])
+    columns = torch.stack(rows).unbind(1) if rows else []
+    return places, dict(zip(PIXELS, columns, strict=bool(rows)))
 
 
 def _of_boxes(
@@ -160,22 +174,6 @@ def _angles(table: _Points) -> dict[str, Tensor]:
             1,
         )
     return dict(zip(("yaw", "pitch", "roll"), turned.rad2deg().unbind(1), strict=True))
-
-
-def _symmetry(table: _Points) -> dict[str, Tensor]:
-    if not all(name in table for name in ("nose", "left_eye", "right_eye")):
-        return {}
-    ratios = []
-    for pair in (("left_eye", "right_eye"), ("mouth_left", "mouth_right")):
-        if all(name in table for name in pair):
-            points, there = table.of(("nose", *pair))
-            apart = (points[:, 1:] - points[:, :1]).norm(dim=2)
-            longer = apart.amax(1)
-            ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
-            ratios.append(torch.where(there.all(1), ratio, torch.nan))
-    eyes, *mouth = ratios
-    smaller = torch.minimum(eyes, mouth[0].nan_to_num(1.0)) if mouth else eyes
-    return {"facing_forward": smaller}
 
 
 def _openings(table: _Points) -> dict[str, Tensor]:

@@ -66,6 +66,7 @@ class Result:
         damage: what is wrong with the file, as far as it was decoded.
         measures: (N, 3), what gates need the pixels for; None where they were not decoded.
         detecting: seconds, as ``embedding`` is.
+        remark: what is wrong with a stage, though nothing failed.
     """
 
     detections: Detections | None = None
@@ -75,6 +76,7 @@ class Result:
     measures: Tensor | None = None
     detecting: float = 0.0
     embedding: float = 0.0
+    remark: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -177,6 +179,19 @@ def _detect(detector: Detector, lock: StageLock, items: list[_Item]) -> None:
         item.take(found, turn)
 
 
+def find(detector: Detector, image: Tensor) -> Detections:
+    """Return what is found in one (3, h, w) uint8 image; if nothing, at the other quarter turns.
+
+    Raises:
+        StageError: the detector raised, or returned what its hook does not allow.
+    """
+    (found,) = contract.detect(detector, [image])
+    if len(found):
+        return found
+    height, width = image.shape[-2:]
+    return in_image(*_at_turns(detector, image), (height, width))
+
+
 def _at_turns(detector: Detector, image: Tensor) -> tuple[Detections, int]:
     """Return what is found at the turn at which the detector is surest, and that turn."""
     views = contract.detect(detector, [turned(image, turn) for turn in TURNS])
@@ -254,6 +269,8 @@ def _each(
         if len(items) > 1:
             for each in items:
                 yield from _each(kind, stage, [each], verb, lock)
+            if all(item.result.failure is None for item, _ in items):
+                items[0][0].result.remark = contract.only_alone(error)
         else:
             items[0][0].result.failure = kind, f"{stage.name}: {error.reason}"
         return

@@ -29,12 +29,14 @@ class Observed:
     """Photos on which nothing failed, in order; the others; wall seconds in the embedder.
 
     ``damaged``: what is wrong with files that were decoded all the same, by the photos' names.
+    ``remarks``: what is wrong with stages, though nothing failed.
     """
 
     observations: list[Observation] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     embedding: float = 0.0
     damaged: dict[str, Damage] = field(default_factory=dict)
+    remarks: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -162,6 +164,8 @@ def _infer(
                 else:
                     detecting += result.detecting
                     embedding += result.embedding
+                    if result.remark is not None:
+                        observed.remarks.add(result.remark)
                     if content.learn(result) and content.detections is not None:
                         fresh[content.photos[0].content] = Known(
                             content.detections,

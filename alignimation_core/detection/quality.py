@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from alignimation_core.api.data import Observation, Photo
+from alignimation_core.api.data import LUMA, Observation, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.stages import AnnotationDetector, Detector
 from alignimation_core.execution.executor import Executor
@@ -20,7 +20,6 @@ BATCH = 8  # photos that are measured together
 SIDE = 96  # pixels to which the longer side of a detection is reduced
 BLUR = 9  # pixels of the box filter that it is compared with
 FLAT = 1e-4  # mean difference between neighbours, below which there is none but of rounding
-LUMA = 0.299, 0.587, 0.114
 
 
 class Measuring:

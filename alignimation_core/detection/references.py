@@ -30,7 +30,7 @@ def look(
     Args:
         recipe: the recipe that names the references.
         corrections: they tell the references' files.
-        photos: those of the run, as they are corrected.
+        photos: all that the recipe names, as they are corrected.
         executor: where photos are worked on.
         store: what was found in the references is kept there, too.
 

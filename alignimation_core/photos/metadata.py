@@ -35,8 +35,7 @@ def facts(path: File, folder: Path) -> Photo:
     with opened(path) as (image, stream):
         version = _version(stream)
         width, height = orientation.upright_size(image)
-        now = datetime.now(UTC).replace(tzinfo=None)
-        taken = choose(_dates(image, name, path), now)
+        taken = _taken(image, name, path)
         stream.seek(0)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if _version(stream) != version:
@@ -56,6 +55,21 @@ def facts(path: File, folder: Path) -> Photo:
         taken_zone=taken.zone,
         modified=modified,
     )
+
+
+def taken(path: Path, folder: Path) -> Taken:
+    """Return when a photo in a file was taken, as ``facts`` tells; its content is not read.
+
+    Raises:
+        PhotoError: the file cannot be read, or is no picture.
+    """
+    with opened(path) as (image, _):
+        known = _taken(image, relative_name(path, folder), path)
+    return known or Taken(_modified(path) or datetime(1970, 1, 1), "file", INSTANT)
+
+
+def _taken(image: Image.Image, name: str, path: File) -> Taken | None:
+    return choose(_dates(image, name, path), datetime.now(UTC).replace(tzinfo=None))
 
 
 def _dates(image: Image.Image, name: str, path: File) -> Iterator[Taken]:

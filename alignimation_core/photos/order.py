@@ -54,20 +54,30 @@ def _local(time: datetime, zone: tzinfo | None) -> datetime:
 
 
 def in_zone(photo: Photo, zone: tzinfo | None) -> Photo:
-    """Return a photo whose time is a local one: its own, or that of a zone.
-
-    An instant becomes what clocks show there, and a time of which nobody says the zone is one of
-    there. None is this computer's zone, in which the latter stay as they are.
-    """
-    if photo.taken_zone == INSTANT:
-        local = _local(photo.taken.replace(tzinfo=UTC), zone)
-    elif photo.taken_zone is None and zone is not None:
-        local = photo.taken.replace(tzinfo=zone)
-    else:
+    """Return a photo whose time is a local one: its own, or that of a zone; see ``local``."""
+    taken, offset = local(photo.taken, photo.taken_zone, zone)
+    if (taken, offset) == (photo.taken, photo.taken_zone):
         return photo
-    offset = local.utcoffset()
+    return replace(photo, taken=taken, taken_zone=offset)
+
+
+def local(
+    taken: datetime, taken_zone: str | None, zone: tzinfo | None
+) -> tuple[datetime, str | None]:
+    """Return a time, and its offset, as clocks showed it where the photo was taken.
+
+    An instant becomes what clocks show in the zone, and a time of which nobody says the zone is one
+    of there. None is this computer's zone, in which the latter stay as they are.
+    """
+    if taken_zone == INSTANT:
+        there = _local(taken.replace(tzinfo=UTC), zone)
+    elif taken_zone is None and zone is not None:
+        there = taken.replace(tzinfo=zone)
+    else:
+        return taken, taken_zone
+    offset = there.utcoffset()
     assert offset is not None
-    return replace(photo, taken=local.replace(tzinfo=None), taken_zone=offset_of(offset))
+    return there.replace(tzinfo=None), offset_of(offset)
 
 
 def natural(text: str) -> list[str | int]:

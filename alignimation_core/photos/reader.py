@@ -1,11 +1,10 @@
-"""Read the facts of photo files, in order; of files that have not changed, from the store."""
+"""Read the facts of photo files; of files that have not changed, from the store."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from alignimation_core.api.errors import PhotoError
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.failure import Failure
 from alignimation_core.photos import metadata, order
-from alignimation_core.recipe.timeline import Order
 from alignimation_core.store.store import Facts, Store
 
 FILES_A_BATCH = 16
@@ -29,24 +27,21 @@ def read(
     executor: Executor,
     store: Store,
     step: Callable[[], None],
-    by: Order = "taken",
-    zone: tzinfo | None = None,
 ) -> tuple[list[Photo], list[Failure]]:
-    """Return the photos in order, see ``order.order``; and those that cannot be read.
+    """Return the photos, in the order of their files; and those that cannot be read.
 
-    Their names are relative to the folder. Files that have not changed are not read again.
+    Dates may still be in UTC, see ``order.in_zone``. Names are relative to the folder. Files that
+    have not changed are not read again.
     """
     photos: list[Photo] = []
     broken: list[Failure] = []
     for path, facts in zip(files, _facts_of(files, folder, executor, store), strict=True):
         if isinstance(facts, Photo):
-            photos.append(order.in_zone(facts, zone))
+            photos.append(facts)
         else:
             broken.append(Failure(order.relative_name(path, folder), "photos", facts.reason))
         step()
-    return order.order(photos, by, zone), sorted(
-        broken, key=lambda failure: order.natural(failure.photo)
-    )
+    return photos, sorted(broken, key=lambda failure: order.natural(failure.photo))
 
 
 def _facts_of(

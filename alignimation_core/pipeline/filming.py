@@ -8,11 +8,12 @@ from functools import cached_property
 from math import radians
 
 from alignimation_core.alignment.alignment import Alignment, align
-from alignimation_core.alignment.consensus.agreement import EYES, agree
+from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
-from alignimation_core.api.files import named
+from alignimation_core.api.files import PhotoNames
+from alignimation_core.detection.gates import Values
 from alignimation_core.detection.thinned import likeness
 from alignimation_core.detection.thinned.thinning import thin
 from alignimation_core.failure import PhotosError
@@ -21,6 +22,7 @@ from alignimation_core.rendering.frames import look_again
 from alignimation_core.rendering.framing import upright
 from alignimation_core.rendering.placement import Placement, moved, place
 from alignimation_core.rendering.writers import render
+from alignimation_core.scoring.judges import judges_of
 from alignimation_core.scoring.score import Score, Scorer
 
 
@@ -32,13 +34,13 @@ class Filming:
         self._detected: dict[str, Subject] = {}
 
     def film(
-        self, subjects: Sequence[tuple[Photo, Subject]], sharpness: Mapping[str, float]
+        self, subjects: Sequence[tuple[Photo, Subject]], values: Mapping[str, Values]
     ) -> list[str]:
         """Make the film of the photos that the recipe asks for, and of others where some fail.
 
         Args:
             subjects: the photos in order, each with its subject.
-            sharpness: of photos by name, as far as it was measured.
+            values: what gates limit, of photos by name.
 
         Returns:
             The finished outputs.
@@ -52,7 +54,7 @@ class Filming:
         placed: list[str] = []
         outputs: list[str] | None = None
         while True:
-            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, sharpness)
+            shown, others = thin(subjects, self.work.recipe, self.work.named, hashes, values)
             names = [photo.name for photo, _ in shown]
             self.work.record.pass_over(others)
             try:
@@ -81,7 +83,7 @@ class Filming:
         wanted = self.work.recipe.reference
         if wanted in ("medoid", "mean", "first"):
             return wanted
-        return named(wanted, (record.path for record in self.work.record.photos))[0]
+        return PhotoNames(record.path for record in self.work.record.photos).one(wanted)
 
     @property
     def _level(self) -> bool:
@@ -130,7 +132,8 @@ class Filming:
     def _align_once(self, subjects: Sequence[tuple[Photo, Subject]]) -> Alignment:
         builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
         with self.work.timed("transform_model", len(subjects)) as step:
-            alignment = align(subjects, builder, model, self._reference, step, self.work.store.fits)
+            kept, remark = self.work.store.fits, self.work.remark
+            alignment = align(subjects, builder, model, self._reference, step, kept, remark)
         self.work.record.fail(alignment.failures)
         return alignment
 
@@ -194,10 +197,15 @@ class Filming:
     def _score(self, placement: Placement) -> Score:
         """Return how still the subject stands; the film is made, whatever happens here."""
         placed, canvas, options = placement.placed, placement.canvas, self.work.recipe.canvas
+        score: Score = {}
         try:
-            scorer = Scorer.of_run(self.work.recipe.detector, len(placed), self.work.recipe.seed)
-            with self.work.timed("score", len(scorer.sample)) as step:
-                look_again(placed, canvas, options, self.work.executor, scorer, step)
-            return scorer.score()
+            for judge in judges_of(self.work.recipe.detector):
+                scorer = Scorer.of_run(judge, len(placed), self.work.recipe.seed)
+                with self.work.timed("score", len(scorer.sample)) as step:
+                    look_again(placed, canvas, options, self.work.executor, scorer, step)
+                score = scorer.score()
+                if "note" not in score:
+                    break
         except Exception as error:  # whatever it is, such as a cluster that is gone
             return {"note": in_one_line(error)}
+        return score

@@ -9,7 +9,8 @@ from itertools import islice
 from alignimation_core.api.data import File, Photo, Subject
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector
-from alignimation_core.api.stages.individuals import Shown, from_left
+from alignimation_core.api.stages.individuals import Shown
+from alignimation_core.detection.gates import Values
 from alignimation_core.detection.observations import Observed, count_known, observe
 from alignimation_core.detection.quality import complete, unmeasured
 from alignimation_core.detection.selection import select, undamaged, with_masks
@@ -25,21 +26,20 @@ class Finding:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.sharpness: dict[str, float] = {}
+        self.values: dict[str, Values] = {}
 
     def read(self, files: Sequence[File]) -> list[Photo]:
         """Return the photos in order, as they are corrected, but those left out unread."""
         corrections = self.work.corrections
         files = corrections.kept(self.work.recipe, files)
         with self.work.timed("photos", len(files)) as step:
-            by, zone = self.work.recipe.order, self.work.recipe.time_zone
-            where = None if zone is None else zone_of(zone)
             photos, failures = read(
-                files, self.work.recipe.folder, self.work.executor, self.work.store, step, by, where
+                files, self.work.recipe.folder, self.work.executor, self.work.store, step
             )
         failures += corrections.without()
         names = [failure.photo for failure in failures]
-        photos = corrections.of_facts(photos, names, by, where)
+        by, zone = self.work.recipe.order, self.work.recipe.time_zone
+        photos = corrections.of_facts(photos, names, by, None if zone is None else zone_of(zone))
         self.work.record.add(photos)
         self.work.record.fail(failures)
         return photos
@@ -79,9 +79,11 @@ class Finding:
                 known,
                 self.work.store.keep,
             )
+        for remark in sorted(observed.remarks):
+            self.work.remark(remark)
         records = self.work.record.by_name()
         for each in observed.observations:
-            boxes = each.detections.boxes[from_left(each.detections)].tolist()
+            boxes = sorted(each.detections.boxes.tolist(), key=lambda box: box[0] + box[2])
             records[each.photo.name].found = [[round(side, 1) for side in box] for box in boxes]
         self.work.record.fail(observed.failures)
         self.work.record.remark_damage(observed.damaged)
@@ -117,11 +119,7 @@ class Finding:
         self.work.record.correct(self.work.corrections.changes)
         self.work.record.measure(selected.values)
         self.work.record.min_similarity = selected.least
-        self.sharpness = {
-            name: values["sharpness"]
-            for name, values in selected.values.items()
-            if "sharpness" in values
-        }
+        self.values = selected.values
         subjects, failures = undamaged(selected.chosen, observed.damaged)
         self.work.record.fail(failures)
         if self.work.recipe.canvas.background != "keep":

@@ -119,11 +119,11 @@ class Run:
             observed = finding.observe(trial, known)
             del known  # what was found beside the subjects: memory that the frames can use
             shown = look(
-                self.work.recipe, self.work.corrections, photos, self.work.executor, self.work.store
+                self.work.recipe, self.work.corrections, found, self.work.executor, self.work.store
             )
             subjects = finding.select(observed, shown)
             del observed
-            rendered = Filming(self.work).film(subjects, finding.sharpness)
+            rendered = Filming(self.work).film(subjects, finding.values)
             remark(self.work.record)
             rendered += self._report(photos if limit is None else trial, rendered)
             if limit is None:

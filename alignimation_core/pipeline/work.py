@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from importlib.metadata import version
 
 import torch
 
-from alignimation_core.api import files
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.execution.executor import Executor
 from alignimation_core.output.folder import OutputFolder
@@ -55,6 +56,7 @@ class Work:
     ) -> None:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
+        self._remarked: set[str] = set()
         self.record = Record(
             alignimation=version("alignimation"),
             recipe=recipe.dump(),
@@ -72,9 +74,20 @@ class Work:
     @cached_property
     def named(self) -> frozenset[str]:
         """The photos that the recipe names, by their whole names."""
-        paths = [record.path for record in self.record.photos]
+        known = PhotoNames(record.path for record in self.record.photos)
         wanted = self.recipe.photos_named().values()
-        return frozenset(each for name in wanted for each in files.named(name, paths)[:1])
+        return frozenset(each for name in wanted for each in known.meant(name)[:1])
+
+    def remark(self, text: str) -> None:
+        """Tell what is wrong with a stage, though nothing failed; once, whatever its numbers."""
+        if (told := re.sub(r"\d+", "#", text)) not in self._remarked:
+            self._remarked.add(told)
+            self.progress.note(f"warning: {text}")
+
+    def _at_work(self, step: str) -> str:
+        """Return which stages do a step, by their names; empty where it is none of theirs."""
+        kinds = {"detector": ("detector", "embedder")}.get(step, (step,))
+        return ", ".join(stage.name for kind, _, stage in self.recipe.stages() if kind in kinds)
 
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Step]:
@@ -82,7 +95,7 @@ class Work:
         torch.manual_seed(self.recipe.seed)  # whatever was drawn before, or came from the store
         begun = time.perf_counter()
         try:
-            with self.progress.stage(LABELS[name], total) as step:
+            with self.progress.stage(LABELS[name], total, self._at_work(name)) as step:
                 yield step
         finally:
             spent = time.perf_counter() - begun

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Choice, Detections, Observation, Photo, Subject
-from alignimation_core.api.errors import StageError
+from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.frame import Canvas, Frame
 from alignimation_core.api.registration import Registration, Target
 from alignimation_core.api.stages import (
@@ -36,7 +36,9 @@ from alignimation_core.plugin.guard import call, stage_errors
 
 T = TypeVar("T")
 
-ROUNDING = 1e-4  # how far beyond [0, 1] a score may be
+ROUNDING = 1e-4  # how far beyond [0, 1] a score, or a pixel of a target, may be
+LENGTH_ROUNDING = 0.01  # how far from 1 an embedding's length may be: of float16, too
+LEAST_SIDE = 8  # pixels, of an image in which nothing is as small as one pixel
 
 
 def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
@@ -47,8 +49,8 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
     """
     with stage_errors("detector", detector):
         found = _list_of(Detections, detector.detect(images), len(images))
-        for detections in found:
-            _check_detections(detector, detections)
+        for detections, image in zip(found, images, strict=True):
+            _check_detections(detector, detections, image.shape[-1], image.shape[-2])
         return [_in_float32(detections) for detections in found]
 
 
@@ -56,7 +58,7 @@ def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
     """Look up the annotations of one photo."""
     with stage_errors("detector", detector):
         (found,) = _list_of(Detections, [detector.annotate(photo)], 1)
-        _check_detections(detector, found)
+        _check_detections(detector, found, photo.width, photo.height)
         return found
 
 
@@ -71,6 +73,13 @@ def embed(
                 got = tuple(rows.shape)
                 raise ValueError(f"embeddings: expected shape ({len(found)}, n), got {got}")
             _check_finite("embeddings", rows)
+            lengths = rows.norm(dim=1)
+            wrong = ((lengths - 1).abs() > LENGTH_ROUNDING) & (lengths > 0)
+            if wrong.any():
+                raise ValueError(
+                    f"embeddings: expected rows of length 1, got {float(lengths[wrong][0]):.4g}; "
+                    "torch.nn.functional.normalize(rows, dim=1) makes them so"
+                )
         return [rows.detach().float() for rows in vectors]
 
 
@@ -122,6 +131,14 @@ def build(builder: TargetBuilder, subject: Subject, size: tuple[int, int], photo
             numbers = getattr(target, name)
             if numbers is not None and not numbers.isfinite().all():
                 raise ValueError(f"{name}: not all numbers are finite")
+        for name in ("weights", "point_weights"):
+            if (getattr(target, name) < 0).any():
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(target, name).min():g}")
+        low, high = (float(each) for each in target.image.aminmax())
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            bad = high if high > 1 + ROUNDING else low
+            hint = "; divide by 255" if 2 < high <= 255 else ""
+            raise ValueError(f"image: expected 0 to 1, got {bad:g}{hint}")
         return target
 
 
@@ -212,7 +229,15 @@ def _in_float32(found: Detections) -> Detections:
     )
 
 
-def _check_detections(detector: Detector, found: Detections) -> None:
+def only_alone(error: StageError | PhotoError) -> str:
+    """Return what to tell of a stage that failed on a batch, and on none of its photos alone."""
+    return (
+        f"{error}; this was said of several photos together, and of none of them alone: they were "
+        "given to the stage one by one, which takes longer"
+    )
+
+
+def _check_detections(detector: Detector, found: Detections, width: int, height: int) -> None:
     """Check that a detector gives what it promises, in numbers that make sense."""
     promised = detector.provides() - {"keypoints"}
     given = {f"keypoints.{name}" for name in found.keypoint_names}
@@ -233,6 +258,20 @@ def _check_detections(detector: Detector, found: Detections) -> None:
             raise ValueError(f"{name}: expected 0 to 1, got {bad}")
     if not (found.boxes[:, 2:] >= found.boxes[:, :2]).all():
         raise ValueError("boxes: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
+    for name, places in (("boxes", found.boxes), ("keypoints", points)):
+        if places is not None and _are_shares(places, width, height):
+            raise ValueError(
+                f"{name}: expected pixels of an image of {width} x {height}, got shares of its "
+                "sides, 0 to 1; multiply x by the width and y by the height"
+            )
+
+
+def _are_shares(places: Tensor, width: int, height: int) -> bool:
+    """Return whether all places lie within the first pixel, where no subject is."""
+    if not places.numel() or min(width, height) < LEAST_SIDE:
+        return False
+    low, high = places.aminmax()
+    return bool(low >= 0 and 0 < high <= 1)
 
 
 def _check_finite(name: str, values: Tensor) -> None:

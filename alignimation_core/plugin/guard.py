@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from alignimation_core.api.errors import AlignimationError, StageError, in_one_line
@@ -30,4 +33,18 @@ def stage_errors(kind: str, stage: Stage, photo: str | None = None) -> Iterator[
         raise
     except (Exception, SystemExit) as error:  # a plugin's code may do anything
         LOG.debug("%s %s raised", kind, stage.name, exc_info=True)
-        raise StageError(kind, stage.name, in_one_line(error), photo) from error
+        reason = in_one_line(error) + raised_in(stage, error)
+        raise StageError(kind, stage.name, reason, photo) from error
+
+
+def raised_in(stage: Stage, error: BaseException) -> str:
+    """Return in which file and line of its plugin a stage raised; nothing where it did not."""
+    kind = stage if isinstance(stage, type) else type(stage)
+    package = sys.modules.get(kind.__module__.partition(".")[0])
+    home = Path(getattr(package, "__file__", None) or "")
+    inside = home.parent if home.name == "__init__.py" else home
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if home.name and file.is_relative_to(inside):
+            return f" ({file.relative_to(inside.parent).as_posix()}:{frame.lineno})"
+    return ""

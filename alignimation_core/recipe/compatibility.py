@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from alignimation_core.api.errors import AlignimationError, in_one_line
 from alignimation_core.api.stages import Ability, AnnotationDetector
+from alignimation_core.api.stages.renderers import Effect
 from alignimation_core.plugin.registry import registry
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.schema import Settings
@@ -43,6 +44,7 @@ def mismatches(recipe: Settings) -> Iterator[tuple[Location, str]]:
         yield ("refine", "passes"), text
     if recipe.since and recipe.until and bounds(recipe.until)[1] <= bounds(recipe.since)[0]:
         yield ("to",), f"{recipe.until} is over before from: {recipe.since}; give a later one"
+    yield from dict.fromkeys(_misplaced(recipe))
     paths: dict[PurePosixPath, int] = {}
     for i, renderer in enumerate(recipe.renderers):
         path = PurePosixPath(renderer.path)
@@ -55,6 +57,23 @@ def mismatches(recipe: Settings) -> Iterator[tuple[Location, str]]:
                 continue
             yield ("renderers", i, "path"), f"{clash}; give each output its own"
         paths.setdefault(path, i)
+
+
+def _misplaced(recipe: Settings) -> Iterator[tuple[Location, str]]:
+    """Yield the effects that cannot come where they stand, of each output."""
+    for i, renderer in enumerate(recipe.renderers):
+        own = renderer.effects
+        place: Location = ("effects",) if own is None else ("renderers", i, "effects")
+        given = recipe.effects if own is None else own
+        effects = [effect for effect in given if isinstance(effect, Effect)]
+        for j, effect in enumerate(effects):
+            try:
+                reason = effect.refuses(effects[:j], renderer)
+            except Exception as error:  # any failure of a plugin's own code
+                what = f"{effect.name!r} failed to say what it can follow"
+                reason = f"{what}: {in_one_line(error)}"
+            if reason is not None:
+                yield (*place, j), reason
 
 
 def _explain(recipe: Settings, name: str, missing: frozenset[Ability]) -> str:

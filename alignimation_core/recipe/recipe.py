@@ -23,7 +23,7 @@ from alignimation_core.api.errors import (
     StageError,
     in_one_line,
 )
-from alignimation_core.api.stages import known_device
+from alignimation_core.api.stages import Renderer, SubjectSelector, known_device
 from alignimation_core.api.stages.individuals import IdentitySelector, Reference
 from alignimation_core.recipe.compatibility import mismatches
 from alignimation_core.recipe.document import Location, Source
@@ -76,7 +76,6 @@ class Recipe(Settings):
 
         Raises:
             RecipeError: with every fault by file, line and field.
-            PluginError: a plugin breaks the rules of discovery.
         """
         source = Source.read(Path(path))
         source.override(settings, defaults())
@@ -93,7 +92,6 @@ class Recipe(Settings):
 
         Raises:
             RecipeError: with every fault by field.
-            PluginError: a plugin breaks the rules of discovery.
         """
         return cls._bound(Source("recipe", Path(folder).resolve(), dict(data)))
 
@@ -137,16 +135,19 @@ class Recipe(Settings):
         """Return the photos that the recipe names, by their locations in it.
 
         Raises:
-            RecipeError: the subject selector failed to say.
+            RecipeError: a stage failed to say.
         """
-        selector = self.subject_selector
-        try:
-            named: dict[Location, str] = {
-                ("subject_selector", key): name for key, name in selector.photos_named().items()
-            }
-        except Exception as error:  # any failure of a plugin's own code
-            what = f"{selector.name!r} failed to say which photos it names: {in_one_line(error)}"
-            raise RecipeError([self.fault(("subject_selector",), what)]) from error
+        naming: list[tuple[Location, SubjectSelector | Renderer]] = [
+            (("subject_selector",), self.subject_selector),
+            *((("renderers", i), renderer) for i, renderer in enumerate(self.renderers)),
+        ]
+        named: dict[Location, str] = {}
+        for place, stage in naming:
+            try:
+                named |= {(*place, key): name for key, name in stage.photos_named().items()}
+            except Exception as error:  # any failure of a plugin's own code
+                what = f"{stage.name!r} failed to say which photos it names: {in_one_line(error)}"
+                raise RecipeError([self.fault(place, what)]) from error
         if self.reference not in ("medoid", "mean", "first"):
             named["reference",] = self.reference
         return named

@@ -104,6 +104,12 @@ def bounds(text: str) -> tuple[datetime, datetime]:
         raise ValueError(f"{text!r} {what}") from None
 
 
+def stretch(since: str | None, until: str | None) -> tuple[datetime, datetime]:
+    """Return the beginning of one time and the end of another; None is no bound."""
+    start = bounds(since)[0] if since else datetime.min
+    return start, bounds(until)[1] if until else datetime.max
+
+
 def _gap(given: object) -> object:
     if isinstance(given, str):
         seconds_of(given)

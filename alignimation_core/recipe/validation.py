@@ -30,7 +30,6 @@ def bind(source: Source) -> Settings:
 
     Raises:
         RecipeError: with every fault.
-        PluginError: a plugin breaks the rules of discovery.
     """
     truths = list(_truths(source, (), source.data))
     try:

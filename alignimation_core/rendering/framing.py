@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alignimation_core.alignment.subjects import AlignedSubject, keypoints_of
 from alignimation_core.api import geometry
+from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.frame import Canvas
 from alignimation_core.api.sampling import spread
 from alignimation_core.recipe.options import PHOTO, CanvasOptions, SubjectFraming
@@ -17,8 +18,6 @@ from alignimation_core.recipe.options import PHOTO, CanvasOptions, SubjectFramin
 LONG_SIDE = 1080
 LARGEST = 16384
 """Pixels along the long side of a canvas at most."""
-TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-EYES = ("left_eye", "right_eye")
 MARGIN = 0.12
 """Room around the subject's boxes at the tightest, as a share of their extent."""
 CUT = 0.01

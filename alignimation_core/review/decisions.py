@@ -12,9 +12,9 @@ from typing import Any
 
 from alignimation_core.api import atomic
 from alignimation_core.api.errors import OutputError, RecipeError
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections import edit
 from alignimation_core.corrections.document import PARSERS, Entry, read
-from alignimation_core.corrections.names import PhotoNames
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.review import settings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alignimation_core.api.data import EYES
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.files import PHOTO_SUFFIXES
 from alignimation_core.api.stages import AnnotationDetector, Detector
@@ -14,7 +15,7 @@ from alignimation_core.execution.executor import Threads, torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.photos.order import natural
 from alignimation_core.plugin.registry import registry
-from alignimation_core.scoring.judges import EYES, Judge, installed, scored_by
+from alignimation_core.scoring.judges import Judge, installed, scored_by
 from alignimation_core.scoring.looking import Look, Pixels
 from alignimation_core.scoring.score import Score, Scorer
 

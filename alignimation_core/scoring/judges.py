@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from alignimation_core.api import weights
+from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector, Detector
 from alignimation_core.plugin.guard import stage_errors
 from alignimation_core.plugin.registry import registry
-
-TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-EYES = ("left_eye", "right_eye")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,11 @@ class Judge:
     independent: bool
 
 
-def judge_of(own: Detector) -> Judge:
-    """Return who judges frames that were aligned by a detector.
+def judges_of(own: Detector) -> list[Judge]:
+    """Return who judges frames that were aligned by a detector; the next where one sees nothing.
 
-    A detector of another plugin that finds the same keypoints, with all its weights on this
-    machine, is preferred; of several the one with the least weights, then the first by name.
+    First a detector of another plugin that finds the same keypoints, with all its weights on this
+    machine; of several the one with the least weights, then the first by name. Then their own.
 
     Raises:
         AlignimationError: nobody can; the message says why.
@@ -43,14 +42,19 @@ def judge_of(own: Detector) -> Judge:
     wanted = scored_by(own)
     if not wanted:
         raise AlignimationError(f"{own.name} finds no keypoints to score by")
-    for other in installed(own.device):
-        if _plugin(other) != _plugin(own) and scored_by(other) == wanted:
-            return Judge(other, wanted, independent=True)
-    if isinstance(own, AnnotationDetector):
+    others = (
+        Judge(other, wanted, independent=True)
+        for other in installed(own.device)
+        if _plugin(other) != _plugin(own) and scored_by(other) == wanted
+    )
+    judges = [*islice(others, 1)]
+    if not isinstance(own, AnnotationDetector):
+        judges.append(Judge(own, wanted, independent=False))
+    if not judges:
         names = ", ".join(wanted)
         what = f"{own.name} cannot look at frames, and no other detector here finds {names}"
         raise AlignimationError(what)
-    return Judge(own, wanted, independent=False)
+    return judges
 
 
 def scored_by(detector: Detector) -> tuple[str, ...]:

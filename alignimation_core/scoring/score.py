@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.sampling import spread
-from alignimation_core.api.stages import Detector
-from alignimation_core.scoring.judges import EYES, TORSO, Judge, judge_of
+from alignimation_core.scoring.judges import Judge
 from alignimation_core.scoring.looking import Item, Look, Looking, Pixels
 
 MOST = 100
 """Frames that are looked at, at most."""
 ONE_IN = 20
 """Frames of which a run has one looked at: two looks at each cost a tenth of detection."""
-LEAST = 8
+LEAST = 6
 """Frames that a run has looked at in any case, where there are so many."""
 
 WORDS = ((0.03, "excellent"), (0.06, "good"), (0.1, "acceptable"))
@@ -53,13 +54,9 @@ class Scorer:
         self._looks: list[Look] = []
 
     @classmethod
-    def of_run(cls, detector: Detector, count: int, seed: int) -> Scorer:
-        """Return the scorer of so many frames that are aligned by a detector.
-
-        Raises:
-            AlignimationError: no detector can look at them.
-        """
-        return cls(judge_of(detector), count, min(MOST, max(LEAST, count // ONE_IN)), seed)
+    def of_run(cls, judge: Judge, count: int, seed: int) -> Scorer:
+        """Return the scorer of a run's frames, of so many."""
+        return cls(judge, count, min(MOST, max(LEAST, count // ONE_IN)), seed)
 
     def looking(
         self, make: Callable[[list[Item]], Sequence[Pixels | PhotoError]], cores: int
@@ -88,11 +85,15 @@ class Scorer:
             what = f"{judge.detector.name} sees the subject in {len(seen)} of {len(looks)} frames"
             return {**base, "note": fault or f"{what}, and two are needed"}
         places = np.stack([look.places for look in seen])
-        return {**base, **_measured(places, judge.keypoints, seen[0].size[0])}
+        unseen = 1 - len(looks) / self._count
+        return {**base, **_measured(places, judge.keypoints, seen[0].size[0], unseen)}
 
 
-def _measured(places: Places, names: Sequence[str], height: int) -> Score:
-    """Return what (F, 2, K, 2) places tell, where F frames have each keypoint looked at twice."""
+def _measured(places: Places, names: Sequence[str], height: int, unseen: float) -> Score:
+    """Return what (F, 2, K, 2) places tell, where F frames have each keypoint looked at twice.
+
+    ``unseen``: the share of the film's frames at which nobody looked.
+    """
     means = _mean(places, 0)
     apart = places - means
     residuals = _mean(apart, 1)  # each look from its own mean: a shift that both share is none
@@ -101,6 +102,9 @@ def _measured(places: Places, names: Sequence[str], height: int) -> Score:
     p95 = float(np.percentile(distances, 95))
     pixels = {"mean": float(distances.mean()), "p95": p95}
     pixels["noise"] = float(noise.mean()) if len(noise) else float("nan")
+    lengths = np.hypot(residuals[..., 0], residuals[..., 1])
+    of_frames = _mean(lengths, 1)
+    pixels["error"] = float(of_frames.std(ddof=1) * math.sqrt(unseen / len(of_frames)))
     size = _size(dict(zip(names, _mean(means, 0).tolist(), strict=True)))
     mean = 100 * pixels["mean"] / height
     word = next((word for limit, word in WORDS if mean <= limit), "unsteady")
@@ -148,7 +152,8 @@ def line(score: Mapping[str, Any]) -> str:
     if "note" in score:
         return f"no score: {score['note']}"
     size, height = score["percent_of_size"], score["percent_of_height"]
-    parts = f"{height['mean']:.3f} % of the height (95 %: {height['p95']:.3f} %)"
+    error = f" (+-{height['error']:.3f})" if height["error"] else ""
+    parts = f"{height['mean']:.3f} %{error} of the height (95 %: {height['p95']:.3f} %)"
     if size["mean"] is not None:
         parts += f", {size['mean']:.2f} % of {_whose(score['keypoints'])}"
     told = f"score: {score['word']}; keypoints lie {parts} from their mean places"

@@ -1,6 +1,7 @@
-"""Makes the picture at the top of the README: photos as they were taken beside aligned frames.
+"""Makes the picture at the top of the README: photos as they were taken beside the film of them.
 
-Run the quickstart's recipe first, then ``python examples/quickstart/make_picture.py``.
+alignimation-run examples/quickstart/film.yaml
+python examples/quickstart/make_picture.py
 """
 
 import json
@@ -9,26 +10,36 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
+OUT = HERE / "out-film"
 SIDE = 300
 GAP = 8
+HELD, PASSED = 480, 70
+"""Milliseconds for which a photo is shown, and a frame between two."""
 
 
 def main() -> None:
-    """Read ``out/run.json`` and its frames, and write ``docs/before-after.webp``."""
-    record = json.loads((HERE / "out" / "run.json").read_text())
+    """Read ``out-film/run.json`` and the frames there, and write ``docs/before-after.webp``."""
+    record = json.loads((OUT / "run.json").read_text())
     used = [photo for photo in record["photos"] if photo["status"] == "used"]
-    frames = sorted((HERE / "out" / "frames").glob("*.png"))
-    pairs = []
-    for photo, frame in zip(used, frames, strict=True):
+    frames = sorted((OUT / "frames").glob("*.png"))
+    between = (len(frames) - len(used)) // (len(used) - 1)
+    befores = []
+    for photo in used:
         before = ImageOps.exif_transpose(Image.open(HERE / photo["path"])).convert("RGB")
-        after = Image.open(frame).convert("RGB")
+        befores.append(ImageOps.pad(before, (SIDE, SIDE), color="#e8e8e8"))
+    pairs, times = [], []
+    for i, frame in enumerate(frames):
         pair = Image.new("RGB", (2 * SIDE + GAP, SIDE), "white")
-        pair.paste(ImageOps.pad(before, (SIDE, SIDE), color="#e8e8e8"), (0, 0))
-        pair.paste(after.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (SIDE + GAP, 0))
+        pair.paste(befores[(i + between // 2) // (between + 1)], (0, 0))
+        after = Image.open(frame).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        pair.paste(after, (SIDE + GAP, 0))
         pairs.append(pair)
+        times.append(PASSED if i % (between + 1) else HELD)
     path = HERE.parents[1] / "docs" / "before-after.webp"
     first, *others = pairs
-    first.save(path, save_all=True, append_images=others, duration=420, loop=0, quality=72)
+    first.save(
+        path, save_all=True, append_images=others, duration=times, loop=0, quality=76, method=6
+    )
     print(f"{path.relative_to(HERE.parents[1])}: {path.stat().st_size / 1e6:.2f} MB")
 
 

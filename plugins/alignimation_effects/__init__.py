@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from alignimation_core import Effect, Film, Frame, hookimpl
+from alignimation_core import Effect, Film, Frame, Renderer, hookimpl
 from alignimation_effects._options import Colour, Font
 from alignimation_effects._transitions import CrossFade, Morph
 
@@ -28,6 +28,9 @@ def _template(text: str) -> str:
     for line in text.split("\n"):
         fields_of(line)
     return text
+
+
+MADE_BEFORE = "{} before pace makes frames that are no photos; put pace before it"
 
 
 class Caption(Effect):
@@ -175,15 +178,13 @@ class Pace(Effect):
         """Set how long each frame is shown; see ``Effect.apply``.
 
         Raises:
-            ValueError: the film is too short for its photos, or its output says another length.
+            ValueError: the film is too short for its photos, or its output says another length, or
+                frames come that show no photo alone.
         """
         from alignimation_effects import _pace
 
-        if None not in (self.seconds, film.seconds) and self.seconds != film.seconds:
-            raise ValueError(
-                f"the output shall last {film.seconds:g} seconds, and pace says {self.seconds:g}; "
-                "leave one of them out"
-            )
+        if (reason := self._other_length(film.seconds)) is not None:
+            raise ValueError(reason)
         count = len(film.photos)
         back = range(count - 2, 0, -1) if self.boomerang else range(0)
         order = [*range(count), *back]
@@ -205,6 +206,8 @@ class Pace(Effect):
         played = _pace.back_again(frames) if self.boomerang else frames
         turned = False
         for frame in played:
+            if frame.made:
+                raise ValueError(MADE_BEFORE.format("an effect"))
             place = place_of[frame.photo.name]
             turned = turned or (self.boomerang and place == count - 1)
             longer = self.hold if place in (0, count - 1) else 0.0
@@ -212,11 +215,24 @@ class Pace(Effect):
             step = 2 * (count - 1) - place if later else place
             yield replace(frame, seconds=shares[step] + longer)
 
+    def refuses(self, before: Sequence[Effect], renderer: Renderer) -> str | None:
+        """Refuse to come after what makes frames, and another length than the output's."""
+        for each in before:
+            if isinstance(each, CrossFade | Morph | Title):
+                return MADE_BEFORE.format(each.name)
+        return self._other_length(renderer.duration())
+
+    def _other_length(self, seconds: float | None) -> str | None:
+        if self.seconds is None or seconds in (None, self.seconds):
+            return None
+        what = f"the output shall last {seconds:g} seconds, and pace says {self.seconds:g}"
+        return f"{what}; leave one of them out"
+
 
 class EvenLight(Effect):
     """Evens out exposure and white balance from photo to photo, measured on the subject.
 
-    Its pixels, by its mask or else in its box, are brought to the median of 24 frames before and
+    Its pixels, by its mask or else in its box, are brought to the median of 16 frames before and
     after. Black and white stay, and nothing clips that did not. Give it before the other effects.
     """
 

@@ -15,7 +15,7 @@ from alignimation_core import Canvas, Film, Frame, Subject
 from alignimation_core.api import geometry
 from alignimation_effects._light import DECODED, ENCODED, FULL
 
-AROUND = 24
+AROUND = 16
 """Frames before and after one over which the median is taken; so many wait for those after."""
 COARSE = 4
 """Every how many pixels, across and down, the subject is measured."""

@@ -23,12 +23,20 @@ class Fade:
     """
 
     def __init__(self, first: Tensor, second: Tensor) -> None:
-        self._first, self._second = (each.permute(1, 2, 0).numpy() for each in (first, second))
+        before, after = _pixels(first), _pixels(second)
         self._opaque = len(first) == 3
         if self._opaque:
-            self._pairs = pairs(self._first, self._second)
+            self._pairs = pairs(before, after)
         else:
-            self._lights = light_of(self._first), light_of(self._second)
+            self._lights = light_of(before), light_of(after)
+
+    def put(self, part: tuple[slice, slice], first: Tensor, second: Tensor) -> None:
+        """Fade from now on between other pixels in a part of the frames: rows and columns."""
+        before, after = _pixels(first), _pixels(second)
+        if self._opaque:
+            self._pairs[part] = pairs(before, after)
+        else:
+            self._lights[0][part], self._lights[1][part] = light_of(before), light_of(after)
 
     def at(self, share: float) -> Pixels:
         """Return the pixels, (h, w, 3 or 4), with so much of the second."""
@@ -36,6 +44,12 @@ class Fade:
             return looked_up(self._pairs, table(share))
         begin, end = self._lights
         return pixels_of(begin + np.float32(share) * (end - begin))
+
+
+def _pixels(image: Tensor) -> Pixels:
+    """Return (h, w, C) of a (C, h, w) picture."""
+    pixels: Pixels = image.permute(1, 2, 0).numpy()
+    return pixels
 
 
 def pairs(first: Pixels, second: Pixels) -> NDArray[np.uint16]:

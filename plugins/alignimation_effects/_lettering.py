@@ -89,12 +89,16 @@ def placed(picture: Image.Image, place: str, size: tuple[int, int]) -> tuple[int
 
 def put(image: Tensor, picture: Image.Image, corner: tuple[int, int]) -> Tensor:
     """Return a new frame, (3 or 4, h, w) uint8, with an RGBA picture laid over it."""
-    frame = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-    if frame.mode == "RGBA":
-        frame.alpha_composite(picture, corner)
+    pixels = image.permute(1, 2, 0).numpy().copy()
+    x, y = (max(0, place) for place in corner)
+    part = pixels[y : y + picture.height, x : x + picture.width]
+    covered = Image.fromarray(part)
+    if covered.mode == "RGBA":
+        covered.alpha_composite(picture)
     else:
-        frame.paste(picture, corner, picture)
-    return image_of(frame)
+        covered.paste(picture, (0, 0), picture)
+    part[:] = covered
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def image_of(picture: Image.Image) -> Tensor:

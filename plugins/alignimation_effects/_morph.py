@@ -49,12 +49,11 @@ def morphed(
     for share in shares:
         between = torch.lerp(begin, end, share)
         warped = [
-            moving.warped(plane, between, points)[0].round_().byte().contiguous()
+            moving.warped(plane, between, points)[0].round().byte()
             for plane, points in zip(planes, (begin, end), strict=True)
         ]
-        pixels = fade.at(share)
-        pixels[part] = Fade(*warped).at(share)
-        yield torch.from_numpy(pixels).permute(2, 0, 1)
+        fade.put(part, *warped)
+        yield torch.from_numpy(fade.at(share)).permute(2, 0, 1)
 
 
 class Region:
@@ -69,6 +68,9 @@ class Region:
         ys = (torch.arange(self._grid[0], dtype=torch.float64) + 0.5) * height / self._grid[0]
         xs = (torch.arange(self._grid[1], dtype=torch.float64) + 0.5) * width / self._grid[1]
         self._places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).reshape(-1, 2)
+        across = (torch.arange(width) + 0.5) * (2 / width) - 1
+        down = (torch.arange(height) + 0.5) * (2 / height) - 1
+        self._still = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1)[None]
         nearest = torch.minimum(
             torch.minimum(xs, width - xs)[None, :] / (width * EDGE / 2),
             torch.minimum(ys, height - ys)[:, None] / (height * EDGE / 2),
@@ -102,16 +104,13 @@ class Region:
         if float(moved.abs().max()) < FAINT:
             return planes
         height, width = self._size
+        shares = moved * moved.new_tensor([2 / width, 2 / height])
         dense = functional.interpolate(
-            moved.permute(2, 0, 1)[None].float(), self._size, mode="bilinear", align_corners=False
-        )[0].permute(1, 2, 0)
-        ys = (torch.arange(height) + 0.5)[:, None]
-        xs = (torch.arange(width) + 0.5)[None, :]
-        grid = torch.stack(
-            [(dense[..., 0] + xs) * (2 / width) - 1, (dense[..., 1] + ys) * (2 / height) - 1], -1
+            shares.permute(2, 0, 1)[None].float(), self._size, mode="bilinear", align_corners=False
         )
+        grid = self._still + dense.permute(0, 2, 3, 1)
         return functional.grid_sample(
-            planes, grid[None], mode="bilinear", padding_mode="border", align_corners=False
+            planes, grid, mode="bilinear", padding_mode="border", align_corners=False
         )
 
 

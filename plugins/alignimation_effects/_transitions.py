@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from alignimation_core import Effect, Film, Frame
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 
 class _Transition(Effect):
@@ -31,20 +34,24 @@ class _Transition(Effect):
     def apply(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:
         """Put frames between every two; see ``Effect.apply``.
 
-        A photo that has a time of its own is held for what the change leaves of it.
+        A photo that has a time of its own is held for what the change leaves of it. Changes for
+        which no frame is left are counted in a warning at the end.
         """
+        wanted = self.seconds * film.fps if self.frames is None else self.frames
+        changes = lost = 0
         first = next(frames, None)
         while first is not None:
             second = next(frames, None)
             if second is None:
                 yield first
             else:
-                count = round(self.seconds * film.fps) if self.frames is None else self.frames
+                count = round(wanted)
                 held = first
                 if first.seconds is not None:
                     count = max(0, min(count, round(first.seconds * film.fps) - 1))
                     held = replace(first, seconds=first.seconds - count / film.fps)
                 yield held
+                changes, lost = changes + 1, lost + (not count)
                 steps = [(i + 1) / (count + 1) for i in range(count)]
                 shares = [u * u * (3 - 2 * u) for u in steps] if self.ease else steps
                 for step, image in zip(
@@ -53,6 +60,15 @@ class _Transition(Effect):
                     near = first if step < 0.5 else second
                     yield replace(near, image=image, seconds=None, made=True)
             first = second
+        if lost and wanted:
+            logger.warning(
+                "%s: %d of %d changes are shorter than a frame, 1/%g second, and are left out; "
+                "give them and the photos more time, or a higher fps",
+                self.name,
+                lost,
+                changes,
+                film.fps,
+            )
 
 
 class CrossFade(_Transition):

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from alignimation_core import Canvas, Frame, OutputError, Photo
-from alignimation_core.api.files import named
+from alignimation_core.api.files import PhotoNames
 from alignimation_imageio._metadata import caption
 from alignimation_imageio._saving import save
 from alignimation_imageio._scaling import Layout, Pixels
@@ -47,9 +47,14 @@ class BeforeAfterWriter(OncePerPhoto):
             self.output.part.touch()
 
     def _add(self, pixels: Pixels, frame: Frame) -> None:
+        name = frame.photo.name
         for side, wanted in enumerate(self._wanted):
-            usual = side == 1 or self._pair[0] is None
-            if usual if wanted is None else named(wanted, [frame.photo.name]):
+            new = self._pair[side] is None
+            if wanted is None:
+                taken = new or side == 1
+            else:
+                taken = name == wanted or (new and bool(PhotoNames([name]).meant(wanted)))
+            if taken:
                 self._pair[side] = pixels.copy(), frame.photo
 
     def _finish(self) -> None:

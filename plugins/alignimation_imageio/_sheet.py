@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from alignimation_core import Canvas, Frame, OutputError
+from alignimation_core.api.data import LUMA
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._metadata import caption
 from alignimation_imageio._pdf import POINTS, Pdf
@@ -46,8 +47,8 @@ class Grid:
         size = max(9, cell[0] // 14)
         self._font = ImageFont.load_default(size)
         self._words = round(size * 1.5) if captioned else 0
-        red, green, blue = ImageColor.getrgb(background)[:3]
-        self._ink = "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 127 else "white"
+        colours = zip(LUMA, ImageColor.getrgb(background)[:3], strict=True)
+        self._ink = "black" if sum(weight * value for weight, value in colours) > 127 else "white"
 
     @property
     def width(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -86,6 +87,11 @@ class BeforeAfter(_Still):
     width: Width = None
     captions: Captions = "date"
     background: Background = "white"
+
+    def photos_named(self) -> Mapping[str, str]:
+        """Return the photos that ``before`` and ``after`` name."""
+        named = {"before": self.before, "after": self.after}
+        return {option: name for option, name in named.items() if name is not None}
 
     def open(self, canvas: Canvas, count: int, folder: Path) -> Writer:  # noqa: ARG002
         """Begin the picture; see ``Renderer.open``."""

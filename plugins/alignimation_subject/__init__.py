@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -132,10 +131,11 @@ class Identity(FacingSelector, ShownSelector):
         )
         if not len(given.like) and given.number is None:
             self._warn(observations, faces, decision, rule.needed)
-        return [
+        choices = [
             self._choose(observation, verdict, decision, rule)
             for observation, verdict in zip(observations, decision.verdicts, strict=True)
         ]
+        return self.facing(observations, choices)
 
     def _facing(
         self, observations: Sequence[Observation], faces: _identity.Faces, some: Tensor
@@ -227,8 +227,7 @@ class Identity(FacingSelector, ShownSelector):
             texts = distinct(similarity, verdict.runner_up)
             reason = f"uncertain (two here are alike: {texts[0]} and {texts[1]})"
         else:
-            choice = self.chosen(observation, verdict.index, similarity)
-            return replace(choice, least=decision.threshold)
+            return Choice(verdict.index, similarity=similarity, least=decision.threshold)
         return Choice(None, reason, similarity, verdict.index, least=decision.threshold)
 
     def _rule(self, observations: Sequence[Observation]) -> _identity.Rule:

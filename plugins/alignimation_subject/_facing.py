@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import dist
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
+from alignimation_core.api.data import EYES
+from alignimation_core.api.stages.faces import as_table, evenness, facing_forward
 from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PAIRS = {"eye": ("left_eye", "right_eye"), "mouth": ("mouth_left", "mouth_right")}
-"""Features that lie evenly about the nose of a face that looks into the camera."""
 
 
 class FacingForward(BaseModel):
@@ -46,21 +45,18 @@ class FacingForward(BaseModel):
         Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
         points = subject.keypoints
-        for name in ("nose", "left_eye", "right_eye"):
+        for name in ("nose", *EYES):
             if name not in points:
                 return (
                     f"the subject may look away (its {name} was not found); "
                     "`facing_forward: false` keeps it"
                 )
-        for feature, ends in PAIRS.items():
-            if any(end not in points for end in ends):
-                continue
-            shorter, longer = sorted(dist(points["nose"], points[end]) for end in ends)
-            ratio = shorter / longer if longer > 0 else 0.0
-            if not ratio >= self.min_ratio:
-                found, needed = distinct(ratio, self.min_ratio)
+        for feature, found in evenness(*as_table([subject])).items():
+            ratio = float(found)
+            if ratio < self.min_ratio:
+                told, needed = distinct(ratio, self.min_ratio)
                 return (
-                    f"the subject looks away (nose to {feature} {found}, needed {needed}); "
+                    f"the subject looks away (nose to {feature} {told}, needed {needed}); "
                     "`facing_forward: false` keeps it"
                 )
         return None
@@ -72,24 +68,12 @@ class FacingForward(BaseModel):
         forward = torch.zeros(len(indices), dtype=torch.bool)
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, observation in enumerate(observations):
-            names = observation.detections.keypoint_names
-            if {"nose", *PAIRS["eye"]} <= {*names}:
-                groups.setdefault(names, []).append(place)
+            if observation.detections.keypoints is not None:
+                groups.setdefault(observation.detections.keypoint_names, []).append(place)
         for names, places in groups.items():
             some = [observations[place].detections.pick(indices[place]) for place in places]
             points, scores = (torch.stack(column) for column in zip(*some, strict=True))
-            points, there = points.double(), scores > 0
-            nose, fine = names.index("nose"), there[:, names.index("nose")]
-            for feature, ends in PAIRS.items():
-                columns = [names.index(end) for end in ends if end in names]
-                if len(columns) < len(ends):
-                    continue
-                apart = (points[:, columns] - points[:, [nose]]).norm(dim=2)
-                longer = apart.amax(1)
-                even = (longer > 0) & (apart.amin(1) >= self.min_ratio * longer)
-                found = there[:, columns].all(1)
-                fine = fine & (even & found if feature == "eye" else even | ~found)
-            forward[places] = fine
+            forward[places] = facing_forward(names, points.double(), scores > 0) >= self.min_ratio
         return forward
 
 
@@ -116,16 +100,29 @@ class FacingSelector(SubjectSelector):
         """Return the keypoints that the gate reads; set ``facing_forward: false`` to need none."""
         if self.facing_forward is None:
             return frozenset()
-        return frozenset({"keypoints.nose", "keypoints.left_eye", "keypoints.right_eye"})
+        return frozenset({"keypoints.nose", *(f"keypoints.{eye}" for eye in EYES)})
 
-    def chosen(
-        self, observation: Observation, index: int, similarity: float | None = None
-    ) -> Choice:
-        """Return the choice of one detection, or its rejection where it looks aside."""
-        reason = None
-        if self.facing_forward is not None:
-            reason = self.facing_forward.reason_against(observation.detections.subject(index))
-        if reason is None:
-            return Choice(index, similarity=similarity)
-        gate = "facing_forward.min_ratio"
-        return Choice(None, reason, similarity, candidate=index, gate=gate)
+    def facing(
+        self, observations: Sequence[Observation], choices: Sequence[Choice]
+    ) -> list[Choice]:
+        """Return the choices in N photos, but rejections of those that look aside."""
+        held = [*choices]
+        if self.facing_forward is None:
+            return held
+        chosen = [(p, each.index) for p, each in enumerate(choices) if each.index is not None]
+        forward = self.facing_forward.passes(
+            [observations[place] for place, _ in chosen], [index for _, index in chosen]
+        )
+        for (place, index), passes in zip(chosen, forward.tolist(), strict=True):
+            if passes:
+                continue
+            subject = observations[place].detections.subject(index)
+            if (reason := self.facing_forward.reason_against(subject)) is not None:
+                held[place] = replace(
+                    choices[place],
+                    index=None,
+                    reason=reason,
+                    candidate=index,
+                    gate="facing_forward.min_ratio",
+                )
+        return held

@@ -21,14 +21,14 @@ class _EachPhoto(FacingSelector):
 
     def select(self, observations: Sequence[Observation]) -> list[Choice]:
         """Choose in each photo for itself."""
-        return [self._choose(observation) for observation in observations]
+        return self.facing(observations, [self._choose(each) for each in observations])
 
     def _choose(self, observation: Observation) -> Choice:
         count = len(observation.detections)
         if not count:
             return Choice(None, reason=observation.nothing_found)
         ranks = self._ranks(observation)
-        return self.chosen(observation, max(range(count), key=lambda i: (ranks[i], -i)))
+        return Choice(max(range(count), key=lambda i: (ranks[i], -i)))
 
     def _ranks(self, observation: Observation) -> Sequence[tuple[float, ...]]:
         """Return what each detection is ranked by: the highest is taken, then the first."""
@@ -109,10 +109,10 @@ class Track(FacingSelector):
             elif index is not None and (
                 alone or overlap >= self.min_overlap or observation.embeddings is not None
             ):
-                choices.append(self.chosen(observation, index))
+                choices.append(Choice(index))
             else:
                 found, asked = distinct(overlap, self.min_overlap)
                 reason = f"nothing is where the subject is in the photos before and after ({found}"
                 reason += f"; at least {asked} asked)" if overlap < self.min_overlap else ")"
                 choices.append(Choice(None, reason, candidate=index))
-        return choices
+        return self.facing(observations, choices)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from alignimation_core import Observation
 from alignimation_core.api.errors import OptionError
-from alignimation_core.api.files import named
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.api.stages.individuals import IdentitySelector, Reference, Shown, meant
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class ShownSelector(IdentitySelector):
     def _start(like: Reference, observations: Sequence[Observation], faces: Faces) -> int:
         """Return the face that `like` means: the largest of its photo, or the one it says."""
         names = [observation.photo.name for observation in observations]
-        photos = named(like.photo, names)
+        photos = PhotoNames(names).meant(like.photo)
         if not photos:
             raise OptionError(
                 "like",

@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from alignimation_core import Subject
+from alignimation_core.api.data import EYES, TORSO
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-
-_TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-_EYES = ("left_eye", "right_eye")
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
@@ -79,9 +77,9 @@ def rigidity(chosen: Sequence[str]) -> Mapping[str, float]:
     0.91 % where equal weights are by 0.79 and nine times by 1.26; where limbs move by 5 to 12 %, by
     2.1 % where equal weights are by 3.5.
     """
-    if any(name in _TRUNK for name in chosen):
-        return dict.fromkeys(_TRUNK, 3.0)
-    return dict.fromkeys(_EYES, 400.0)
+    if any(name in TORSO for name in chosen):
+        return dict.fromkeys(TORSO, 3.0)
+    return dict.fromkeys(EYES, 400.0)
 
 
 def spread_of(found: Mapping[str, Point], weights: Mapping[str, float], box: Box) -> float:

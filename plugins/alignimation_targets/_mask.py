@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from alignimation_core import Subject
-from alignimation_core.api import geometry
 from alignimation_targets._gaussians import profile
 
 
@@ -16,8 +15,7 @@ def draw_mask(subject: Subject, size: tuple[int, int]) -> Tensor:
     """Draw the subject's mask, (height, width) float32 in [0, 1]."""
     if subject.mask is None:
         raise ValueError("the detector found no mask for this subject")
-    target_from_mask = geometry.as_tensor(subject.mask.image_from_mask)
-    return geometry.draw(subject.mask.tensor(), target_from_mask, size)
+    return subject.mask.on(size)
 
 
 def soften(mask: Tensor, width: float) -> Tensor:

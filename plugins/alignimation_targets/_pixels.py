@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from alignimation_core.api.data import LUMA
 
 
 def appearance(image: Tensor, channels: Literal["colour", "grey", "gradient"]) -> Tensor:
     """Return the channels of a (3, h, w) image in [0, 1]: (3, h, w) or (1, h, w) in [0, 1]."""
     if channels == "colour":
         return image
-    grey = (image * image.new_tensor(_LUMINANCE)[:, None, None]).sum(0, keepdim=True)
+    grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
     return grey if channels == "grey" else _edges(grey)
 
 

@@ -165,6 +165,18 @@ def test_list_and_schema(discs_installed, capsys):
     assert "blobs" in found["$defs"]["detector"]["anyOf"][0]["enum"]
 
 
+def test_python_runs_the_package_as_the_command(recipe, site, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "alignimation_core", "run", recipe()],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(tmp_path / "out" / "frames.npy")
+
+
 def test_set_overrides_the_recipe(recipe, capsys, tmp_path):
     arguments = ["--set", "renderers=[array]", "--set", "renderers[0].path=b.npy"]
     assert main([recipe(), *arguments, "--set", "detector.least=0.1"]) == 0
@@ -237,10 +249,17 @@ def test_plugins_at_war_exit_with_two(recipe, install, capsys):
     stages = Path(__file__).parents[1] / "stages" / "discs.py"
     install("discs-again", stages.read_text(), module="discs_again")
     assert main([recipe()]) == 2
-    assert lines(capsys.readouterr().err) == [
+    assert [line.partition(": the ")[2] for line in lines(capsys.readouterr().err)] == [
         (
-            "detector 'blobs' is claimed by both alignimation-discs and discs-again: uninstall one "
-            "of them"
+            f"{kind} {name!r} is in both alignimation-discs and discs-again; uninstall one of "
+            "the two, or rename it"
+        )
+        for kind, name in (
+            ("detector", "blobs"),
+            ("subject selector", "first"),
+            ("target builder", "points"),
+            ("transform model", "closed-form"),
+            ("renderer", "array"),
         )
     ]
 
@@ -443,6 +462,17 @@ def test_a_verb_prints_what_the_flag_does(recipe, capsys, verb, flag, needed):
     of_flag = capsys.readouterr()
     assert verbs.main([verb, *path]) == 0
     assert capsys.readouterr() == of_flag
+
+
+def test_a_mistyped_verb_has_a_near_match(capsys):
+    for verb, told in [
+        ("chek", "there is no verb 'chek'; did you mean 'check'?"),
+        ("recipe.yaml", "there is no verb 'recipe.yaml'; there are run, init, check, "),
+    ]:
+        with pytest.raises(SystemExit) as status:
+            verbs.main([verb, "recipe.yaml"])
+        assert status.value.code == 2
+        assert f"alignimation: error: {told}" in capsys.readouterr().err
 
 
 def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path, capsys):

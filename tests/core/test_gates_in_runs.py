@@ -88,6 +88,26 @@ def test_explain_tells_what_each_gate_rejects_and_what_another_limit_would_keep(
     ]
 
 
+def test_explain_is_short_where_nothing_was_rejected(recipe, tmp_path):
+    sizes = values(run(recipe()), "size")
+    text = explain(json.loads((tmp_path / "out" / "run.json").read_text()))
+    first, second = text.splitlines()
+    assert first == "4 of 4 photos used"
+    assert second.startswith("no gate rejects any; there are ")
+    assert f"size {min(sizes):.3g} to {max(sizes):.3g}, " in second
+
+
+def test_explain_names_every_photo_under_what_its_reason_has_in_common(recipe, tmp_path):
+    sizes = values(run(recipe(min_size=24)), "size")
+    small = [day for day, size in enumerate(sizes, 1) if size < 24]
+    text = explain(json.loads((tmp_path / "out" / "run.json").read_text()))
+    lines = text.splitlines()[1 : 2 + len(small)]
+    assert lines[0] == f"{len(small)} rejected: the subject is too small in pixels"
+    assert [line.partition(" (size")[0] for line in lines[1:]] == [
+        f"    photos/2020-01-0{day}.png" for day in small
+    ]
+
+
 def test_explain_goes_by_the_similarity_that_was_asked_and_by_what_rejected_each_photo():
     def photo(path, similarity, size, gate=None, *, used=False):
         return {

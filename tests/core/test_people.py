@@ -1,6 +1,7 @@
 """Several people in a pile: who they are, who is shown to be the subject, and who is not."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_the_subject_is_shown_by_photos_outside_the_pile(recipe, paint, tmp_path
 def test_the_subject_is_shown_by_a_face_of_a_photo_in_the_pile(recipe, face):
     assert colours(run(recipe(person={"photo": "2001-01-01", "face": face}))) == ALL_GREEN
     assert colours(run(recipe(like={"photo": "2001-01-01.png", "face": face}))) == ALL_GREEN
+
+
+def test_a_reference_of_another_time_is_turned_as_it_is_corrected(recipe, crowd, tmp_path):
+    shapes = []
+
+    class Seeing(crowd.Squares):
+        def detect(self, images):
+            shapes.extend(tuple(image.shape) for image in images)
+            return super().detect(images)
+
+    (tmp_path / "corrections.yaml").write_text("2003-01-01: {turn: 90}\n")
+    given = replace(recipe(person="2003-01-01"), since="2004", detector=Seeing())
+    assert set(colours(run(given)).values()) == {"red"}
+    with Image.open(tmp_path / "photos" / "2003-01-01.png") as image:
+        width, height = image.size
+    assert shapes.count((3, width, height)) == 1
+    assert len(shapes) == 4
 
 
 def test_who_the_subject_is_not_is_shown_too(recipe, paint, tmp_path):

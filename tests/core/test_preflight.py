@@ -13,7 +13,7 @@ DATA = {"photos": "photos/", "detector": "mtcnn"}
 @pytest.fixture
 def recipe(tmp_path):
     """Make a recipe of two photos, with changes."""
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos").mkdir(exist_ok=True)
     for name in ("a.jpg", "b.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
     return lambda **changes: Recipe.of({**DATA, **changes}, folder=tmp_path)
@@ -111,3 +111,45 @@ def test_a_device_that_is_not_there_is_refused(recipe):
     field, message = refused(recipe(detector={"use": "mtcnn", "device": "cuda:99"}))
     assert field == "detector.device"
     assert message == "this machine has no device 'cuda:99'; use auto or cpu"
+
+
+@pytest.mark.parametrize(
+    ("time", "field", "corrected", "told"),
+    [
+        ({"from": "2030"}, "from", None, "2017-07-04 to 2018-07-04"),
+        ({"to": "2016"}, "to", None, "2017-07-04 to 2018-07-04"),
+        ({"from": "2018-01", "to": "2018-06"}, "from", "2001-01-01", "2001-01-01 to 2018-07-04"),
+        ({"from": "2018-07-04"}, None, None, None),
+        ({"from": "2030"}, None, "2031-02-03", None),
+        ({"from": "2030", "reference": "2017-07-04.png"}, None, None, None),
+    ],
+)
+def test_a_time_of_no_photo_is_refused(recipe, tmp_path, time, field, corrected, told):
+    (tmp_path / "dated").mkdir()
+    for day in ("2017-07-04", "2018-07-04"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "dated" / f"{day}.png")
+    (tmp_path / "dated" / "broken.png").touch()
+    given = recipe(**time, photos="dated/")
+    if corrected:
+        (tmp_path / "corrections.yaml").write_text(f"2017-07-04: {{taken: {corrected}}}\n")
+    if field is None:
+        assert preflight.check(given).endswith("the recipe is fine")
+    else:
+        what = f"no photo is of this time: they were taken from {told}; correct it"
+        assert refused(given) == (field, what)
+
+
+def test_a_recipe_that_leaves_out_every_photo_is_refused(recipe):
+    assert refused(recipe(without="*")) == ("without", "leaves out every photo; name fewer")
+
+
+@pytest.mark.parametrize("option", ["before", "after"])
+def test_a_photo_that_an_output_names_and_that_is_not_there_is_refused(recipe, option):
+    field, message = refused(recipe(renderers=["video", {"use": "before-after", option: "c.jpg"}]))
+    assert field == f"renderers[1].{option}"
+    assert message == "there is no photo 'c.jpg'; did you mean photos/a.jpg or photos/b.png?"
+    given = recipe(renderers={"use": "before-after", option: "a"}, without="a.jpg")
+    what = "photos/a.jpg is left out by `without`; name another, or remove it there"
+    assert refused(given) == (f"renderers[0].{option}", what)
+    given = recipe(renderers={"use": "before-after", option: "b"})
+    assert preflight.check(given).endswith("the recipe is fine")

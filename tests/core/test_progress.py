@@ -54,17 +54,20 @@ def wait_for(stream: io.StringIO, text: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    ("at_work", "whom"), [("", ""), ("mtcnn, facenet", " from mtcnn, facenet")]
+)
 @pytest.mark.parametrize("kind", [Lines, Bars])
 def test_a_stage_of_which_nothing_is_heard_says_so_again_and_again(
-    kind: type[Lines | Bars],
+    kind: type[Lines | Bars], at_work: str, whom: str
 ) -> None:
     stream = io.StringIO()
-    with redirect_stderr(stream), kind(quiet=0.1).stage("detecting", 3) as step:
+    with redirect_stderr(stream), kind(quiet=0.1).stage("detecting", 3, at_work) as step:
         step()
-        wait_for(stream, "detecting: 1 of 3, nothing new for 0 s")
+        wait_for(stream, f"detecting: 1 of 3, nothing new{whom} for 0 s")
         first = stream.getvalue()
         step()
-        wait_for(stream, "detecting: 2 of 3, nothing new for 0 s")
+        wait_for(stream, f"detecting: 2 of 3, nothing new{whom} for 0 s")
     assert "2 of 3, nothing" not in first
 
 

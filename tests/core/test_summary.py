@@ -6,7 +6,6 @@ from PIL import Image
 
 from alignimation_core import Recipe, preflight, summary
 from alignimation_core.api.weights import cache_folder
-from alignimation_core.plugin.registry import KINDS
 from alignimation_core.record import PhotoRecord, Record
 
 DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
@@ -14,17 +13,6 @@ DATA = {"photos": "photos/", "detector": "mtcnn", "embedder": "facenet"}
 
 def photo(path, status, reason):
     return PhotoRecord(path, status=status, stage="x", reason=reason)
-
-
-def test_kinds_are_listed_in_the_order_of_the_pipeline():
-    heads = [line for line in summary.listing().splitlines() if line[0] != " "]
-    assert heads == [f"{kind}s".replace("_", " ") for kind in KINDS]
-
-
-def test_an_option_that_must_be_given_is_marked():
-    assert "      file: COCO JSON file, or a list of them to be joined (required)" in (
-        summary.listing().splitlines()
-    )
 
 
 def test_the_schema_refers_to_nothing_that_is_not_there():
@@ -67,11 +55,20 @@ def test_the_summary_counts_alike_reasons_together_most_frequent_first():
     assert summary.summary(record).splitlines() == [
         "1 of 6 photos used",
         "  2 rejected: nobody here is the subject (such as b)",
-        "  2 failed: blobs: ValueError: row 3 of 12 is bad (such as e)",
+        "  2 failed: blobs: ValueError: row … of … is bad (such as e)",
         "  1 failed: the file is empty; replace or remove it (such as c)",
         "1.8 s: photos 0.3 s, detector 1.5 s",
         f"every photo's reason is in {Path('/out/run.json')}",
     ]
+
+
+def test_outputs_of_earlier_runs_that_stay_are_told_of():
+    record = Record("1", {}, 0, "cpu", Path("/out"), kept=["old.mp4"])
+    assert "1 older output kept beside: old.mp4" in summary.summary(record).splitlines()
+    record.kept = [f"{i}.mp4" for i in range(12)]
+    (line,) = [each for each in summary.summary(record).splitlines() if "older" in each]
+    assert line.startswith("12 older outputs kept beside: 0.mp4, 1.mp4, ")
+    assert line.endswith(", 9.mp4 and 2 more")
 
 
 def dated(path, taken, taken_from):

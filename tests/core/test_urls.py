@@ -364,7 +364,10 @@ def test_a_remote_photo_can_be_the_reference(memory):
     for name in ("a.jpg", "memory://box/a.jpg"):
         preflight.find_photos(Recipe.of(SMALLEST | {"photos": "memory://box", "reference": name}))
     assert refused("memory://box", reference="b.jpg") == [
-        "recipe: reference: 'b.jpg' is not among the photos; use medoid, mean or first"
+        (
+            "recipe: reference: there is no photo 'b.jpg'; did you mean memory://box/a.jpg? "
+            "(`reference` may also be medoid, mean or first)"
+        )
     ]
 
 

@@ -1,5 +1,6 @@
 """Frames between two photos, and how long each is shown."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_a_photo_with_a_time_of_its_own_gives_the_fade_its_time():
     assert frames[-1].seconds == 2.0
     short = applied(CrossFade(seconds=5), plain([0, 255], seconds=0.4))
     assert [frame.seconds for frame in short] == [pytest.approx(0.1), None, None, None, 0.4]
+
+
+def test_changes_shorter_than_a_frame_are_told_once(caplog):
+    frames = applied(CrossFade(seconds=0.04), plain([0, 100, 0, 100, 0]))
+    assert len(frames) == 5
+    (told,) = caplog.messages
+    assert told == (
+        "cross-fade: 4 of 4 changes are shorter than a frame, 1/10 second, and are left out; "
+        "give them and the photos more time, or a higher fps"
+    )
+    caplog.clear()
+    some = [*plain([0, 100], seconds=0.1), *plain([0, 100], seconds=1.0)]
+    applied(Morph(seconds=0.5), some)
+    assert caplog.messages[0].startswith("morph: 2 of 3 changes are shorter than a frame")
+    caplog.clear()
+    applied(CrossFade(seconds=0), plain([0, 100]))
+    applied(CrossFade(seconds=0.06), plain([0, 100]))
+    assert not caplog.messages
 
 
 def test_transparent_frames_fade_without_a_dark_edge():
@@ -187,6 +206,16 @@ def test_the_length_of_the_output_is_that_of_the_pace():
         list(Pace(seconds=20).apply(iter(frames), film))
     assert str(error.value) == (
         "the output shall last 30 seconds, and pace says 20; leave one of them out"
+    )
+
+
+def test_frames_that_are_no_photos_get_no_time():
+    some = plain([1, 2, 3])
+    between = [some[0], replace(some[0], made=True), *some[1:]]
+    with pytest.raises(ValueError, match="no photos") as error:
+        applied(Pace(), between)
+    assert str(error.value) == (
+        "an effect before pace makes frames that are no photos; put pace before it"
     )
 
 

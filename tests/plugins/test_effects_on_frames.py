@@ -107,7 +107,7 @@ def test_few_frames_wait_for_the_median(series):
 
     film = Film(CANVAS, 12.0, [frame.photo for frame in frames], subjects)
     next(EvenLight().apply(coming(), film))
-    assert len(taken) == 25
+    assert len(taken) == 17
 
 
 def greys(count, days=100):

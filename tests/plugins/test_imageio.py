@@ -425,7 +425,6 @@ def test_abort_twice_does_no_harm(tmp_path: Path, renderer: Renderer) -> None:
     [
         (torch.zeros(3, 40, 256, dtype=torch.uint8), "(3, 40, 256) uint8"),
         (torch.zeros(4, 48, 256, dtype=torch.uint8), "(4, 48, 256) uint8"),
-        (torch.zeros(3, 48, 256), "(3, 48, 256) float32"),
     ],
 )
 @pytest.mark.parametrize("renderer", [Video(), Frames()], ids=label)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from alignimation_core import Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import procrustes
 from alignimation_kornia import (
     Affine,
     Crop,
@@ -114,6 +114,21 @@ def test_random_similarities_from_the_closed_form_keep_their_precision():
         assert result.failures == (None,) * len(motions)
         worst.append(worst_corner(result.matrices, truth).max())
     assert max(worst) < 0.01
+
+
+def test_without_a_start_the_closed_form_is_taken_and_one_target_is_a_batch_of_one():
+    moving, fixed, truth = moved_faces([similarity(12, 0.9, 5, -3), similarity(-8, 1.1, 2, 4)], 4)
+    wanted = Similarity().fit(moving, fixed, procrustes.closed_form(moving, fixed))
+    assert torch.equal(Similarity().fit(moving, fixed).matrices, wanted.matrices)
+    parts = (moving.image, moving.weights, moving.points, moving.point_weights)
+    each = [
+        Target(*row, moving.width and moving.width[i])
+        for i, row in enumerate(zip(*parts, strict=True))
+    ]
+    assert worst_corner(Similarity().fit(each, fixed).matrices, truth).max() < 0.01
+    alone = Similarity().fit(each[1], fixed)
+    assert alone.matrices.shape == (1, 3, 3)
+    assert worst_corner(alone.matrices, truth[1:]).max() < 0.01
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import math
 import torch
 
 from alignimation_core import Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import procrustes
 from alignimation_kornia import KorniaRegistrator, Similarity
 
 SIZE = (48, 64)

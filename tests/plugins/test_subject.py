@@ -445,7 +445,7 @@ def test_like_must_name_one_photo_with_something_in_it():
     with pytest.raises(ValueError, match=r"^like: 'x.jpg' is not among the photos that "):
         Identity(like="x.jpg").select(seen)
     with pytest.raises(ValueError, match=r"^like: 2 photos are named '0.jpg'; write 'photos/0"):
-        Identity(like="0.jpg").select([*seen, see([SUBJECT], name="0.jpg")])
+        Identity(like="0.jpg").select([*seen, see([SUBJECT], name="2019/0.jpg")])
     with pytest.raises(ValueError, match=r"like: nothing to compare was found in 'empty.jpg'"):
         Identity(like="empty.jpg").select([*seen, empty])
 

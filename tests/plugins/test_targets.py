@@ -5,9 +5,8 @@ import torch
 from pydantic import ValidationError
 
 from alignimation_core import Mask, Subject, Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
-from alignimation_core.api.registration import shared_weights
+from alignimation_core.api.registration import procrustes, shared_weights
 from alignimation_targets import GaussianKeypoints, Pixels, SoftMask
 
 SIZE = (96, 96)

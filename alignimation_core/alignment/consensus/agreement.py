@@ -31,7 +31,6 @@ from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.execution.executor import Executor
 from alignimation_core.store.fits import Fits
 
-EYES = "left_eye", "right_eye"
 PASSES = 2
 MARGIN = 6
 """Pixels around what is compared: room for what the passes move."""

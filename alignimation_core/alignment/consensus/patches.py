@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from alignimation_core.api import geometry
-from alignimation_core.api.data import Photo
+from alignimation_core.api.data import LUMA, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
 from alignimation_core.photos import decoder
 
 ENOUGH = 0.6
 """Pixels along a side of a decoded photo for one of the frame: finer ones are blurred away."""
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 IN_MEMORY = 64 << 20
 """Bytes of patches that are kept in memory; more go to a temporary file."""
 
@@ -60,7 +59,7 @@ class Cut:
         except PhotoError:
             return np.zeros((len(self.corners), height, width), np.uint8)
         pixels = geometry.warp_photo(picture, part_from_picture, whole)
-        grey = (pixels * pixels.new_tensor(LUMINANCE)[:, None, None]).sum(0)
+        grey = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(0)
         shown = _covered((photo.height, photo.width), part_from_photo, whole)
         if mask is not None:
             part_from_mask = part_from_photo @ geometry.as_tensor(mask.image_from_mask)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import procrustes
 
 SIZE = 40.0
 """RMS distance of the firm points from their centre in the frame, pixels: eyes are 80 apart."""

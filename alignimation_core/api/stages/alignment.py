@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -11,7 +13,7 @@ from pydantic import (
 
 from alignimation_core.api.data import Subject
 from alignimation_core.api.registration import Registration, Target
-from alignimation_core.api.stages.base import ComputeStage, Stage
+from alignimation_core.api.stages.base import ComputeStage, Stage, wrap_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +38,35 @@ class TargetBuilder(Stage):
         """
 
 
+def _fitting(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Take one target, a list or a batch, and find a start where none is given; hand on a batch."""
+
+    @wraps(fit)
+    def of_targets(self: TransformModel, moving: Any, fixed: Target, initial: Any = None) -> Any:
+        if not isinstance(moving, Target):
+            moving = Target.stack(moving)
+        elif moving.image.ndim == 3:
+            moving = Target.stack([moving])
+        if initial is None:
+            from alignimation_core.api.registration import procrustes
+
+            initial = procrustes.closed_form(moving, fixed)
+        return fit(self, moving, fixed, initial)
+
+    return of_targets
+
+
 class TransformModel(ComputeStage):
-    """Fits the transform that brings each target onto the reference's."""
+    """Fits the transform that brings each target onto the reference's.
+
+    Whoever calls ``fit`` may leave ``initial`` out, and give one target or a list of them instead
+    of a batch; of one, the ``Registration`` is a batch of one.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let ``fit`` take what targets there are."""
+        super().__init_subclass__(**options)
+        wrap_own(cls, "fit", _fitting)
 
     working_side: Annotated[
         int, Field(description="side of the square targets that are registered, pixels", ge=16)

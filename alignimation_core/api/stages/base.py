@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -55,6 +56,15 @@ class Stage(BaseModel, ABC):
         ``--check`` and ``--list`` say with it whether they are present.
         """
         return ()
+
+
+def wrap_own(cls: type, verb: str, wrapper: Callable[[Callable[..., Any]], object]) -> None:
+    """Wrap a verb where a class defines it, so that all stages of a kind take what one place says.
+
+    A base class calls it in ``__init_subclass__``.
+    """
+    if verb in vars(cls):
+        setattr(cls, verb, wrapper(vars(cls)[verb]))
 
 
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:

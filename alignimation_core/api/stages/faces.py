@@ -1,4 +1,4 @@
-"""Embedders of faces, which also tell bodies apart: by the face inside each."""
+"""Faces: whether one looks into the camera, and embedders, which tell bodies apart by them, too."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from alignimation_core.api.data import Detections
+from alignimation_core.api.data import EYES, Detections, Subject
 from alignimation_core.api.stages import Detector, Embedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+HEAD = ("nose", *EYES, "left_ear", "right_ear")
 """Keypoints of a body that say where its face is."""
 
 ROOM = 0.1
@@ -23,6 +23,59 @@ ROOM = 0.1
 
 FAR = 0.75
 """Of a face's longer side: from its middle to the body's head, beyond which it is another's."""
+
+FEATURES = {"eye": EYES, "mouth": ("mouth_left", "mouth_right")}
+"""Features that lie evenly about the nose of a face that looks into the camera."""
+
+
+def evenness(names: Sequence[str], points: Tensor, there: Tensor) -> dict[str, Tensor]:
+    """Return how evenly each feature lies about the nose: the ratio of its distances from it.
+
+    Args:
+        names: of K keypoints.
+        points: (M, K, 2) float64, those of M faces.
+        there: (M, K) bool, which of them were found.
+
+    Returns:
+        (M,) float64 in [0, 1], shorter to longer, NaN where one of the three was not found; of
+        features that have names.
+    """
+    import torch
+
+    found: dict[str, Tensor] = {}
+    for feature, ends in FEATURES.items():
+        if not {"nose", *ends} <= {*names}:
+            continue
+        nose, *columns = (names.index(name) for name in ("nose", *ends))
+        apart = (points[:, columns] - points[:, [nose]]).norm(dim=2)
+        longer = apart.amax(1)
+        ratio = torch.where(longer > 0, apart.amin(1) / longer, 0.0)
+        found[feature] = torch.where(there[:, [nose, *columns]].all(1), ratio, torch.nan)
+    return found
+
+
+def facing_forward(names: Sequence[str], points: Tensor, there: Tensor) -> Tensor:
+    """Return how evenly eyes, and mouth where it was found, lie about the nose; see ``evenness``.
+
+    Returns:
+        (M,) float64, the smaller of the two; NaN where nose or eyes were not found.
+    """
+    found = evenness(names, points, there)
+    if "eye" not in found:
+        return points.new_full((len(points),), float("nan"))
+    eyes = found["eye"]
+    return eyes.minimum(found["mouth"].nan_to_num(1.0)) if "mouth" in found else eyes
+
+
+def as_table(subjects: Sequence[Subject]) -> tuple[Sequence[str], Tensor, Tensor]:
+    """Return the keypoints of M subjects that count here, as ``evenness`` takes them."""
+    import torch
+
+    names = ("nose", *(end for ends in FEATURES.values() for end in ends))
+    rows = [[each.keypoints.get(name, (0.0, 0.0)) for name in names] for each in subjects]
+    there = [[name in each.keypoints for name in names] for each in subjects]
+    points = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names), 2)
+    return names, points, torch.tensor(there).reshape(-1, len(names))
 
 
 class FaceEmbedder(Embedder):

@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from alignimation_core.api import images as pictures
 from alignimation_core.api.data import Detections, Photo
-from alignimation_core.api.stages.base import Ability, ComputeStage
+from alignimation_core.api.stages.base import Ability, ComputeStage, wrap_own
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _detecting(detect: Callable[..., Any]) -> Callable[..., Any]:
+    """Take images of either kind, or one alone; hand on a list of uint8."""
+
+    @wraps(detect)
+    def of_images(self: Detector, images: Any) -> Any:
+        if not pictures.are_many(images):
+            return detect(self, [pictures.as_bytes(images)])[0]
+        return detect(
+            self, [pictures.as_bytes(each, f"images[{i}]") for i, each in enumerate(images)]
+        )
+
+    return of_images
+
+
+def _embedding(embed: Callable[..., Any]) -> Callable[..., Any]:
+    """Take images of either kind, or one alone with its detections; hand on lists."""
+
+    @wraps(embed)
+    def of_images(self: Embedder, images: Any, detections: Any) -> Any:
+        if not pictures.are_many(images):
+            return embed(self, [pictures.as_bytes(images)], [detections])[0]
+        if len(images) != len(detections):
+            raise ValueError(
+                f"detections: expected those of {len(images)} images, got {len(detections)}"
+            )
+        return embed(
+            self,
+            [pictures.as_bytes(each, f"images[{i}]") for i, each in enumerate(images)],
+            detections,
+        )
+
+    return of_images
+
+
 class Detector(ComputeStage):
-    """Finds everything in an image that could be the subject."""
+    """Finds everything in an image that could be the subject.
+
+    Whoever calls ``detect`` may give images of another kind than it is written for: on any device,
+    as floating point in [0, 1], and one alone, which gives its ``Detections`` alone.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let ``detect`` take what images there are."""
+        super().__init_subclass__(**options)
+        wrap_own(cls, "detect", _detecting)
 
     parallel: ClassVar[bool] = False
     """Whether several threads may call ``detect`` at once, each on one core of the CPU.
@@ -86,7 +131,16 @@ class AnnotationDetector(Detector):
 
 
 class Embedder(ComputeStage):
-    """Turns each detection into a vector that tells individuals apart."""
+    """Turns each detection into a vector that tells individuals apart.
+
+    Whoever calls ``embed`` may give images of another kind, as to a ``Detector``; one alone, with
+    its ``Detections``, gives its (N, D) alone.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let ``embed`` take what images there are."""
+        super().__init_subclass__(**options)
+        wrap_own(cls, "embed", _embedding)
 
     parallel: ClassVar[bool] = False
     """Whether several threads may call ``embed`` at once; see ``Detector.parallel``."""

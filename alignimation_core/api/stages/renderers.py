@@ -63,6 +63,17 @@ class Effect(Stage):
             ValueError: the effect cannot be had of this film; the message says what to do.
         """
 
+    def refuses(self, before: Sequence[Effect], renderer: Renderer) -> str | None:  # noqa: ARG002
+        """Return why the effect cannot be one of an output's, and what to do; None where it can.
+
+        Asked before a run.
+
+        Args:
+            before: the effects that come before it, in order.
+            renderer: what writes the output.
+        """
+        return None
+
 
 class Writer(ABC):
     """Writes the frames of one output one by one; a context manager that closes or aborts."""
@@ -133,6 +144,10 @@ class Renderer(Stage):
         Asked before a run, of a canvas whose size the recipe gives.
         """
         return None
+
+    def photos_named(self) -> Mapping[str, str]:
+        """Return the photos that options name, by option; see ``SubjectSelector.photos_named``."""
+        return {}
 
     def frame_rate(self, count: int) -> float:  # noqa: ARG002
         """Return how many frames a second show ``count`` photos; effects go by it.

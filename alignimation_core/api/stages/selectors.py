@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, NamedTuple
 
 from pydantic import (
@@ -112,9 +113,9 @@ class Gates(BaseModel):
         Args:
             values: by the names in ``LIMITS``.
         """
-        for option, limit in LIMITS.items():
-            asked, value = getattr(self, option), values.get(limit.value)
-            if asked is not None and value is not None and misses(limit, value, asked):
+        for option, limit, asked in self.asked:
+            value = values.get(limit.value)
+            if value is not None and misses(limit, value, asked):
                 found, wanted = distinct(shown(limit, value), asked)
                 bound = "at least" if limit.least else "at most"
                 return option, (
@@ -123,10 +124,15 @@ class Gates(BaseModel):
                 )
         return None
 
+    @cached_property
+    def asked(self) -> list[tuple[str, Limit, float]]:
+        """The options that are set: name, what it limits, and the number."""
+        every = ((option, limit, getattr(self, option)) for option, limit in LIMITS.items())
+        return [each for each in every if each[2] is not None]
+
     def needs_pixels(self) -> bool:
         """Return whether a limit is set on a value that needs the photo's pixels."""
-        set_on = (limit.value for name, limit in LIMITS.items() if getattr(self, name) is not None)
-        return any(value in PIXELS for value in set_on)
+        return any(limit.value in PIXELS for _, limit, _ in self.asked)
 
 
 def shown(limit: Limit, value: float) -> float:

@@ -11,13 +11,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from math import dist
 
-from alignimation_core.api.data import Photo, Subject
+from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.failure import Failure
 from alignimation_core.photos.order import instant
 from alignimation_core.recipe.schema import Settings
-from alignimation_core.recipe.timeline import bounds, seconds_of, zone_of
+from alignimation_core.recipe.timeline import seconds_of, stretch, zone_of
 
 STAGE = "sample"
 """What the record says has rejected a photo."""
@@ -31,8 +30,7 @@ def within(
     photos: Sequence[Photo], settings: Settings, named: AbstractSet[str]
 ) -> tuple[list[Photo], list[Failure]]:
     """Return the photos of the recipe's time, or ``named`` by it; and the others, rejected."""
-    start = bounds(settings.since)[0] if settings.since else datetime.min
-    end = bounds(settings.until)[1] if settings.until else datetime.max
+    start, end = stretch(settings.since, settings.until)
     inside: list[Photo] = []
     outside: list[Failure] = []
     for photo in photos:
@@ -52,24 +50,18 @@ def thins(settings: Settings) -> bool:
     return settings.duplicates == "drop" or thinner != (None, None, None)
 
 
-def qualities(subject: Subject, sharpness: float | None = None) -> dict[str, float]:
+def qualities(subject: Subject, measured: Mapping[str, float]) -> dict[str, float]:
     """Return what makes one photo of a subject better than another, each in [0, 1], by name.
 
-    ``score`` is the detector's; ``sharpness`` that of the subject's pixels, where it was measured;
-    ``facing_forward`` the ratio, shorter to longer, of the distances
-    from the nose to the eyes, 0 where one of them was not found, and absent where the detector
-    knows none; ``similarity`` that to the identity, where one was compared.
+    ``score`` is the detector's; ``sharpness`` and ``facing_forward`` are ``gates.values``, the
+    latter 0 where nose or eyes were not found, and absent where the detector knows none;
+    ``similarity`` that to the identity, where one was compared.
     """
     found = {"score": subject.score}
-    if sharpness is not None:
-        found["sharpness"] = sharpness
-    needed = ("nose", "left_eye", "right_eye")
-    if all(name in subject.keypoint_names for name in needed):
-        points = subject.keypoints
-        found["facing_forward"] = 0.0
-        if all(name in points for name in needed):
-            near, far = sorted(dist(points["nose"], points[eye]) for eye in needed[1:])
-            found["facing_forward"] = near / far if far else 0.0
+    if "sharpness" in measured:
+        found["sharpness"] = measured["sharpness"]
+    if all(name in subject.keypoint_names for name in ("nose", *EYES)):
+        found["facing_forward"] = measured.get("facing_forward", 0.0)
     if subject.similarity is not None:
         found["similarity"] = max(0.0, subject.similarity)
     return found
@@ -104,7 +96,7 @@ def thin(
     settings: Settings,
     named: AbstractSet[str],
     hashes: Mapping[str, int],
-    sharpness: Mapping[str, float],
+    values: Mapping[str, Mapping[str, float]],
 ) -> tuple[list[tuple[Photo, Subject]], list[Failure]]:
     """Return the photos that are shown, in their order; and the others, with what is shown instead.
 
@@ -116,22 +108,25 @@ def thin(
         settings: of the recipe.
         named: photos that the recipe names; they stay.
         hashes: perceptual hashes, by SHA-256 of the file; asked for where duplicates are dropped.
-        sharpness: of the subjects, in [0, 1], by photo; where one is not known, none counts.
+        values: of the subjects, as ``gates.values`` tells, by photo; where the sharpness of one is
+            not known, that of none counts.
     """
     if not thins(settings):
         return list(subjects), []
     zone = zone_of(settings.time_zone) if settings.time_zone else None
-    measured = sharpness if all(photo.name in sharpness for photo, _ in subjects) else {}
+    of_each = [values.get(photo.name, {}) for photo, _ in subjects]
+    if not all("sharpness" in each for each in of_each):
+        of_each = [{k: v for k, v in each.items() if k != "sharpness"} for each in of_each]
     items = [
         _Item(
             place,
             photo,
             subject,
             (instant(photo, zone) - datetime(1970, 1, 1)).total_seconds(),
-            qualities(subject, measured.get(photo.name)),
+            qualities(subject, measured),
             photo.name in named,
         )
-        for place, (photo, subject) in enumerate(subjects)
+        for place, ((photo, subject), measured) in enumerate(zip(subjects, of_each, strict=True))
     ]
     lost: dict[_Item, tuple[_Item, str]] = {}
 

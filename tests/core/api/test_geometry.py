@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from alignimation_core import Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import procrustes
 from alignimation_core.rendering.coverage import coverage
 
 

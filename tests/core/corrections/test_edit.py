@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 
 from alignimation_core import OutputError, RecipeError
+from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections import edit
 from alignimation_core.corrections.document import Correction, read
-from alignimation_core.corrections.names import PhotoNames
 
 NAMES = PhotoNames(["photos/a.jpg", "photos/b.jpg", "photos/2008.jpg"])
 SUM = "ab" * 32

@@ -31,9 +31,9 @@ def shot(name, minutes=0.0, score=0.5, sha256="", **more):
     return photo(name, minutes, sha256), Subject((0, 0, 9, 9), score, **more)
 
 
-def thinned(shots, named=NONE, hashes=None, sharpness=None, **settings):
+def thinned(shots, named=NONE, hashes=None, values=None, **settings):
     """Return the names of the photos shown, and the reasons of the others by name."""
-    shown, others = thin(shots, recipe(**settings), named, hashes or {}, sharpness or {})
+    shown, others = thin(shots, recipe(**settings), named, hashes or {}, values or {})
     assert {(each.stage, each.status) for each in others} <= {("sample", "rejected")}
     return [each.name for each, _ in shown], {each.photo: each.reason for each in others}
 
@@ -89,14 +89,13 @@ def test_a_photo_that_the_recipe_names_is_shown_whatever_it_is_like():
 
 
 def test_all_that_is_known_of_a_subject_makes_it_better_and_is_told():
-    face = {"nose": (0.0, 10.0), "left_eye": (5.0, 0.0), "right_eye": (-5.0, 0.0)}
-    turned = {**face, "left_eye": (2.5, 5.0)}
-    names = tuple(face)
+    names = ("nose", "left_eye", "right_eye")
     shots = [
-        shot("a", 0, 0.99, keypoints=turned, keypoint_names=names, similarity=0.8),
-        shot("b", 1, 0.95, keypoints=face, keypoint_names=names, similarity=0.75),
+        shot("a", 0, 0.99, keypoint_names=names, similarity=0.8),
+        shot("b", 1, 0.95, keypoint_names=names, similarity=0.75),
     ]
-    assert thinned(shots, max=1) == (
+    values = {"a": {"facing_forward": 0.5, "yaw": 40.0}, "b": {"facing_forward": 1.0}}
+    assert thinned(shots, max=1, values=values) == (
         ["b"],
         {
             "a": "more than 1 in all: b is shown (score 0.95 to 0.99, facing_forward 1.00 to 0.50, "
@@ -107,18 +106,19 @@ def test_all_that_is_known_of_a_subject_makes_it_better_and_is_told():
 
 def test_the_sharper_is_better_where_both_are_measured():
     shots = [shot("a", 0, 0.9), shot("b", 1, 0.8)]
-    assert thinned(shots, max=1, sharpness={"a": 0.3, "b": 0.6}) == (
+    assert thinned(shots, max=1, values={"a": {"sharpness": 0.3}, "b": {"sharpness": 0.6}}) == (
         ["b"],
         {"a": "more than 1 in all: b is shown (score 0.80 to 0.90, sharpness 0.60 to 0.30)"},
     )
-    assert thinned(shots, max=1, sharpness={"b": 0.6})[0] == ["a"]
+    assert thinned(shots, max=1, values={"b": {"sharpness": 0.6}})[0] == ["a"]
 
 
 def test_a_face_of_which_an_eye_is_missing_does_not_face_forward():
     names = ("nose", "left_eye", "right_eye")
     profile = Subject((0, 0, 9, 9), 0.9, {"nose": (0, 0), "left_eye": (1, 1)}, keypoint_names=names)
-    assert qualities(profile) == {"score": 0.9, "facing_forward": 0.0}
-    assert qualities(Subject((0, 0, 9, 9), 0.9, similarity=-0.2)) == {"score": 0.9, "similarity": 0}
+    assert qualities(profile, {}) == {"score": 0.9, "facing_forward": 0.0}
+    unlike = Subject((0, 0, 9, 9), 0.9, similarity=-0.2)
+    assert qualities(unlike, {}) == {"score": 0.9, "similarity": 0}
 
 
 def test_of_the_same_file_one_is_shown():

@@ -417,7 +417,7 @@ class Killing(Progress):
         self.nodes, self.gone = nodes, []
 
     @contextmanager
-    def stage(self, name, total):
+    def stage(self, name, total, at_work=""):
         done = 0
 
         def step():
@@ -621,7 +621,7 @@ def test_the_command_starts_a_cluster_and_stops_it(
         [
             re.sub(r"[\d.]+ s", "0 s", line.replace(str(tmp_path / name), ""))
             for line in each.stderr.splitlines()
-            if not re.search(r" s left$|nothing new for|^executor: waiting", line)
+            if not re.search(r" s left$|nothing new|^executor: waiting", line)
         ]
         for name, each in done.items()
     ]

@@ -11,7 +11,6 @@ from PIL import Image
 
 from alignimation_core import Photo, PhotoError, SourcePhoto
 from alignimation_core.api import geometry
-from alignimation_core.api.files import named
 from alignimation_core.photos import decoder, metadata
 from alignimation_core.photos.dates import embedded
 
@@ -33,14 +32,6 @@ def picture(path, height=24, width=32):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb.astype(np.uint8)).save(path)
     return path
-
-
-def test_a_name_means_the_photo_that_is_called_so_or_all_in_any_folder():
-    names = ["a.jpg", "old/a.jpg", "old/b.jpg", "new/b.jpg", "bb.jpg"]
-    assert named("a.jpg", iter(names)) == ["a.jpg"]
-    assert named("b.jpg", iter(names)) == ["old/b.jpg", "new/b.jpg"]
-    assert named("old/b.jpg", iter(names)) == ["old/b.jpg"]
-    assert named("c.jpg", iter(names)) == []
 
 
 def test_the_facts_of_a_file(tmp_path):

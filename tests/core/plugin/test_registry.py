@@ -1,8 +1,10 @@
+from importlib.metadata import version
+
 import pytest
 
-from alignimation_core import PluginError
+from alignimation_core import Recipe
+from alignimation_core.cli.listing import listing
 from alignimation_core.plugin.registry import KINDS, registry
-from alignimation_core.summary import listing
 
 GOOD = '''
 from typing import ClassVar
@@ -90,7 +92,10 @@ from alignimation_core import Choice, Embedder, SubjectSelector, hookimpl
         ),
         (
             "@hookimpl\ndef alignimation_detectors():\n    return None",
-            "alignimation_detectors: TypeError: 'NoneType' object is not iterable",
+            (
+                "alignimation_detectors: TypeError: expected a list of classes, such as "
+                "[MyDetector], got None"
+            ),
         ),
         (
             "@hookimpl\ndef alignimation_detectors():\n    return ['mtcnn']",
@@ -177,14 +182,31 @@ def test_a_plugin_may_give_nothing(install):
     assert broken() == {}
 
 
-def test_two_distributions_that_claim_one_name_are_both_named(install):
+ANOTHER = GOOD.replace("return [Last]", "return [Last, Final]").replace(
+    "@hookimpl",
+    "class Final(Last):\n    'Takes it, too.'\n    name: ClassVar[str] = 'final'\n\n@hookimpl",
+)
+
+
+def test_a_name_that_two_distributions_claim_is_nobodys_and_harms_no_other_stage(install):
     install("alignimation-last", GOOD)
-    install("another-last", GOOD)
-    with pytest.raises(PluginError) as error:
-        registry()
-    assert str(error.value) == (
-        "subject_selector 'last' is claimed by both alignimation-last and another-last: "
-        "uninstall one of them"
+    install("another-last", ANOTHER)
+    text = (
+        "the subject selector 'last' is in both alignimation-last and another-last; uninstall one "
+        "of the two, or rename it"
+    )
+    assert broken() == {"another_last": text}
+    assert registry().stages["subject_selector"].keys() >= {"final", "largest"}
+    assert "last" not in registry().stages["subject_selector"]
+    assert f"plugin another_last (of another-last) cannot be used: {text}" in listing()
+    assert registry().explain_unknown("subject_selector", "last") == text
+
+
+def test_what_comes_along_keeps_its_name(install):
+    install("alignimation-last", GOOD.replace('"last"', '"largest"'))
+    assert registry().stages["subject_selector"]["largest"].distribution == "alignimation"
+    assert broken()["alignimation_last"].startswith(
+        "the subject selector 'largest' is in both alignimation and alignimation-last; "
     )
 
 
@@ -201,21 +223,57 @@ def test_two_distributions_may_call_their_entry_points_alike(install):
     assert broken() == {}
 
 
-def test_a_misspelt_hook_is_an_error_that_lists_the_hooks(install):
+def test_a_plugin_with_an_unknown_hook_is_listed_and_harms_nobody(install):
     code = GOOD.replace("alignimation_subject_selectors", "alignimation_subject_selector")
     install("alignimation-last", code)
-    with pytest.raises(PluginError) as error:
-        registry()
-    text = str(error.value)
-    assert text.startswith("plugin alignimation_last (of alignimation-last): ")
-    assert "unknown hook 'alignimation_subject_selector'" in text
-    assert text.endswith(
-        "; the hooks are alignimation_photo_sources, alignimation_detectors, "
-        "alignimation_embedders, "
-        "alignimation_subject_selectors, alignimation_target_builders, "
-        "alignimation_transform_models, alignimation_effects, alignimation_renderers"
+    assert broken() == {
+        "alignimation_last": (
+            "unknown hook 'alignimation_subject_selector'; did you mean "
+            "alignimation_subject_selectors? the hooks are alignimation_photo_sources, "
+            "alignimation_detectors, alignimation_embedders, "
+            "alignimation_subject_selectors, alignimation_target_builders, "
+            "alignimation_transform_models, alignimation_effects, alignimation_renderers"
+        )
+    }
+    assert "last" not in registry().stages["subject_selector"]
+    assert "largest" in registry().stages["subject_selector"]
+
+
+def test_a_plugin_for_a_later_version_says_so_and_harms_nobody(install):
+    asks = "Requires-Dist: numpy\nRequires-Dist: alignimation >=9.1 ; python_version > '3'\n"
+    install("alignimation-last", "from alignimation_core import Sound", requires=asks)
+    install("alignimation-next", GOOD + "\n@hookimpl\ndef alignimation_sounds():\n    return []")
+    reasons = broken()
+    assert reasons["alignimation_last"].startswith("ImportError: cannot import name 'Sound' from ")
+    assert reasons["alignimation_last"].endswith(
+        f"; it asks for alignimation >=9.1, and this is {version('alignimation')}"
     )
-    assert "\n" not in text
+    assert reasons["alignimation_next"].startswith("unknown hook 'alignimation_sounds'; the hooks ")
+    recipe = Recipe.of({"photos": "a", "detector": "mtcnn"})
+    assert recipe.detector.name == "mtcnn"
+
+
+def test_a_class_in_the_place_of_a_list_of_classes_is_named(install):
+    install("alignimation-last", GOOD.replace("return [Last]", "return Last"))
+    assert broken() == {
+        "alignimation_last": "alignimation_subject_selectors: TypeError: expected a list of "
+        "classes, such as [Last], got the class Last"
+    }
+
+
+def test_an_option_called_use_is_refused(install):
+    code = GOOD.replace("    def select", "    use: str = 'it'\n\n    def select")
+    install("alignimation-last", code)
+    assert broken() == {
+        "alignimation_last": "Last has an option `use`, which in a recipe names the stage; rename "
+        "the option"
+    }
+
+
+def test_what_plugins_print_while_they_are_loaded_is_no_result(install, capsys):
+    install("alignimation-last", f"print('hello')\n{GOOD}")
+    assert "last" in registry().stages["subject_selector"]
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 def test_list_shows_every_stage_of_every_kind_with_its_options(install):

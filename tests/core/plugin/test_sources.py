@@ -37,7 +37,7 @@ def find(install, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("1 / 0", "ZeroDivisionError: division by zero (mine.py:13)"),
         ("[]", "TypeError: find: expected a Listing, got list"),
         ("Listing([Path('a.jpg')])", "ValueError: find: expected absolute paths, got 'a.jpg'"),
         ("Listing(['/a.jpg'])", "TypeError: find: expected paths or SourcePhoto, got str"),
@@ -61,7 +61,7 @@ ONE = "    def find(self): return Listing([SourcePhoto(self, 'k', 'attic/a.png')
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ("1 / 0", "mine cannot open it: ZeroDivisionError: division by zero"),
+        ("1 / 0", "mine cannot open it: ZeroDivisionError: division by zero (mine.py:14)"),
         ("None", "mine cannot open it: expected bytes or a Path, got NoneType"),
         ("b''", "the file is empty; replace or remove it"),
         ("exec('raise PhotoError(Path(key), \"it is torn\")')", "it is torn"),

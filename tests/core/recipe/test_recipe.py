@@ -649,7 +649,7 @@ def test_a_reference_that_is_no_photo_is_refused(tmp_path):
         preflight.find_photos(Recipe.of(SMALLEST | {"reference": name}, folder=tmp_path))
     with pytest.raises(RecipeError) as error:
         preflight.find_photos(Recipe.of(SMALLEST | {"reference": "b.jpg"}, folder=tmp_path))
-    assert str(error.value).startswith("recipe: reference: 'b.jpg' is not among the photos; use ")
+    assert str(error.value).startswith("recipe: reference: there is no photo 'b.jpg'; ")
 
 
 # in Python

@@ -216,6 +216,53 @@ class TestInARecipe:
         (fault,) = error.value.faults
         assert f"{fault.field}: {fault.message}".startswith(faults)
 
+    @pytest.mark.parametrize(
+        ("changes", "faults"),
+        [
+            (
+                {"effects": ["caption", "cross-fade", "pace"]},
+                [
+                    (
+                        "effects[2]: cross-fade before pace makes frames that are no photos; "
+                        "put pace before it"
+                    )
+                ],
+            ),
+            (
+                {
+                    "effects": [{"use": "title", "text": "A"}, "pace"],
+                    "renderers": ["video", {"use": "gif", "effects": ["pace", "morph", "pace"]}],
+                },
+                [
+                    (
+                        "effects[1]: title before pace makes frames that are no photos; "
+                        "put pace before it"
+                    ),
+                    (
+                        "renderers[1].effects[2]: morph before pace makes frames that are no "
+                        "photos; put pace before it"
+                    ),
+                ],
+            ),
+            (
+                {
+                    "effects": [{"use": "pace", "seconds": 20}],
+                    "renderers": [{"use": "video", "seconds": 30}, "gif"],
+                },
+                [
+                    (
+                        "effects[0]: the output shall last 30 seconds, and pace says 20; "
+                        "leave one of them out"
+                    )
+                ],
+            ),
+        ],
+    )
+    def test_what_pace_cannot_follow_is_refused_with_the_recipe(self, tmp_path, changes, faults):
+        with pytest.raises(RecipeError) as error:
+            Recipe.of(data(**changes), folder=tmp_path)
+        assert [f"{fault.field}: {fault.message}" for fault in error.value.faults] == faults
+
     def test_the_schema_knows_effects(self):
         whole = json.loads(schema())
         one = {"$ref": "#/$defs/effect"}

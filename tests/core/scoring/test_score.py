@@ -10,9 +10,10 @@ import torch
 from alignimation_core import Detections, Detector, run
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.cli.verbs import main
+from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
 from alignimation_core.scoring.folder import frames_in, score_frames
-from alignimation_core.scoring.judges import Judge, judge_of
+from alignimation_core.scoring.judges import Judge, judges_of
 from alignimation_core.scoring.score import Scorer, line
 from alignimation_imageio import Frames
 
@@ -31,6 +32,10 @@ def film(tmp_path, discs):
         return [folder / name for name in names]
 
     return film
+
+
+def load(paths):
+    return [decoder.load(path).permute(1, 2, 0).contiguous().numpy() for path in paths]
 
 
 def circle(radius, count):
@@ -201,7 +206,7 @@ def test_a_detector_without_keypoints_gives_no_score(recipe, discs):
             return frozenset()
 
     with pytest.raises(AlignimationError) as caught:
-        judge_of(Boxes())
+        judges_of(Boxes())
     assert str(caught.value) == "blobs finds no keypoints to score by"
 
 
@@ -229,20 +234,51 @@ MISSING = '((Weights("none.pt", "https://x.org/none.pt", "0" * 64, 10, "MIT"), N
 
 def test_a_detector_of_another_plugin_is_preferred(install, discs):
     install("alignimation-other", OTHER.replace("WEIGHTS", "()"))
-    judge = judge_of(discs.Blobs())
+    judge, own = judges_of(discs.Blobs())
     assert (judge.detector.name, judge.independent) == ("other", True)
+    assert (own.detector.name, own.independent) == ("blobs", False)
     assert judge.keypoints == ("blue", "green", "red")
 
 
 def test_weights_are_not_fetched_for_it(install, discs):
     install("alignimation-other", OTHER.replace("WEIGHTS", MISSING))
-    judge = judge_of(discs.Blobs())
+    (judge,) = judges_of(discs.Blobs())
     assert (judge.detector.name, judge.independent) == ("blobs", False)
 
 
-@pytest.mark.parametrize(("count", "looked_at"), [(5, 5), (100, 8), (1000, 50), (9000, 100)])
+NOTHING = "return [Detections.empty(('red', 'green', 'blue'))] * len(images)"
+
+
+@pytest.mark.parametrize("found", [NOTHING, "raise NotImplementedError"])
+def test_where_another_detector_sees_nothing_the_runs_own_judges(recipe, install, found):
+    code = OTHER.replace("WEIGHTS", "()").replace("raise NotImplementedError", found)
+    install("alignimation-other", code.replace("import Detector,", "import Detections, Detector,"))
+    score = run(recipe()).score
+    assert (score["detector"], score["independent"], score["seen"]) == ("blobs", False, 4)
+    assert score["percent_of_height"]["mean"] < 0.1
+
+
+def test_the_score_of_a_sample_tells_how_far_it_may_be_off(film, discs):
+    rng = np.random.default_rng(0)
+    frames = film(rng.normal(0, 1.5, (60, 2)).tolist())
+    judge = Judge(discs.Blobs(), discs.NAMES, True)
+    whole = score_frames(frames, judge, lambda: None)
+    assert whole["percent_of_height"]["error"] == 0
+    assert "+-" not in line(whole)
+    scorer = Scorer.of_run(judge, 60, 0)
+    look = scorer.looking(load, 1)
+    for place in scorer.sample:
+        scorer.take(*look([frames[place]]))
+    some = scorer.score()
+    mean, error = (some["percent_of_height"][name] for name in ("mean", "error"))
+    assert error == pytest.approx(0.52 * mean / math.sqrt(6) * math.sqrt(0.9), rel=0.6)  # Rayleigh
+    assert abs(mean - whole["percent_of_height"]["mean"]) < 3 * error
+    assert f"% (+-{error:.3f}) of the height" in line(some)
+
+
+@pytest.mark.parametrize(("count", "looked_at"), [(5, 5), (100, 6), (1000, 50), (9000, 100)])
 def test_two_looks_at_one_frame_in_twenty_and_at_most_at_a_hundred(discs, count, looked_at):
-    sample = Scorer.of_run(discs.Blobs(), count, 0).sample
+    sample = Scorer.of_run(Judge(discs.Blobs(), discs.NAMES, False), count, 0).sample
     assert len(sample) == looked_at
     assert sample == sorted(set(sample))
     assert 0 <= sample[0] <= sample[-1] < count

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from alignimation_core import Target
-from alignimation_core.alignment import procrustes
 from alignimation_core.api import geometry
+from alignimation_core.api.registration import procrustes
 
 
 def rand(*shape, seed=0):

@@ -39,22 +39,23 @@ def similarity_from_points(moving: Tensor, fixed: Tensor, weights: Tensor) -> Te
 def closed_form(moving: Target, fixed: Target) -> Tensor:
     """Return where a registration of a batch of targets starts.
 
-    (B, 3, 3) float64 ``fixed_from_moving``: the similarity on the points that both have; with
-    one common point the shift between the two; without points, the shift and the scale
+    (B, 3, 3) float64 ``fixed_from_moving``, on the CPU: the similarity on the points that both
+    have; with one common point the shift between the two; without points, the shift and the scale
     between the first two moments of the images. Where none of these is determined, identity.
     """
-    shared = shared_weights(moving.point_weights.double(), fixed.point_weights.double())
+    there, here = moving.points.cpu(), fixed.points.cpu()
+    shared = shared_weights(moving.point_weights.double(), fixed.point_weights.double()).cpu()
     found = (shared > 0).sum(-1)
     matrices = torch.eye(3, dtype=torch.float64).repeat(len(moving.image), 1, 1)
     for i in range(len(matrices)):
         if found[i] >= 2:
-            fitted = similarity_from_points(moving.points[i], fixed.points, shared[i])
+            fitted = similarity_from_points(there[i], here, shared[i])
         elif found[i] == 1:
             at = int(shared[i].argmax())
-            shift = (fixed.points[at] - moving.points[i, at]).double().tolist()
+            shift = (here[at] - there[i, at]).double().tolist()
             fitted = geometry.translation(*shift)
         else:
-            fitted = _similarity_from_moments(moving.image[i], fixed.image)
+            fitted = _similarity_from_moments(moving.image[i].cpu(), fixed.image.cpu())
         if fitted.isfinite().all() and float(torch.linalg.det(fitted)) > 1e-9:
             matrices[i] = fitted
     return matrices

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignimation_core.corrections.names import PhotoNames
+from alignimation_core.api.files import PhotoNames
 
 NAMES = PhotoNames(
     ["photos/IMG_1.jpg", "photos/IMG_2.jpg", "scans/IMG_2.png", "scans/a[1].png", "top.jpg"]
@@ -19,6 +19,7 @@ NAMES = PhotoNames(
         ("IMG_2.png", "scans/IMG_2.png"),
         ("./top.jpg", "top.jpg"),
         ("top", "top.jpg"),
+        ("scans\\IMG_2.png", "scans/IMG_2.png"),
     ],
 )
 def test_a_name_may_lack_its_folder_and_its_ending(written, name):
@@ -61,3 +62,10 @@ def test_globs_match_whole_names_or_last_parts_and_brackets_in_names_stay():
         LookupError, match=r"no photo matches '\*\.tif'; photos are named as photos"
     ):
         NAMES.matching("*.tif")
+
+
+def test_a_whole_name_comes_before_those_that_end_so():
+    names = PhotoNames(["a.jpg", "old/a.jpg", "old/b.jpg", "new/b.jpg", "bb.jpg"])
+    assert names.meant("a.jpg") == ["a.jpg"]
+    assert names.meant("b.jpg") == ["old/b.jpg", "new/b.jpg"]
+    assert names.meant("c.jpg") == []
