@@ -66,7 +66,7 @@ class Events(Progress):
         self._stream = stream
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Step]:
+    def stage(self, name: str, total: int, at_work: str = "") -> Iterator[Step]:  # noqa: ARG002
         """Follow one stage; see ``Progress.stage``."""
         done, begun = 0, time.monotonic()
         said = 0.0
