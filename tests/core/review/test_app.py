@@ -253,3 +253,21 @@ def test_a_selector_that_tells_nobody_apart_says_so(review):
         "'first' tells no individuals apart; set `subject_selector: identity`"
         in (answer.json()["error"])
     )
+
+
+def test_outputs_at_an_address_are_shown_alike(recipe_file, memory, client_of):
+    text = recipe_file.read_text() + "output: memory://bucket/out\n"
+    recipe_file.write_text(text)
+    record = run(Recipe.load(recipe_file))
+    assert record.address == "memory://bucket/out"
+    client = client_of(recipe_file)
+    state = client.get("state").json()
+    assert state["summary"]["used"] == 4
+    assert state["films"] == ["a b.gif"]
+    assert client.get("output/render/a%20b.gif").content.startswith(b"GIF8")
+    place = next(i for i, photo in enumerate(state["photos"]) if photo["status"] == "used")
+    (recipe_file.parent / state["photos"][place]["path"]).unlink()
+    with Image.open(io.BytesIO(client.get(f"small/{place}").content)) as image:
+        assert image.size == (64, 48)  # the report's, at the address
+    assert client.get(f"faces/{place}").json()[0]["keypoints"]
+    assert client.post("decide", json=[{"photo": 0, "changes": {"use": False}}]).json()["undo"] == 1
