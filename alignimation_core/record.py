@@ -108,6 +108,7 @@ class PhotoRecord:
         albums: the albums that it is in, as far as its source knows.
         persons: who is in it, by name, as far as its source knows.
         found: boxes of all that was detected, from the left.
+        picture: number of its small pictures in the report's folder; null where there are none.
     """
 
     path: str
@@ -135,6 +136,7 @@ class PhotoRecord:
     albums: Sequence[str] = ()
     persons: Sequence[str] = ()
     found: list[list[float]] = field(default_factory=list)
+    picture: int | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:
