@@ -10,7 +10,7 @@ from math import radians
 from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
-from alignimation_core.alignment.rigid.realignment import realign
+from alignimation_core.alignment.rigid.realignment import realign, series_of
 from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.files import PhotoNames
@@ -143,8 +143,11 @@ class Filming:
     def _realign(self, alignment: Alignment) -> Alignment:
         """Align bodies by their rigid parts."""
         builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
+        series = series_of(alignment, builder, model, self.work.store.fits)
+        if series is None:
+            return alignment
         with self.work.timed("refine", len(alignment.aligned)) as step:
-            return realign(alignment, builder, model, self.work.store.fits, step)
+            return realign(alignment, series, step)
 
     def _place(self, alignment: Alignment) -> Placement:
         placement = place(

@@ -34,41 +34,43 @@ REACHES = (0.05, 0.025)
 Half = tuple[float, float]
 
 
-def realign(
-    alignment: Alignment,
-    builder: TargetBuilder,
-    model: TransformModel,
-    kept: Fits,
-    step: Callable[[], None],
-) -> Alignment:
-    """Move aligned photos of a body so that its rigid parts lie on each other.
+def series_of(
+    alignment: Alignment, builder: TargetBuilder, model: TransformModel, kept: Fits
+) -> Series | None:
+    """Return the parts of a body in photos that are aligned.
 
-    Parts are the keypoints that count in the target, shoulders or hips among them, and the masks'
-    outlines. Where the target is made of anything else, all stays as it is. The moves are
-    similarities, without turns and scales where the transform model knows none, and the reference
-    stays where it is.
+    They are the keypoints that count in the target, shoulders or hips among them, and the masks'
+    outlines. None where there are too few photos, or the target is made of anything else.
     """
     aligned = alignment.aligned
     if len(aligned) < FEWEST or "pixels" in builder.requires():
-        return alignment
+        return None
     subjects = [(item.photo, item.subject) for item in aligned]
     keypoints = keypoints_that_count(subjects, builder, model, kept)
     of_mask = keypoints is None and "masks" in builder.requires()
     if not of_mask and (keypoints is None or TRUNK.isdisjoint(keypoints.names)):
-        return alignment
+        return None
     photos = [(item.photo, item.subject.mask) for item in aligned]
+    return Series(photos, keypoints, _parameters(model))
+
+
+def realign(alignment: Alignment, series: Series, step: Callable[[], None]) -> Alignment:
+    """Move aligned photos of a body so that its rigid parts lie on each other.
+
+    The moves are similarities, without turns and scales where the transform model knows none, and
+    the reference stays where it is. ``step`` is called for each photo.
+    """
+    aligned = alignment.aligned
     unit_from_reference = _unit_from_photo(alignment.reference)
     start = unit_from_reference @ torch.stack([item.reference_from_photo for item in aligned])
-    series = Series(photos, keypoints, _parameters(model))
     unit_from_photo = series.settled(start)
     own = next(i for i, item in enumerate(aligned) if item.photo is alignment.reference.photo)
     matrices = aligned[own].reference_from_photo @ geometry.inverse(unit_from_photo[own])
-    moved = (matrices @ unit_from_photo).unbind()
+    moved = zip(aligned, (matrices @ unit_from_photo).unbind(), strict=True)
     for _ in aligned:
         step()
-    pairs = zip(aligned, moved, strict=True)
     return replace(
-        alignment, aligned=[replace(item, reference_from_photo=matrix) for item, matrix in pairs]
+        alignment, aligned=[replace(item, reference_from_photo=matrix) for item, matrix in moved]
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignimation_core.alignment.alignment import align
-from alignimation_core.alignment.rigid.realignment import realign
+from alignimation_core.alignment.rigid.realignment import realign, series_of
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.mask import Mask
@@ -70,10 +70,11 @@ def warps(count, seed=0):
 
 
 def aligned(subjects, builder, model=None, reference="first"):
-    """Return the alignment as fitted, and by rigid parts."""
+    """Return the alignment as fitted, and by rigid parts; None where it is not of a body."""
     model = model or Similarity()
     fitted = align(subjects, builder, model, reference, lambda: None)
-    return fitted, realign(fitted, builder, model, Fits(), lambda: None)
+    series = series_of(fitted, builder, model, Fits())
+    return fitted, series and realign(fitted, series, lambda: None)
 
 
 def error(alignment, truth):
@@ -157,15 +158,15 @@ def test_the_reference_stays_where_it_is():
 
 def test_targets_of_something_else_stay_as_they_were_fitted():
     subjects = [body(i, warp, noise=3.0) for i, warp in enumerate(warps(6))]
-    fitted, same = aligned(subjects, GaussianKeypoints(keypoints=["nose"]), Translation())
-    assert same is fitted
-    assert realign(fitted, Pixels(), Similarity(), Fits(), lambda: None) is fitted
+    fitted, rigid = aligned(subjects, GaussianKeypoints(keypoints=["nose"]), Translation())
+    assert rigid is None
+    assert series_of(fitted, Pixels(), Similarity(), Fits()) is None
 
 
 def test_two_photos_are_too_few_to_tell():
     subjects = [body(i, warp, noise=3.0) for i, warp in enumerate(warps(2))]
-    fitted, same = aligned(subjects, GaussianKeypoints())
-    assert same is fitted
+    _, rigid = aligned(subjects, GaussianKeypoints())
+    assert rigid is None
 
 
 def test_photos_without_a_mask_or_all_alike_come_to_no_harm():
