@@ -15,7 +15,9 @@ The others are of a folder with photos of persons, their masks and keypoints in 
 Each person is cut out, and pasted by known similarities into other places: turned by up to 30
 degrees, scaled by 0.6 to 1.6 and shifted. The annotation goes the same way, its mask drawn anew in
 the pixels of the new photo. An error is the root mean square over the person's mask of how far the
-transform found puts its pixels from their true places, in percent of the person's height.
+transform found puts its pixels from their true places, in percent of the person's height. The last
+table is of annotations that are spoilt: keypoints that are missing, off or move, photos that end at
+half of the person, outlines that swell and shrink.
 
 Every figure comes out of a whole run: photos and COCO annotations in, run record out.
 """
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -33,13 +36,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pasted_persons import Person, persons_in, write_series
+from pasted_persons import Person, Spoilt, persons_in, write_series
 from registration import machine
 
 from alignimation_annotations import CocoAnnotations
 from alignimation_core import Recipe, Record, Registration, Target, TransformModel, run
 from alignimation_core.api import geometry
 from alignimation_core.api.stages import TargetBuilder
+from alignimation_core.api.stages.selectors import Gates
+from alignimation_core.recipe.options import RefineOptions
 from alignimation_kornia import Similarity
 from alignimation_subject import Largest
 from alignimation_targets import GaussianKeypoints, SoftMask
@@ -49,6 +54,8 @@ PERCENT = 0.3
 """Of the person's height: what counts as recovered."""
 FEWEST = 5
 """Visible keypoints of a person who counts."""
+SIMULATED = 4
+"""Persons whose annotations are spoilt, spread over the folder."""
 
 
 class ClosedForm(TransformModel):
@@ -63,17 +70,21 @@ class ClosedForm(TransformModel):
         return Registration(initial, nothing, nothing, nothing.int(), nothing == 0)
 
 
-def contenders(keypoints: Sequence[str] | None) -> dict[str, tuple[TargetBuilder, TransformModel]]:
+Contender = tuple[TargetBuilder, TransformModel, RefineOptions]
+
+
+def contenders(keypoints: Sequence[str] | None) -> dict[str, Contender]:
     """Return what is compared, by name."""
     gaussians = GaussianKeypoints(keypoints=keypoints)
+    product = GaussianKeypoints(keypoints=keypoints, mask=True)
+    off, on = RefineOptions(rigid_parts=False), RefineOptions()
     return {
-        "mask": (SoftMask(), Similarity()),
-        "gaussian-keypoints": (gaussians, Similarity()),
-        "gaussian-keypoints, mask: true": (
-            GaussianKeypoints(keypoints=keypoints, mask=True),
-            Similarity(),
-        ),
-        "closed form on the keypoints": (gaussians, ClosedForm()),
+        "mask": (SoftMask(), Similarity(), off),
+        "mask, rigid_parts": (SoftMask(), Similarity(), on),
+        "closed form on the keypoints": (gaussians, ClosedForm(), off),
+        "gaussian-keypoints": (gaussians, Similarity(), off),
+        "gaussian-keypoints, mask: true": (product, Similarity(), off),
+        "gaussian-keypoints, rigid_parts": (gaussians, Similarity(), on),
     }
 
 
@@ -116,8 +127,11 @@ def growing_belly(folder: Path) -> None:
     assert isinstance(recipe.target_builder, GaussianKeypoints)
     print("\nexamples/body: scatter of the torso's bones, percent of the torso's length")
     print(f"{'':34}{'photos':>7}{'RMS':>9}{'worst':>9}{'drift with the belly':>23}")
-    for name, (builder, model) in contenders(recipe.target_builder.keypoints).items():
-        changed = replace(recipe, target_builder=builder, transform_model=model, renderers=())
+    compared = contenders(recipe.target_builder.keypoints)
+    for name, (builder, model, refine) in compared.items():
+        changed = replace(
+            recipe, target_builder=builder, transform_model=model, refine=refine, renderers=()
+        )
         distances, offsets, growth = scatter(matrices_of(run(changed)), truth)
         drift = np.polyfit(growth, offsets.numpy(), 1)[0]
         print(
@@ -147,7 +161,7 @@ def known_warps(options: argparse.Namespace, folder: Path) -> None:
     """Print how well known warps of annotated persons are recovered."""
     generator = np.random.default_rng(options.seed)
     compared = contenders(None)
-    product = "gaussian-keypoints, mask: true"
+    product = "gaussian-keypoints, rigid_parts"
     total: dict[str, list[torch.Tensor]] = {name: [] for name in compared}
     lost = dict.fromkeys(compared, 0)
     spent = dict.fromkeys(compared, 0.0)
@@ -161,12 +175,13 @@ def known_warps(options: argparse.Namespace, folder: Path) -> None:
     )
     for number, person in enumerate(persons_in(Path(options.folder))):
         place = folder / str(number)
-        truth = write_series(person, place, options.warps, options.noise, generator)
+        spoilt = Spoilt(noise=options.noise)
+        truth = write_series(person, place, options.warps, spoilt, generator)
         about = f"{person.label:26}{person.visible:8}{person.height:8.0f}"
         if person.visible < FEWEST:
             print(f"{about}  fewer than {FEWEST} visible keypoints: does not count")
             continue
-        for name, (builder, model) in compared.items():
+        for name, (builder, model, refine) in compared.items():
             recipe = Recipe(
                 photos=["*.jpg"],
                 output=Path("out"),
@@ -174,6 +189,7 @@ def known_warps(options: argparse.Namespace, folder: Path) -> None:
                 subject_selector=Largest(),
                 target_builder=builder,
                 transform_model=model,
+                refine=refine,
                 renderers=(),
                 reference="000.jpg",
                 folder=place,
@@ -203,6 +219,75 @@ def known_warps(options: argparse.Namespace, folder: Path) -> None:
         )
 
 
+SPOILT = {
+    "hips, knees, ankles missing in every second photo": Spoilt(lost=True),
+    "noise of 1 % of the height": Spoilt(noise=1.0),
+    "noise of 2 %": Spoilt(noise=2.0),
+    "limbs move by 5 %": Spoilt(noise=0.5, limbs=5.0),
+    "limbs move by 12 %": Spoilt(noise=0.5, limbs=12.0),
+    "noise of 1 %, every second photo cut at half the person": Spoilt(noise=1.0, cut=True),
+    "noise of 1 %, outlines off by 2 %": Spoilt(noise=1.0, rough=2.0),
+    "noise of 0.5 %, outlines off by 4 %": Spoilt(noise=0.5, rough=4.0),
+}
+"""What is simulated, by name."""
+
+
+def simulations(options: argparse.Namespace, folder: Path) -> None:
+    """Print how well persons are aligned whose annotations are spoilt."""
+    equal, firm = GaussianKeypoints(weights={}), GaussianKeypoints()
+    off, on = RefineOptions(rigid_parts=False), RefineOptions()
+    compared = {
+        "equal weights": (equal, off, False),
+        "trunk counts 3": (firm, off, False),
+        "rigid_parts": (firm, on, False),
+        "and masks": (firm, on, True),
+    }
+    print(
+        f"\n{options.folder}: {options.warps} known similarities each, annotations spoilt; RMS "
+        f"over the person, percent of the height: median / worst"
+    )
+    print(f"{'':58}" + "".join(f"{name:>16}" for name in compared))
+    persons = [p for p in persons_in(Path(options.folder)) if p.visible >= FEWEST]
+    persons = persons[:: math.ceil(len(persons) / SIMULATED)]
+    for number, (what, spoilt) in enumerate(SPOILT.items()):
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in compared}
+        for i, person in enumerate(persons):
+            place = folder / f"spoilt-{number}-{i}"
+            generator = np.random.default_rng([options.seed, number, i])
+            truth = write_series(person, place, options.warps, spoilt, generator, pictures=False)
+            for name, (builder, refine, masks) in compared.items():
+                recipe = Recipe(
+                    photos=["*.jpg"],
+                    output=Path("out"),
+                    detector=CocoAnnotations(file=_annotations(place, masks=masks)),
+                    subject_selector=Largest(gates=Gates(max_yaw=None, max_pitch=None)),
+                    target_builder=builder,
+                    renderers=(),
+                    reference="000.jpg",
+                    refine=refine,
+                    max_residual=None,
+                    score=False,
+                    report=False,
+                    folder=place,
+                )
+                found[name].append(errors(person, run(recipe), truth)[0])
+        rows = [torch.cat(parts) for parts in found.values()]
+        told = (f"{float(row.median()):.3f} /{float(row.max()):7.3f}" for row in rows)
+        print(f"{what:58}" + "".join(f"{text:>16}" for text in told), flush=True)
+
+
+def _annotations(place: Path, *, masks: bool) -> Path:
+    """Return the annotations of a series, without masks in a file of their own."""
+    whole, bare = place / "annotations.json", place / "bare.json"
+    if masks:
+        return whole
+    content = json.loads(whole.read_text(encoding="utf-8"))
+    for one in content["annotations"]:
+        del one["segmentation"]
+    bare.write_text(json.dumps(content), encoding="utf-8")
+    return bare
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", help="photos of persons, with persons.json")
@@ -217,6 +302,7 @@ def main() -> None:
         growing_belly(Path(folder) / "belly")
         if options.folder:
             known_warps(options, Path(folder))
+            simulations(options, Path(folder))
 
 
 if __name__ == "__main__":

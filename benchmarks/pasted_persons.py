@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 from registration import NAMES
+from scipy.ndimage import distance_transform_edt
 
 from alignimation_core.api import geometry
 
@@ -123,7 +124,7 @@ def annotation(
     for i, name in enumerate(NAMES):
         x, y, v = person.keypoints.get(name, (0.0, 0.0, 0))
         at = geometry.apply(new_from_photo, torch.tensor([[x, y]]).double())[0].numpy() + off[i]
-        row += [float(at[0]), float(at[1]), v] if v else [0.0, 0.0, 0]
+        row += [float(at[0]), float(at[1]), v] if v and at[1] <= len(inside) else [0.0, 0.0, 0]
     packed = coco_mask.encode(np.asfortranarray(inside, dtype=np.uint8))
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     x, y = int(columns[0]), int(rows[0])
@@ -137,8 +138,35 @@ def annotation(
     }
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """What is wrong with the annotations of a series; numbers are percent of the person's height.
+
+    ``noise``: standard deviation of all keypoints. ``limbs``: the same, of elbows, wrists, knees
+    and ankles alone. ``rough``: of the masks' outlines, which swell and shrink here and there as
+    clothes do. In every second photo: ``lost``, hips, knees and ankles are missing; ``cut``, the
+    photo ends at half of the person.
+    """
+
+    noise: float = 0.0
+    limbs: float = 0.0
+    rough: float = 0.0
+    lost: bool = False
+    cut: bool = False
+
+
+LIMBS = ("elbow", "wrist", "knee", "ankle")
+LOST = ("hip", "knee", "ankle")
+
+
 def write_series(
-    person: Person, folder: Path, count: int, noise: float, generator: np.random.Generator
+    person: Person,
+    folder: Path,
+    count: int,
+    spoilt: Spoilt,
+    generator: np.random.Generator,
+    *,
+    pictures: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Write the person's photos and annotations.
 
@@ -146,8 +174,9 @@ def write_series(
         person: who is pasted.
         folder: where to write; made.
         count: how many photos beside the reference, which is shifted by whole pixels only.
-        noise: standard deviation of the keypoints, percent of the person's height.
+        spoilt: what is wrong with the annotations.
         generator: of all randomness.
+        pictures: whether anything is to be seen on the photos.
 
     Returns:
         The true ``new_from_photo`` of each photo, by file name; ``000.jpg`` is the reference.
@@ -159,15 +188,41 @@ def write_series(
         if i == 0:
             x0, y0, x1, y1 = person.box
             matrix = geometry.translation((side - x0 - x1) // 2, (side - y0 - y1) // 2)
-        picture, inside = paste(person, matrix, side, generator)
+        one = replace(person, mask=_roughened(person, spoilt.rough, generator))
+        if pictures:
+            picture, inside = paste(one, matrix, side, generator)
+        else:
+            mask = torch.from_numpy(one.mask).float()
+            picture, inside = None, geometry.draw(mask, matrix, (side, side)).numpy() >= 0.5
+        bottom = side
+        if i % 2:
+            if spoilt.cut:
+                bottom = round(np.nonzero(inside.any(1))[0].mean())
+            if spoilt.lost:
+                kept = {n: p for n, p in one.keypoints.items() if not n.endswith(LOST)}
+                one = replace(one, keypoints=kept)
+        shown = Image.new("L", (side, side)) if picture is None else Image.fromarray(picture)
         name = f"{i:03d}.jpg"
-        Image.fromarray(picture).save(folder / name, quality=90)
+        shown.crop((0, 0, side, bottom)).save(folder / name, quality=90)
         truth[name] = matrix
-        images.append({"id": i, "file_name": name, "width": side, "height": side})
-        spread = noise / 100 * person.height * float(geometry.scale_of(matrix))
-        off = generator.normal(0, spread, (len(NAMES), 2)) if noise else np.zeros((len(NAMES), 2))
-        annotations.append(annotation(i, person, matrix, inside, off))
+        images.append({"id": i, "file_name": name, "width": side, "height": bottom})
+        percent = person.height * float(geometry.scale_of(matrix)) / 100
+        spread = np.array([spoilt.noise + spoilt.limbs * n.endswith(LIMBS) for n in NAMES])
+        off = generator.normal(0, 1, (len(NAMES), 2)) * spread[:, None] * percent
+        annotations.append(annotation(i, one, matrix, inside[:bottom], off))
     kind = {"id": 1, "name": "person", "keypoints": list(NAMES)}
     content = {"images": images, "annotations": annotations, "categories": [kind]}
     (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     return truth
+
+
+def _roughened(person: Person, percent: float, generator: np.random.Generator) -> np.ndarray:
+    """Return the mask with its outline moved in and out smoothly, by ``percent`` of the height."""
+    if not percent:
+        return person.mask
+    inside, outside = (distance_transform_edt(part) for part in (person.mask, ~person.mask))
+    cells = generator.normal(0, 1, (1, 1, *(max(3, side // 40) for side in person.mask.shape)))
+    smooth = torch.nn.functional.interpolate(
+        torch.from_numpy(cells), person.mask.shape, mode="bicubic", align_corners=False
+    )[0, 0].numpy()
+    return (inside - outside) + smooth * percent / 100 * person.height > 0

@@ -39,7 +39,7 @@ def explain(record: Mapping[str, Any]) -> str:
     Args:
         record: what ``run.json`` holds.
     """
-    from alignimation_core.record import by_reason
+    from alignimation_core.failure import by_reason
     from alignimation_core.review.record import gates
 
     photos: Sequence[Mapping[str, Any]] = record["photos"]

@@ -10,6 +10,7 @@ from math import radians
 from alignimation_core.alignment.alignment import Alignment, align
 from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.alignment.refinement import refine
+from alignimation_core.alignment.rigid.realignment import realign
 from alignimation_core.api.data import EYES, Photo, Subject
 from alignimation_core.api.errors import AlignimationError, OutputError, in_one_line
 from alignimation_core.api.files import PhotoNames
@@ -111,6 +112,8 @@ class Filming:
         if self.work.recipe.refine.photos:
             subjects = self._agree(subjects)
         alignment = self._align_once(subjects)
+        if self.work.recipe.refine.rigid_parts:
+            alignment = self._realign(alignment)
         self.work.record.correct(self.work.corrections.changes)  # keypoints moved meanwhile, too
         mean = self.work.recipe.reference == "mean"
         self.work.record.reference = "mean" if mean else alignment.reference.photo.name
@@ -136,6 +139,12 @@ class Filming:
             alignment = align(subjects, builder, model, self._reference, step, kept, remark)
         self.work.record.fail(alignment.failures)
         return alignment
+
+    def _realign(self, alignment: Alignment) -> Alignment:
+        """Align bodies by their rigid parts."""
+        builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
+        with self.work.timed("refine", len(alignment.aligned)) as step:
+            return realign(alignment, builder, model, self.work.store.fits, step)
 
     def _place(self, alignment: Alignment) -> Placement:
         placement = place(

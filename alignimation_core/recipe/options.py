@@ -174,7 +174,7 @@ class CanvasOptions(BaseModel):
 
 
 class RefineOptions(BaseModel):
-    """Better keypoints than the detector's first ones."""
+    """Better than by the detector's keypoints of each photo alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -186,6 +186,13 @@ class RefineOptions(BaseModel):
             "count most), false"
         ),
     ] = "eyes"
+    rigid_parts: Annotated[
+        bool,
+        Field(
+            description="align bodies by those of their keypoints, and of the outlines of masks, "
+            "that keep together over the series"
+        ),
+    ] = True
     passes: Annotated[
         int,
         Field(

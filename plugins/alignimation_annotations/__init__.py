@@ -47,6 +47,16 @@ class CocoAnnotations(AnnotationDetector):
         bool, Field(description="whether annotations of crowds (iscrowd: 1) could be the subject")
     ] = False
 
+    mask_cell: Annotated[
+        float | None,
+        Field(
+            description="how coarse masks are, pixels of the annotated image: what a network drew "
+            "on 28 x 28 cells, and a file has as polygons or run lengths, is right to within one; "
+            "where the background is cut out, edges are looked for that far. If absent, a pixel",
+            gt=0,
+        ),
+    ] = None
+
     @cached_property
     def annotations(self) -> Annotations:
         """The annotations in the files, read once.
@@ -96,7 +106,7 @@ class CocoAnnotations(AnnotationDetector):
         """
         from alignimation_annotations._detections import detections_of
 
-        return detections_of(self.annotations, photo)
+        return detections_of(self.annotations, photo, self.mask_cell)
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
+from torch import Tensor
 from torch.nn import functional
 
 from alignimation_annotations._coco import Annotation, Annotations, Picture
@@ -22,8 +23,13 @@ _MASK_SIDE = 512  # cells on a grid's longest side: enough for a soft edge on a 
 _FINEST = 8.0  # cells a pixel, at most, when drawing the polygon of a small subject
 
 
-def detections_of(annotations: Annotations, photo: Photo) -> Detections:
-    """Return the detections of a photo in its full-size upright continuous pixels."""
+def detections_of(
+    annotations: Annotations, photo: Photo, mask_cell: float | None = None
+) -> Detections:
+    """Return the detections of a photo in its full-size upright continuous pixels.
+
+    Masks have cells of ``mask_cell`` pixels of the annotated image, or as fine ones as it has.
+    """
     names = annotations.keypoint_names
     number = _picture_of(annotations, photo)
     if number is None or number not in annotations.of_picture:
@@ -41,7 +47,9 @@ def detections_of(annotations: Annotations, photo: Photo) -> Detections:
         keypoints=keypoints[..., :2] if names else None,
         keypoint_scores=keypoints[..., 2] if names else None,
         keypoint_names=names,
-        masks=tuple(_mask(one.segmentation) for one in found) if annotations.masks else None,
+        masks=tuple(_mask(one.segmentation, mask_cell) for one in found)
+        if annotations.masks
+        else None,
     ).scaled(x, y)
 
 
@@ -122,17 +130,19 @@ def _quietly(function: Any, packed: Any) -> Any:
         return function(packed)
 
 
-def _mask(segmentation: list[list[float]] | dict[str, Any] | None) -> Mask | None:
+def _mask(
+    segmentation: list[list[float]] | dict[str, Any] | None, cell: float | None
+) -> Mask | None:
     if segmentation is None:
         return None
     if isinstance(segmentation, list):
-        return _mask_of_polygons(segmentation)
-    return _mask_of_runs(segmentation)
+        return _mask_of_polygons(segmentation, cell)
+    return _mask_of_runs(segmentation, cell)
 
 
-def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
+def _mask_of_polygons(polygons: Sequence[Sequence[float]], cell: float | None) -> Mask | None:
     """Rasterise polygons on a grid over their own box, finer than the pixels where it is small."""
-    x0, y0, x1, y1 = _extent(polygons)
+    x0, y0, x1, y1 = box = _extent(polygons)
     if x1 <= x0 or y1 <= y0:
         return None
     cells = min(_FINEST, _MASK_SIDE / max(x1 - x0, y1 - y0))
@@ -145,21 +155,30 @@ def _mask_of_polygons(polygons: Sequence[Sequence[float]]) -> Mask | None:
     ]
     packed = coco_mask.merge(coco_mask.frPyObjects(moved, height, width))
     drawn = torch.from_numpy(_quietly(coco_mask.decode, packed))
-    return Mask.of(drawn.bool(), (x0, y0, x1, y1))
+    return _gridded(drawn, box, cell)
 
 
-def _mask_of_runs(run_lengths: Any) -> Mask | None:
-    """Decode run lengths, keep the part that is not empty, and reduce it where it is large."""
+def _mask_of_runs(run_lengths: Any, cell: float | None) -> Mask | None:
+    """Decode run lengths, and keep the part that is not empty."""
     packed = _packed(run_lengths)
     x, y, width, height = (round(side) for side in _quietly(coco_mask.toBbox, packed))
     if width == 0 or height == 0:
         return None
     whole = torch.from_numpy(_quietly(coco_mask.decode, packed))
-    part = whole[y : y + height, x : x + width] * 255
-    shrink = _MASK_SIDE / max(width, height)
-    if shrink < 1:
-        small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-        part = functional.interpolate(
-            part[None, None], small, mode="bilinear", antialias=True, align_corners=False
-        )[0, 0]
-    return Mask.of(part.float() / 255, (x, y, x + width, y + height))
+    part = whole[y : y + height, x : x + width]
+    return _gridded(part, (x, y, x + width, y + height), cell)
+
+
+def _gridded(drawn: Tensor, box: Box, cell: float | None) -> Mask:
+    """Return what fills a box, (h, w) 0 or 1, on a grid as coarse as it is, and no larger one."""
+    height, width = drawn.shape
+    sides = box[3] - box[1], box[2] - box[0]
+    most = _MASK_SIDE if cell is None else min(_MASK_SIDE, max(1.0, max(sides) / cell))
+    shrink = most / max(height, width)
+    if shrink >= 1:
+        return Mask.of(drawn.bool(), box)
+    small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    part = functional.interpolate(
+        (drawn * 255)[None, None], small, mode="bilinear", antialias=True, align_corners=False
+    )[0, 0]
+    return Mask.of(part.float() / 255, box)

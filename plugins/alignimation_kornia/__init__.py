@@ -92,6 +92,7 @@ class Translation(FamilyModel):
     name: ClassVar[str] = "translation"
     family: ClassVar[str] = "translation"
     changes_scale: ClassVar[bool] = False
+    turns: ClassVar[bool] = False
 
 
 class Rigid(FamilyModel):
@@ -107,6 +108,7 @@ class Crop(FamilyModel):
 
     name: ClassVar[str] = "crop"
     family: ClassVar[str] = "crop"
+    turns: ClassVar[bool] = False
 
 
 class Similarity(FamilyModel):

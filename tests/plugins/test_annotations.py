@@ -144,6 +144,21 @@ def test_a_large_run_length_mask_is_kept_small_and_in_place(tmp_path):
     assert float((image.sum(0) * at).sum() / image.sum()) == pytest.approx(1000.5, abs=0.1)
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_masks_are_as_coarse_as_the_recipe_says_they_are(tmp_path, runs):
+    square = np.zeros((120, 100), bool)
+    square[20:80, 10:50] = True
+    outline = run_lengths(square, compressed=True) if runs else SQUARE
+    data = coco([{"segmentation": outline, "bbox": [10, 20, 40, 60]}])
+    mask = detector_of(tmp_path, data, mask_cell=10).annotate(photo()).masks[0]
+    assert (mask.height, mask.width) == (6, 4)
+    assert float(drawn(mask).sum()) == pytest.approx(60 * 40, rel=0.01)
+    larger = detector_of(tmp_path, data, mask_cell=100).annotate(photo()).masks[0]
+    assert (larger.height, larger.width) == (1, 1)
+    same = detector_of(tmp_path, data, mask_cell=0.1).annotate(photo()).masks[0]
+    assert same == detector_of(tmp_path, data).annotate(photo()).masks[0]
+
+
 def test_masks_and_keypoints_of_two_files_are_joined_by_annotation(tmp_path):
     instances = written(
         tmp_path, coco([{"segmentation": SQUARE, "bbox": [10, 20, 40, 60]}]), "i.json"

@@ -83,7 +83,7 @@ def agree(
     Returns:
         The same photos, with their subjects' keypoints corrected.
     """
-    keypoints = _that_count(subjects, builder, model, kept, names)
+    keypoints = keypoints_that_count(subjects, builder, model, kept, names)
     if keypoints is not None and not keypoints.firm.any():
         keypoints = None
     places = None
@@ -107,12 +107,12 @@ def agree(
     return answer
 
 
-def _that_count(
+def keypoints_that_count(
     subjects: Subjects,
     builder: TargetBuilder,
     model: TransformModel,
     kept: Fits,
-    allowed: Container[str] | None,
+    allowed: Container[str] | None = None,
 ) -> Keypoints | None:
     """Return which keypoints the targets are built on: where these have points of weight.
 

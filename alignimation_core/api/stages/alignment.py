@@ -75,6 +75,9 @@ class TransformModel(ComputeStage):
     changes_scale: ClassVar[bool] = True
     """Whether the transform may change the subject's size."""
 
+    turns: ClassVar[bool] = True
+    """Whether the transform may turn the subject."""
+
     @abstractmethod
     def fit(self, moving: Target, fixed: Target, initial: Tensor) -> Registration:
         """Register a batch against one reference.

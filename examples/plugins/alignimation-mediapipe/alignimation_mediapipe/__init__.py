@@ -359,11 +359,11 @@ def _finder(task: str, path: str, most: int, confidence: float) -> Callable[[Any
 
 
 def _reduced(image: Tensor, side: int) -> Tensor:
-    """Return a (C, h, w) uint8 image no longer than ``side``, averaged where it gets smaller."""
+    """Return a (C, h, w) uint8 image hardly longer than ``side``, averaged to get smaller."""
     import torch
 
     shrink = side / max(image.shape[1:])
-    if shrink >= 1:
+    if shrink > 0.9:
         return image
     size = [max(round(length * shrink), 1) for length in image.shape[1:]]
     return torch.nn.functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]

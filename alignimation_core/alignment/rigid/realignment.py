@@ -1,0 +1,188 @@
+"""Bodies aligned by their rigid parts: by what of keypoints and outlines agrees over the series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from alignimation_core.alignment.alignment import Alignment
+from alignimation_core.alignment.consensus.agreement import Keypoints, keypoints_that_count
+from alignimation_core.alignment.rigid.outlines import Masked, Outline, distances, mean_outline
+from alignimation_core.alignment.rigid.settlement import Parts, settle
+from alignimation_core.alignment.subjects import FramedSubject
+from alignimation_core.api import geometry
+from alignimation_core.api.sampling import spread
+from alignimation_core.api.stages import TargetBuilder, TransformModel
+from alignimation_core.store.fits import Fits
+
+TRUNK = frozenset({"left_shoulder", "right_shoulder", "left_hip", "right_hip"})
+FEWEST = 3
+"""Photos of which something can be learned."""
+INDEPENDENT = 100.0
+"""Places that a whole outline counts as."""
+HALVES = ((0, -1), (0, 1), (-1, 0), (1, 0))
+"""Directions in which the half of the outlines lies by which an alignment may begin."""
+OF_TRIALS = 24
+"""Photos by which it is chosen how to begin, at most."""
+FIRST_REACHES = (0.1, 0.05, 0.05)
+REACHES = (0.05, 0.025)
+"""How far outlines are looked for about their mean, in units, one pass after the other."""
+
+Half = tuple[float, float]
+
+
+def realign(
+    alignment: Alignment,
+    builder: TargetBuilder,
+    model: TransformModel,
+    kept: Fits,
+    step: Callable[[], None],
+) -> Alignment:
+    """Move aligned photos of a body so that its rigid parts lie on each other.
+
+    Parts are the keypoints that count in the target, shoulders or hips among them, and the masks'
+    outlines. Where the target is made of anything else, all stays as it is. The moves are
+    similarities, without turns and scales where the transform model knows none, and the reference
+    stays where it is.
+    """
+    aligned = alignment.aligned
+    if len(aligned) < FEWEST or "pixels" in builder.requires():
+        return alignment
+    subjects = [(item.photo, item.subject) for item in aligned]
+    keypoints = keypoints_that_count(subjects, builder, model, kept)
+    of_mask = keypoints is None and "masks" in builder.requires()
+    if not of_mask and (keypoints is None or TRUNK.isdisjoint(keypoints.names)):
+        return alignment
+    photos = [(item.photo, item.subject.mask) for item in aligned]
+    unit_from_reference = _unit_from_photo(alignment.reference)
+    start = unit_from_reference @ torch.stack([item.reference_from_photo for item in aligned])
+    series = Series(photos, keypoints, _parameters(model))
+    unit_from_photo = series.settled(start)
+    own = next(i for i, item in enumerate(aligned) if item.photo is alignment.reference.photo)
+    matrices = aligned[own].reference_from_photo @ geometry.inverse(unit_from_photo[own])
+    moved = (matrices @ unit_from_photo).unbind()
+    for _ in aligned:
+        step()
+    pairs = zip(aligned, moved, strict=True)
+    return replace(
+        alignment, aligned=[replace(item, reference_from_photo=matrix) for item, matrix in pairs]
+    )
+
+
+def _parameters(model: TransformModel) -> list[int]:
+    """Return which of ``_moves`` a model allows."""
+    return [0, 1, *([2] if model.turns else []), *([3] if model.changes_scale else [])]
+
+
+def _unit_from_photo(reference: FramedSubject) -> Tensor:
+    x0, y0, x1, y1 = reference.subject.box
+    scale = 1 / max(x1 - x0, y1 - y0, 1.0)
+    return geometry.scaling(scale, scale) @ geometry.translation(-(x0 + x1) / 2, -(y0 + y1) / 2)
+
+
+class Series:
+    """The parts of a body in all photos; ``parameters`` are those of ``_moves`` that may change."""
+
+    def __init__(
+        self, photos: Sequence[Masked], keypoints: Keypoints | None, parameters: list[int]
+    ) -> None:
+        self.photos = photos
+        self._keypoints, self._parameters = keypoints, parameters
+
+    def settled(self, unit_from_photo: Tensor) -> Tensor:
+        """Return where photos lie, (N, 3, 3), once all parts have a say by how rigid they are.
+
+        What grows may pull all else with it, and then all parts seem a little loose. So the
+        alignment begins as it is, or by the half of the outlines by which parts end up the most
+        rigid; a sample of the photos tells which.
+        """
+        some = spread(len(self.photos), OF_TRIALS)
+        trial = self._of(some)
+        begun: Half | None = None
+        if any(mask is not None for _, mask in trial.photos):
+            costs = {half: trial.passes(unit_from_photo[some], half)[1] for half in (None, *HALVES)}
+            begun = min(costs, key=lambda half: costs[half])
+        unit_from_photo, _ = self.passes(unit_from_photo, begun)
+        return self._pass(unit_from_photo, REACHES[-1])[0]
+
+    def _of(self, some: Tensor) -> Series:
+        if (keypoints := self._keypoints) is not None:
+            points, weights = keypoints.points[some], keypoints.weights[some]
+            keypoints = replace(keypoints, points=points, weights=weights)
+        return Series([self.photos[i] for i in some.tolist()], keypoints, self._parameters)
+
+    def passes(self, unit_from_photo: Tensor, half: Half | None) -> tuple[Tensor, float]:
+        """Return where photos lie once settled from coarse to fine, and what that costs.
+
+        With a ``half``, the outlines' alone begins; then all parts have a say.
+        """
+        cost = 0.0
+        for reach in FIRST_REACHES:
+            unit_from_photo, _ = self._pass(unit_from_photo, reach, half)
+        for reach in REACHES:
+            unit_from_photo, cost = self._pass(unit_from_photo, reach)
+        return unit_from_photo, cost
+
+    def _pass(
+        self, unit_from_photo: Tensor, reach: float, half: Half | None = None
+    ) -> tuple[Tensor, float]:
+        """Settle once, by a ``half`` of the outlines alone if one is given."""
+        kinds = []
+        if self._keypoints is not None and half is None:
+            kinds.append(self._of_keypoints(self._keypoints, unit_from_photo))
+        outline = mean_outline(self.photos, unit_from_photo)
+        if outline is not None:
+            outline = outline if half is None else outline.towards(*half)
+            kinds.append(self._of_outline(outline, unit_from_photo, reach))
+        kinds = [kind for kind in kinds if kind.weights.any()]
+        if not kinds:
+            return unit_from_photo, 0.0
+        some, deviations = settle(kinds)
+        cost = sum(kind.cost(each, reach) for kind, each in zip(kinds, deviations, strict=True))
+        moves = torch.zeros(len(some), 4, dtype=torch.float64)
+        moves[:, self._parameters] = some
+        return _similarities(moves) @ unit_from_photo, cost
+
+    def _of_keypoints(self, keypoints: Keypoints, unit_from_photo: Tensor) -> Parts:
+        """Return keypoints as parts: by name a say for all photos, by score one in each."""
+        places = geometry.apply(unit_from_photo, keypoints.points)
+        found = keypoints.weights > 0
+        usual = torch.where(found, keypoints.weights, torch.nan).nanmedian(0).values
+        weights = (keypoints.weights / usual).clamp(max=1.0)
+        mean = (weights[..., None] * places).sum(0) / weights.sum(0)[:, None]
+        off = torch.where(found[..., None], places - mean, 0.0)
+        firmness = usual / usual.median()
+        return Parts(off, weights, self._moves(mean), firmness, float(len(mean)))
+
+    def _of_outline(self, outline: Outline, unit_from_photo: Tensor, reach: float) -> Parts:
+        """Return an outline as parts; what is often not within reach is not to be relied on."""
+        off = distances(self.photos, unit_from_photo, outline, reach)
+        found = off.isfinite().double()
+        moves = torch.einsum("pd,pdm->pm", outline.outwards, self._moves(outline.places))
+        firmness = torch.ones(len(moves), dtype=torch.float64)
+        off = off.nan_to_num(0.0)[..., None]
+        return Parts(off, found * found.mean(0), moves[:, None], firmness, INDEPENDENT)
+
+    def _moves(self, places: Tensor) -> Tensor:
+        return _moves(places)[..., self._parameters]
+
+
+def _moves(places: Tensor) -> Tensor:
+    """Return how shifts, a turn and a log scale about (0, 0) move (P, 2) places, (P, 2, 4)."""
+    x, y = places.unbind(1)
+    one, none = torch.ones_like(x), torch.zeros_like(x)
+    return torch.stack([torch.stack([one, none, -y, x], 1), torch.stack([none, one, x, y], 1)], 1)
+
+
+def _similarities(moves: Tensor) -> Tensor:
+    """Return (N, 3, 3) similarities by (N, 4) shifts, turns and log scales."""
+    scale = moves[:, 3].exp()
+    along, across = scale * moves[:, 2].cos(), scale * moves[:, 2].sin()
+    matrices = torch.eye(3, dtype=torch.float64).repeat(len(moves), 1, 1)
+    matrices[:, 0, 0] = matrices[:, 1, 1] = along
+    matrices[:, 0, 1], matrices[:, 1, 0] = -across, across
+    matrices[:, :2, 2] = moves[:, :2]
+    return matrices
