@@ -45,6 +45,15 @@ def place_of(page, point):
     )
 
 
+def finish(page, until):
+    """Wait for the run that is under way, and for its film."""
+    page.wait_for_selector("dialog [role=status]")
+    told = page.locator("dialog [role=status]")
+    until(lambda: told.text_content() in ("Done", "It failed:"), 300)
+    assert told.text_content() == "Done", page.locator("dialog pre").text_content()
+    page.wait_for_selector("dialog video")
+
+
 def test_a_reject_is_put_back_by_two_keys_and_one_undoes_that(own_quickstart, review, visit, until):
     opened = review(own_quickstart)
     page = visit(opened.address)
@@ -55,8 +64,8 @@ def test_a_reject_is_put_back_by_two_keys_and_one_undoes_that(own_quickstart, re
     until(lambda: said(opened, "IMG_4410.jpg").get("use") is True)
     assert "20 used" in page.locator("#counts").text_content()
     page.keyboard.press("u")
+    until(lambda: "19 used" in page.locator("#counts").text_content())
     until(lambda: not (opened.folder / "corrections.yaml").exists())
-    assert "19 used" in page.locator("#counts").text_content()
 
 
 def test_from_decisions_to_the_film(own_quickstart, review, visit, until):
@@ -115,8 +124,7 @@ def test_from_decisions_to_the_film(own_quickstart, review, visit, until):
     film = opened.folder / "out" / "aging.mp4"
     was = film.stat().st_mtime_ns
     page.keyboard.press("m")  # render
-    page.wait_for_selector("dialog progress")
-    page.wait_for_selector("dialog video", timeout=120_000)
+    finish(page, until)
     until(lambda: page.evaluate("document.querySelector('dialog video').duration > 4"))
     assert film.stat().st_mtime_ns > was
     record = opened.record()
@@ -138,7 +146,7 @@ def test_from_decisions_to_the_film(own_quickstart, review, visit, until):
     assert text.startswith(mine)
 
     page.keyboard.press("v")  # a preview beside it
-    page.wait_for_selector("dialog video", timeout=120_000)
+    finish(page, until)
     until(lambda: page.evaluate("document.querySelector('dialog video').videoHeight > 200"))
     assert opened.record("trial/run.json")["outputs"] == ["preview.mp4"]
 

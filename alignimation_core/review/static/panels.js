@@ -9,7 +9,9 @@ const body = document.getElementById("panel-body");
 const heading = document.getElementById("panel-title");
 
 document.getElementById("close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("close", () => body.replaceChildren());
+dialog.addEventListener("close", () => {
+  if (!dialog.open) body.replaceChildren(); // it may have been opened again before this is heard
+});
 
 /** Open the panel, or show something else in it. */
 export function open(title, content) {
