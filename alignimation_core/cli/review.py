@@ -7,7 +7,6 @@ import json
 import secrets
 import socket
 import sys
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +82,8 @@ def work(given: argparse.Namespace) -> int:
             print(address, flush=True)
             print("alignimation review: Ctrl-C ends it", file=sys.stderr)
             if given.browser:
+                import webbrowser
+
                 webbrowser.open(address)
             interrupted = False
             try:
