@@ -20,6 +20,7 @@ from alignimation_core.api.files import Listing, PhotoNames
 from alignimation_core.api.frame import Canvas
 from alignimation_core.api.stages import ComputeStage
 from alignimation_core.corrections.corrections import Corrections
+from alignimation_core.failure import by_reason
 from alignimation_core.output.obstacles import name
 from alignimation_core.output.remote import output_folder
 from alignimation_core.photos import metadata, order, search
@@ -28,7 +29,7 @@ from alignimation_core.progress import Progress
 from alignimation_core.recipe.document import Location
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.recipe.timeline import stretch, zone_of
-from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, by_reason, passed_over
+from alignimation_core.record import RECORD_NAME, REPORT_FOLDER, REPORT_NAME, passed_over
 
 
 def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:

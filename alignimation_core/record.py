@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from alignimation_core.api.data import Damage, Photo, Subject
 from alignimation_core.api.errors import OutputError, printable
 from alignimation_core.api.files import SourcePhoto
 from alignimation_core.api.mask import Matrix
-from alignimation_core.failure import Failure, Status
+from alignimation_core.failure import Failure, Status, by_reason
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
@@ -26,52 +25,12 @@ REPORT_NAME, REPORT_FOLDER = "report.html", "report"
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
 
-_VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
-"""Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
-
 
 def passed_over(names: Sequence[str]) -> list[str]:
     """Return a line that counts files by their endings, ``passed over: 2 .mov, 1 .jxl``, if any."""
     counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
     told = ", ".join(f"{count} {printable(ending)}" for ending, count in counts.most_common())
     return [f"passed over: {told}"] if told else []
-
-
-def _common(texts: Sequence[str]) -> str:
-    """Return texts that differ in what varies as one, with dots where they do."""
-    constant = _VARYING.split(texts[0])
-    varying = ({*each} for each in zip(*map(_VARYING.findall, texts), strict=True))
-    filled = [each.pop() if len(each) == 1 else "…" for each in varying]
-    return "".join(part for pair in zip(constant, [*filled, ""], strict=True) for part in pair)
-
-
-def by_reason(
-    photos: Iterable[tuple[str, str | None, str]],
-) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return why photos are not used, most frequent first.
-
-    Rejections count together by what stands before the colon or the bracket, failures by all but
-    numbers and what they quote of a file, which are left out where they differ.
-
-    Args:
-        photos: status, reason and path of each.
-
-    Returns:
-        Status and reason, with each photo's path and what its own reason says more.
-    """
-    groups: dict[str, list[tuple[str, str, str]]] = {}
-    for status, reason, path in photos:
-        if status == "used":
-            continue
-        text = reason or ""
-        common = re.split(r":| \(|;", text, maxsplit=1)[0] if status == "rejected" else text
-        row = printable(f"{status}: {common}"), printable(path), printable(text[len(common) :])
-        groups.setdefault(_VARYING.sub("#", row[0]), []).append(row)
-    ranked = sorted(groups.values(), key=lambda alike: -len(alike))
-    return [
-        (_common([told for told, _, _ in alike]), [(path, more) for _, path, more in alike])
-        for alike in ranked
-    ]
 
 
 @dataclass(slots=True)
@@ -108,6 +67,7 @@ class PhotoRecord:
         albums: the albums that it is in, as far as its source knows.
         persons: who is in it, by name, as far as its source knows.
         found: boxes of all that was detected, from the left.
+        picture: number of its small pictures in the report's folder; null where there are none.
     """
 
     path: str
@@ -135,6 +95,7 @@ class PhotoRecord:
     albums: Sequence[str] = ()
     persons: Sequence[str] = ()
     found: list[list[float]] = field(default_factory=list)
+    picture: int | None = None
 
     @property
     def subject(self) -> dict[str, Any] | None:

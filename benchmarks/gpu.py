@@ -3,7 +3,7 @@
     python benchmarks/gpu.py
     python benchmarks/gpu.py networks fit --device cuda
 
-Parts (all of them if none is named), each on the CPU and on the GPU if there is one:
+Parts (all of them if none is named), each on the CPU and on the GPU (CUDA, ROCm, Apple) if any:
 
 ``networks``  Mask R-CNN, Keypoint R-CNN, and ``body``, which asks both: photos of 1512x1134, as a
               JPEG of 12 megapixels is decoded for them, so many in a call. The weights are random,
@@ -13,8 +13,8 @@ Parts (all of them if none is named), each on the CPU and on the GPU if there is
               them, and from the device's own.
 ``warp``      photos of 12 megapixels onto canvases, each photo read once and each canvas written
               once, beside the device's own copy of as many bytes.
-``whole``     a run from JPEGs of 12 megapixels to a video, with ``body``. Random weights find
-              nobody: what they find is computed, and a person in the middle takes its place.
+``whole``     a run from JPEGs of 12 megapixels to a video, with ``body``, unscored. Random weights
+              find nobody: that is computed, and a person in the middle takes its place.
 
 The CPU's column is of as many cores as ``--cores`` says; the GPU's has all cores beside it.
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def main() -> None:
     """Measure each device in a process of its own, and print them side by side."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--device", help="this one alone: cpu, cuda, cuda:1")
+    parser.add_argument("--device", help="this one alone: cpu, cuda, cuda:1, mps")
     parser.add_argument("--cores", type=int, default=2, help="of the CPU, for its column")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -85,13 +86,12 @@ def main() -> None:
         measure(parts, torch.device(options.device))
         return
     devices = [options.device] if options.device else ["cpu"]
-    if not options.device and torch.cuda.is_available():
-        devices.append("cuda")
+    if not options.device and torch.accelerator.is_available():
+        devices.append(torch.accelerator.current_accelerator().type)
     print(f"{machine()}, torchvision {torchvision.__version__}")
     columns = {device: column(parts, device, options.cores) for device in devices}
     for device in set(devices) - {"cpu"}:
-        card = torch.cuda.get_device_name(torch.device(device))
-        print(f"{card}, CUDA {torch.version.cuda}")
+        print(card(torch.device(device)))
     heads = [f"{options.cores} cores" if device == "cpu" else device for device in devices]
     print(f"\n| | {' | '.join([*heads, 'goal'])} |\n|{'---|' * (len(heads) + 2)}")
     rows = {(what, unit): None for found in columns.values() for what, unit in found}
@@ -105,16 +105,24 @@ def main() -> None:
         print(f"\na whole run with body: {times:.1f} times {options.cores} cores (goal 20)")
 
 
+def card(device: torch.device) -> str:
+    """Return the name of a GPU, and what drives it."""
+    if device.type != "cuda":
+        return f"{device.type}, {platform.platform()}"
+    name, cuda, rocm = torch.cuda.get_device_name(device), torch.version.cuda, torch.version.hip
+    return f"{name}, CUDA {cuda}" if cuda else f"{name}, ROCm {rocm}"
+
+
 def column(parts: list[str], device: str, cores: int) -> dict[tuple[str, str], float]:
     """Return the values of one device by what they are and their unit."""
-    before = os.sched_getaffinity(0)
-    if device == "cpu":
-        os.sched_setaffinity(0, sorted(before)[:cores])
+    pin = getattr(os, "sched_setaffinity", lambda *_: None)  # Linux; elsewhere threads alone
+    before = getattr(os, "sched_getaffinity", lambda _: {0})(0)
+    pin(0, sorted(before)[:cores] if device == "cpu" else before)
     command = [sys.executable, __file__, *parts, "--json", "--device", device]
     environment = os.environ | ({"OMP_NUM_THREADS": str(cores)} if device == "cpu" else {})
     values = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        os.sched_setaffinity(0, before)
+        pin(0, before)
         assert process.stdout is not None
         for line in process.stdout:
             what, unit, value = json.loads(line)
@@ -135,16 +143,15 @@ def measure(parts: list[str], device: torch.device) -> None:
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     """Return the mean time of some work once it is warm."""
-    work()
-    if device.type == "cuda":
+    for _ in range(1 if device.type == "cpu" else 2):
         work()
-        torch.cuda.synchronize(device)
+    finish = partial(torch.accelerator.synchronize, device) if device.type != "cpu" else int
+    finish()
     begun, times = time.perf_counter(), 0
     while not times or time.perf_counter() - begun < LEAST_SECONDS:
         work()
         times += 1
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    finish()
     return (time.perf_counter() - begun) / times
 
 
@@ -154,7 +161,7 @@ def networks(device: torch.device, folder: Path) -> Iterator[Row]:
     stages = {"mask-rcnn": body.silhouettes, "keypoint-rcnn": body.skeletons, "body": body}
     pictures = [picture(1134, 1512, seed) for seed in range(max(BATCHES))]
     for name, stage in stages.items():
-        for count in BATCHES if device.type == "cuda" else BATCHES[:1]:
+        for count in BATCHES if device.type != "cpu" else BATCHES[:1]:
             some = pictures[:count]
             spent = seconds_of(partial(stage.detect, some), device)
             yield f"{name}, {count} in a call", "photos/s", count / spent
@@ -210,7 +217,7 @@ def faces(device: torch.device, folder: Path) -> Iterator[Row]:
 
     cores = torch.get_num_threads()
     with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        each = map if device.type == "cuda" else pool.map
+        each = map if device.type != "cpu" else pool.map
         spent = seconds_of(lambda: list(each(lambda one: detector.detect([one]), pictures)), device)
         yield "mtcnn", "photos/s", len(pictures) / spent
         for count in (4, 32):
@@ -300,7 +307,7 @@ def someone(image: Tensor) -> Detections:
 
 def whole(device: torch.device, folder: Path) -> Iterator[Row]:
     """Measure a whole run."""
-    count = 64 if device.type == "cuda" else 4
+    count = 64 if device.type != "cpu" else 4
     place = folder / "photos"
     place.mkdir()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -313,9 +320,10 @@ def whole(device: torch.device, folder: Path) -> Iterator[Row]:
         "photos": str(place),
         "output": "out",
         "detector": "body",
-        "subject_selector": "largest",
+        "subject_selector": {"use": "largest", "gates": {"max_yaw": None, "max_pitch": None}},
         "target_builder": {"use": "gaussian-keypoints", "mask": True},
         "renderers": [{"use": "video", "path": "a.mp4"}],
+        "score": False,  # of a few frames, however many there are
     }
     recipe = Recipe.of(data, folder=folder).on(str(device))
     recipe = replace(recipe, detector=persons(Standing, device, folder))

@@ -26,6 +26,7 @@ MODULES = {
         "core/api/test_geometry_grid.py",
         "core/api/test_geometry_photo.py",
     ],
+    f"{CORE}/api/images": ["core/api/test_images.py"],
     f"{CORE}/api/registration/procrustes": [
         "core/api/test_procrustes.py",
         "core/api/test_geometry.py",

@@ -36,7 +36,7 @@ OPTIONS = {
     ("effect", "title"): {"text": "A year"},
 }
 """What stages require."""
-SHORTER = {("transform_model", "kornia-registrator"): {"iterations": 20, "working_side": 64}}
+SHORTER = {("transform_model", "kornia-registrator"): {"iterations": 20}}
 """What takes long even so."""
 
 

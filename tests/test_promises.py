@@ -177,8 +177,18 @@ HOW_IT_WORKS = {
     "From Python:": [
         "test_the_readmes_python_examples_run",
     ],
-    "Every stage also works alone:": [
+    "One photo goes onto another in a call, and every stage works alone:": [
+        "test_photos_are_aligned_as_they_were_made",
         "test_the_readmes_python_examples_run",
+    ],
+    "docs/api.md has the rest, the article in fifteen lines, and `geometry.crop`, which can be "
+    "differentiated.": [
+        "test_the_python_of_the_api_page_runs",
+        "test_the_first_article_takes_the_lines_that_its_heading_says",
+        "test_gradients_in_image_and_box",
+    ],
+    "A notebook tells the article's story with plots.": [
+        "test_the_notebook_tells_the_story_again",
     ],
 }
 

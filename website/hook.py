@@ -5,6 +5,7 @@ to the page that is made of their target.
 """
 
 import fnmatch
+import json
 import posixpath
 import re
 import sys
@@ -88,6 +89,8 @@ def _content(source: str) -> str:
     text = (ROOT / source).read_text(encoding="utf-8")
     if source.endswith(".md"):
         return text
+    if source.endswith(".ipynb"):
+        return "\n\n".join(_cells(text)) + "\n"
     path = PurePosixPath(source)
     picture = f"docs/{path.parent.name}/{path.stem}.webp"
     shown = ""
@@ -95,6 +98,19 @@ def _content(source: str) -> str:
         up = posixpath.relpath(picture, path.parent)
         shown = f"![What {path.name} makes]({up})\n\n"
     return f"# {path.name}\n\n{shown}```{LANGUAGES.get(path.suffix, 'text')}\n{text}```\n"
+
+
+def _cells(notebook: str) -> Iterator[str]:
+    """Yield the cells of a notebook, with what they print and draw."""
+    for cell in json.loads(notebook)["cells"]:
+        text = "".join(cell["source"])
+        yield text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                yield f"```text\n{''.join(output['text'])}```"
+            for kind in ("image/jpeg", "image/png"):
+                if kind in output.get("data", ()):
+                    yield f"![What this cell draws](data:{kind};base64,{output['data'][kind]})"
 
 
 def _linked(source: str) -> Iterator[str]:

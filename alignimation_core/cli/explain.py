@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from alignimation_core.cli.arguments import add_recipe, add_trace, load_recipe
 
 if TYPE_CHECKING:
-    from alignimation_core.recipe.recipe import Recipe
+    from alignimation_core.review.record import Gate
 
 COLUMNS = 6
 """Limits in a table."""
@@ -29,48 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(given: argparse.Namespace) -> int:
     """Print what the run record of the recipe's last run tells; no photo is opened."""
-    print(explain(_record(load_recipe(given))))
+    from alignimation_core.review import record
+
+    print(explain(record.read(load_recipe(given))))
     return 0
-
-
-def _record(recipe: Recipe) -> dict[str, Any]:
-    from alignimation_core.api import urls
-    from alignimation_core.api.errors import OutputError
-    from alignimation_core.record import RECORD_NAME
-
-    folder = recipe.output
-    place = urls.at(folder) if isinstance(folder, str) else Path(recipe.folder, folder)
-    try:
-        record = json.loads((place / RECORD_NAME).read_text(encoding="utf-8"))
-        record["photos"], record["recipe"]["subject_selector"]
-    except FileNotFoundError:
-        raise OutputError(
-            f"{place / RECORD_NAME}: there is no run record yet; run the recipe first"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{place / RECORD_NAME} is no run record: {error}") from error
-    return dict(record)
-
-
-class _Gate(NamedTuple):
-    """A value of every photo's subject, and the limit that the run set on it."""
-
-    value: str
-    option: str
-    least: bool
-    limit: float | None
-
-    def passes(self, values: Mapping[str, float], limit: float | None) -> bool:
-        """Return whether a photo passes; a value that is not known does."""
-        if limit is None or self.value not in values:
-            return True
-        value = self.of(values)
-        return value >= limit if self.least else value <= limit
-
-    def of(self, values: Mapping[str, float]) -> float:
-        """Return the number that is compared with the limit: of angles, the size."""
-        value = values[self.value]
-        return abs(value) if self.value in ("yaw", "pitch", "roll") else value
 
 
 def explain(record: Mapping[str, Any]) -> str:
@@ -79,7 +39,8 @@ def explain(record: Mapping[str, Any]) -> str:
     Args:
         record: what ``run.json`` holds.
     """
-    from alignimation_core.record import by_reason
+    from alignimation_core.failure import by_reason
+    from alignimation_core.review.record import gates
 
     photos: Sequence[Mapping[str, Any]] = record["photos"]
     used = sum(photo["status"] == "used" for photo in photos)
@@ -87,29 +48,17 @@ def explain(record: Mapping[str, Any]) -> str:
     told = by_reason((photo["status"], photo["reason"], photo["path"]) for photo in photos)
     for reason, alike in told:
         lines += [f"{len(alike)} {reason}", *(f"    {path}{more}" for path, more in alike)]
-    selector = record["recipe"]["subject_selector"]
-    gates = list(_gates(selector, record.get("min_similarity")))
+    every = list(gates(record))
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
     if all(photo["stage"] != "subject_selector" for photo in measured):
-        return "\n".join([*lines, *_ranges(gates, measured)])
-    for gate in gates:
-        lines += _table(gate, [each for each in gates if each != gate], measured)
+        return "\n".join([*lines, *_ranges(every, measured)])
+    for gate in every:
+        lines += _table(gate, [each for each in every if each != gate], measured)
     return "\n".join(lines)
 
 
-def _gates(selector: Mapping[str, Any], least: float | None) -> Iterator[_Gate]:
-    from alignimation_core.api.stages.selectors import LIMITS
-
-    yield _Gate("similarity", "min_similarity", True, least)
-    facing = selector.get("facing_forward") or {}
-    yield _Gate("facing_forward", "facing_forward.min_ratio", True, facing.get("min_ratio"))
-    limits = selector.get("gates") or {}
-    for option, limit in LIMITS.items():
-        yield _Gate(limit.value, f"gates.{option}", limit.least, limits.get(option))
-
-
 def _table(
-    gate: _Gate, others: Sequence[_Gate], photos: Sequence[Mapping[str, Any]]
+    gate: Gate, others: Sequence[Gate], photos: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     """Yield what one gate does to the photos that pass all others."""
     from alignimation_core.api.errors import printable
@@ -144,7 +93,7 @@ def _table(
         yield f"    nearest misses: {', '.join(told)}"
 
 
-def _ranges(gates: Sequence[_Gate], photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _ranges(gates: Sequence[Gate], photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line of what the values of all photos are between, where no gate rejects any."""
     told = []
     for value, gate in {gate.value: gate for gate in gates}.items():

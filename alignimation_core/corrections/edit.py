@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,11 @@ from alignimation_core.corrections.document import PARSERS, Entry, read
 
 _LOCK = threading.Lock()
 
-Change = Callable[[CommentedMap, Sequence[Entry]], None]
+_PLAIN = re.compile(r"[^\s{\[&*!|>%@?#-]")
+"""How the line of an entry begins, of which the lines can be read alone."""
+
+Change = Callable[[CommentedMap | None], CommentedMap | None]
+"""Takes what is said of one photo, and returns what is to be said; None is nothing."""
 
 
 def add(
@@ -43,19 +48,17 @@ def add(
     """
     plain = {key: _plain(PARSERS[key](value)) for key, value in changes.items()}
 
-    def change(document: CommentedMap, entries: Sequence[Entry]) -> None:
-        given = _of(photo, sha256, document, entries, names)
+    def change(given: CommentedMap | None) -> CommentedMap:
         if given is None:
-            given = document[photo] = CommentedMap()
-            if sha256 is not None:
-                given["sha256"] = sha256
+            given = CommentedMap({} if sha256 is None else {"sha256": sha256})
         for key, value in plain.items():
             if isinstance(value, CommentedMap) and key in given:
                 given[key].update(value)
             else:
                 given[key] = value
+        return given
 
-    _rewrite(file, change)
+    _rewrite(file, photo, lambda entries: _place(photo, sha256, entries, names), change)
 
 
 def remove(
@@ -67,36 +70,28 @@ def remove(
     """
     unwanted = frozenset(keys)
 
-    def change(document: CommentedMap, entries: Sequence[Entry]) -> None:
-        given = _of(photo, sha256, document, entries, names)
+    def change(given: CommentedMap | None) -> CommentedMap | None:
         if given is None:
-            return
+            return None
         for key in unwanted & given.keys():
             del given[key]
-        if not given.keys() - {"sha256"}:
-            (key,) = (key for key, value in document.items() if value is given)
-            del document[key]
+        return given if given.keys() - {"sha256"} else None
 
     if file.exists():
-        _rewrite(file, change)
+        _rewrite(file, photo, lambda entries: _place(photo, sha256, entries, names), change)
 
 
-def _of(
-    photo: str,
-    sha256: str | None,
-    document: CommentedMap,
-    entries: Sequence[Entry],
-    names: PhotoNames,
-) -> CommentedMap | None:
-    """Return what is said of a photo: under its name, or under another that has its content."""
-    renamed: CommentedMap | None = None
-    given: CommentedMap
-    for entry, given in zip(entries, document.values(), strict=True):
+def _place(
+    photo: str, sha256: str | None, entries: Sequence[Entry], names: PhotoNames
+) -> int | None:
+    """Return which entry is a photo's: under its name, or under another that has its content."""
+    renamed: int | None = None
+    for place, entry in enumerate(entries):
         meant = names.meant(entry.written)
         if meant == [photo]:
-            return given
+            return place
         if not meant and sha256 is not None and entry.correction.sha256 == sha256:
-            renamed = given
+            renamed = place
     return renamed
 
 
@@ -114,7 +109,9 @@ def _plain(value: object) -> object:
     return value
 
 
-def _rewrite(file: Path, change: Change) -> None:
+def _rewrite(
+    file: Path, photo: str, place: Callable[[Sequence[Entry]], int | None], change: Change
+) -> None:
     """Change a file of corrections, unless it is broken; somebody's own changes meanwhile stay."""
     if file.is_symlink():
         raise OutputError(
@@ -124,14 +121,15 @@ def _rewrite(file: Path, change: Change) -> None:
     try:
         with _LOCK:
             before = _bytes(file)
-            after = _changed(file, before, change)
+            entries = read(file, None)
+            after = _changed(file, before, photo, entries, place(entries), change)
             if after == before:
                 return
             with atomic.AtomicWrite(file) as part:
                 part.write_bytes(after)
                 if file.exists():
                     shutil.copymode(file, part)
-                read(part, None)
+                _check_others(file, entries, read(part, None))
                 if _bytes(file) != before:
                     raise OutputError(f"{file}: it was changed meanwhile; correct it again")
     except OSError as error:
@@ -139,22 +137,43 @@ def _rewrite(file: Path, change: Change) -> None:
         raise OutputError(f"{file}: {what}") from error
 
 
+def _check_others(file: Path, before: Sequence[Entry], after: Sequence[Entry]) -> None:
+    """Refuse to change what is said of more than one photo."""
+    said, now = ({each.written: each.correction for each in some} for some in (before, after))
+    changed = [name for name in {**said, **now} if said.get(name) != now.get(name)]
+    if len(changed) > 1:
+        what = f"{changed[1]} would change, too, as by an alias (&, *); write both out by hand"
+        raise RecipeError([Fault(str(file), None, "", what)])
+
+
 def _bytes(file: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
-def _changed(file: Path, before: bytes, change: Change) -> bytes:
-    entries = read(file, None)
+def _changed(
+    file: Path,
+    before: bytes,
+    photo: str,
+    entries: Sequence[Entry],
+    at: int | None,
+    change: Change,
+) -> bytes:
+    text = before.decode("utf-8-sig").replace("\r\n", "\n")
+    head, part, tail = _around(text, entries, at)
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
-    text = before.decode("utf-8-sig").replace("\r\n", "\n")
     try:
-        document = yaml.load(text)
-        head = ""
+        document = yaml.load(part)
         if document is None:  # comments alone, at most
-            head, document = text, CommentedMap()
-        change(document, entries)
+            head, part, document = head + part, "", CommentedMap()
+        keys = [*document]
+        key = photo if at is None else keys[at if len(keys) == len(entries) else 0]
+        given = change(document.get(key))
+        if given is not None:
+            document[key] = given
+        elif key in document:
+            del document[key]
         stream = io.StringIO()
         yaml.dump(document, stream)
     except YAMLError as error:
@@ -162,8 +181,37 @@ def _changed(file: Path, before: bytes, change: Change) -> bytes:
         raise RecipeError([Fault(str(file), None, "", what)]) from error
     if head and not head.endswith("\n"):
         head += "\n"
-    after = head + (stream.getvalue() if document else "")
+    after = head + (stream.getvalue() if document else _comments_after(part)) + tail
     if b"\r\n" in before:
         after = after.replace("\n", "\r\n")
     bom = b"\xef\xbb\xbf"
     return (bom if before.startswith(bom) else b"") + after.encode()
+
+
+def _around(text: str, entries: Sequence[Entry], at: int | None) -> tuple[str, str, str]:
+    """Return what stands before an entry, the entry's own lines, and what follows.
+
+    With None for ``at``, the lines are none, at the end. Of a file in which lines cannot be told
+    apart so, all are the entry's; thousands of others would take seconds.
+    """
+    lines = text.splitlines(keepends=True)
+    starts = [(entry.fault("", "").line or 1) - 1 for entry in entries]
+    plain = (
+        len(lines) == text.count("\n") + (not text.endswith("\n"))
+        and all(_PLAIN.match(lines[start]) for start in starts)
+        and not any(line.startswith(("---", "...", "%")) for line in lines)
+        and not re.search(r"(?m)[\s:\[{,][&*]\S", text)
+    )
+    if not (plain and entries):
+        return "", text, ""
+    if at is None:
+        return text, "", ""
+    end = starts[at + 1] if at + 1 < len(starts) else len(lines)
+    return "".join(lines[: starts[at]]), "".join(lines[starts[at] : end]), "".join(lines[end:])
+
+
+def _comments_after(part: str) -> str:
+    """Return the comments after an entry that is taken away: they may be the next one's."""
+    lines = part.splitlines(keepends=True)
+    last = max((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), default=-1)
+    return "".join(lines[last + 1 :])

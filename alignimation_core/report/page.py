@@ -67,6 +67,9 @@ def write(
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
         if embed:
             pictures.remove()
+        else:
+            for photo in record.photos:
+                photo.picture = pictures.number(photo.path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return [REPORT_NAME] if embed else [REPORT_NAME, REPORT_FOLDER]

@@ -49,13 +49,17 @@ class Pictures:
                     self.keep(photo, picture)
                 step()
 
+    def number(self, photo: str) -> int | None:
+        """Return the number by which a photo's pictures are named; None where it has none."""
+        return self._numbers.get(photo)
+
     def missing(self, photos: Sequence[Photo]) -> list[Photo]:
         """Return the photos of which there is no picture yet."""
         return [photo for photo in photos if photo.name not in self._numbers]
 
     def source(self, photo: str, *, frame: bool, embed: bool) -> str | None:
         """Return the address of a photo's picture, or of its frame's, as a page names it."""
-        number = self._numbers.get(photo)
+        number = self.number(photo)
         path = self._home / (f"{number}-frame.jpg" if frame else f"{number}.jpg")
         if number is None or not path.exists():
             return None

@@ -21,17 +21,17 @@ BODY = [
     "detector={use: coco-annotations, file: ../body/annotations.json}",
 ]
 CHANGES = {
-    "selfies": [*FACES, "canvas.size=480x600", "effects[1].seconds=5"],
-    "baby": [*FACES, "canvas.size=480x480", "effects[0].seconds=5"],
-    "belly": [*BODY, "canvas.size=480x600", "effects[0].seconds=5"],
+    "selfies": [*FACES, "canvas.size=480x600", "effects[1].seconds=9"],
+    "baby": [*FACES, "canvas.size=480x480", "effects[0].seconds=9"],
+    "belly": [*BODY, "canvas.size=480x600", "effects[0].seconds=8"],
     "decades": [
         *FACES,
         "canvas.size=640x360",
-        "effects[1].seconds=5",
+        "effects[1].seconds=9",
         "effects[4]={use: title, text: Four years, seconds: 1}",
         "effects[5].seconds=1",
     ],
-    "pet": [*BODY, "canvas.size=480x480", "effects[0].seconds=5"],
+    "pet": [*BODY, "canvas.size=480x480", "effects[0].seconds=9"],
 }
 PICTURE = "renderers=[{use: webp, path: %s.webp, fps: 8, width: 240, quality: 55}]"
 

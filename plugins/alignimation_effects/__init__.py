@@ -272,7 +272,7 @@ class Progress(Effect):
         shares = _progress.shares(film.photos, by_time=self.years)
         labels = None
         if self.years and film.photos:
-            size, letters = (height, width), 0.03 * height
+            size, letters = (height, width), 0.03 * max(height, width)
             labels = _progress.years(film.photos, size, letters, self.font, self.colour)
         for frame in frames:
             bar = _progress.bar(width, tall, shares.get(frame.photo.name, 1.0), self.colour)

@@ -57,7 +57,7 @@ def back_again(frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
             file.write(frame.image.permute(1, 2, 0).contiguous().numpy().tobytes())
             shape = frame.image.shape
-            shown.append(replace(frame, image=torch.empty(0, dtype=torch.uint8)))
+            shown.append(replace(frame, image=frame.image[:, :1, :1].clone()))
             yield frame
         for place in range(len(shown) - 2, 0, -1):
             channels, height, width = shape

@@ -441,7 +441,7 @@ def test_a_reference_that_is_no_photo_is_refused_before_anything_is_done(tmp_pat
         run(replace(recipe, reference="2020-02-01.png"))
     assert str(error.value) == (
         "recipe: reference: there is no photo '2020-02-01.png'; did you mean "
-        "photos/2020-01-02.png or photos/2020-01-01.png or photos/2020-01-04.png? "
+        "photos/2020-01-01.png or photos/2020-01-04.png or photos/2020-01-03.png? "
         "(`reference` may also be medoid, mean or first)"
     )
     assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -151,6 +152,14 @@ def test_pdf_has_pages_of_a4_as_many_as_needed(tmp_path: Path) -> None:
             middles.append(page.getpixel((page.width // 8, page.height // 8))[0])
     assert middles == [0, 12, 24, 36, 48]
     assert b"Date" not in data
+
+
+def test_before_after_shows_the_photo_that_is_called_so_before_those_that_end_so(tmp_path):
+    names = ["../photos/p1.jpg", "p1.jpg", "old/p1.jpg"]
+    frames = [frame(i, replace(photo(i), name=name)) for i, name in enumerate(names)]
+    chosen = BeforeAfter(before="p1", after="p1.jpg")
+    assert chosen.photos_named() == {"before": "p1", "after": "p1.jpg"}
+    assert panels(write(chosen, tmp_path, frames), 2, 1) == [0, 20]
 
 
 def test_before_after_is_the_first_and_the_last(tmp_path: Path) -> None:

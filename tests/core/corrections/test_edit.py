@@ -1,5 +1,6 @@
 """The file of corrections is added to, never overwritten."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -120,3 +121,49 @@ def test_a_value_that_a_key_cannot_have_is_refused(file):
     with pytest.raises(ValueError, match="write 0, 90, 180 or 270"):
         edit.add(file, NAMES, "photos/a.jpg", SUM, {"turn": 45})
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{a.jpg: {use: false}, b.jpg: {turn: 90}}\n",
+        "---\na.jpg: {use: false}\n...\n",
+        "  a.jpg:\n    use: false\n  b.jpg: {turn: 90}\n",
+        "? a.jpg\n: use: false\nb.jpg: {turn: 90}\n",
+        "a.jpg: &it {use: false}\nb.jpg: {turn: 90}\n",
+        "\"a.jpg\": {use: false}\n'b.jpg':\n  turn: 90",
+        "a.jpg: {use: false,\n  turn: 0}\n# of b\nb.jpg: {turn: 90}\n",
+        "a.jpg:\n  use: false # \u2028\nb.jpg: {turn: 90}\n",
+    ],
+)
+def test_files_of_any_layout_are_added_to(file, text):
+    file.write_text(text)
+    before = corrections(file)
+    edit.add(file, NAMES, "photos/a.jpg", None, {"taken": "2001-01-01"})
+    edit.add(file, NAMES, "photos/2008.jpg", None, {"use": True})
+    assert corrections(file) == {
+        **before,
+        "a.jpg": replace(before["a.jpg"], taken=datetime(2001, 1, 1)),
+        "photos/2008.jpg": Correction(use=True),
+    }
+    edit.remove(file, NAMES, "photos/a.jpg", None, ["taken", "use", "turn"])
+    assert corrections(file) == {
+        **{name: each for name, each in before.items() if name != "a.jpg"},
+        "photos/2008.jpg": Correction(use=True),
+    }
+
+
+def test_a_comment_before_the_next_photo_stays_with_it(file):
+    file.write_text("a.jpg: {use: false}  # gone with it\n\n# the best\nb.jpg: {use: true}\n")
+    edit.remove(file, NAMES, "photos/a.jpg", None, ["use"])
+    assert file.read_text() == "\n# the best\nb.jpg: {use: true}\n"
+
+
+def test_what_an_alias_says_of_two_photos_is_not_changed_of_both(file):
+    text = "a.jpg: &it {use: false}\nb.jpg: *it\n"
+    file.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        edit.add(file, NAMES, "photos/a.jpg", None, {"use": True})
+    what = "b.jpg would change, too, as by an alias (&, *); write both out by hand"
+    assert str(error.value) == f"{file}: {what}"
+    assert file.read_text() == text

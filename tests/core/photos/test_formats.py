@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ import pillow_jxl  # noqa: F401
 import pytest
 import simplejpeg
 import tifffile
+import torch
 from PIL import ExifTags, Image
 
 from alignimation_core import PhotoError
@@ -166,31 +168,53 @@ def test_exif_that_is_garbage_costs_no_photo(tmp_path, form, garbage):
     assert np.abs(found - RGB).mean() < 5
 
 
-def dng(path, with_preview):
-    """Write a small DNG: red under a Bayer pattern, and before it a preview."""
+def dng(path, preview=None):
+    """Write a small DNG: red under a Bayer pattern, and before it a blue preview of some size."""
     mosaic = np.zeros((48, 64), np.uint16)
     mosaic[::2, ::2] = 40_000
-    tags = [
-        (50706, "B", 4, (1, 4, 0, 0), False),  # DNGVersion
-        (50708, "s", 0, "Test", False),  # UniqueCameraModel
+    pattern = [
         (33421, "H", 2, (2, 2), False),  # CFARepeatPatternDim
         (33422, "B", 4, (0, 1, 1, 2), False),  # CFAPattern
+    ]
+    camera = [
+        (50706, "B", 4, (1, 4, 0, 0), False),  # DNGVersion
+        (50708, "s", 0, "Test", False),  # UniqueCameraModel
         (50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), False),
         (50728, "2I", 3, (1, 1, 1, 1, 1, 1), False),  # AsShotNeutral
     ]
     with tifffile.TiffWriter(path) as file:
-        if with_preview:
-            file.write(RGB, photometric="rgb", compression="jpeg", subifds=1, subfiletype=1,
-                       extratags=tags)  # fmt: skip
-            file.write(mosaic, photometric=32803, subfiletype=0, extratags=tags[2:4])
-        else:
-            file.write(mosaic, photometric=32803, extratags=tags)
+        if preview is None:
+            file.write(mosaic, photometric=32803, extratags=camera + pattern)
+            return
+        jpeg = BytesIO()
+        Image.new("RGB", preview, (10, 20, 240)).save(jpeg, "JPEG", quality=95)
+        content = np.frombuffer(jpeg.getvalue(), np.uint8)[None]
+        file.write(content, photometric="minisblack", subifds=1, subfiletype=1, extratags=camera)
+        file.write(mosaic, photometric=32803, subfiletype=0, extratags=pattern)
+    width, height = preview
+    told = {"ImageWidth": width, "ImageLength": height, "RowsPerStrip": height, "Compression": 7}
+    told |= {"PhotometricInterpretation": 6, "SamplesPerPixel": 3}
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name, value in told.items():
+            file.pages[0].tags[name].overwrite(value)
+
+
+@pytest.mark.parametrize(
+    ("preview", "size", "blue"), [((64, 48), (64, 48), True), ((20, 15), (64, 48), False)]
+)
+def test_the_preview_of_a_camera_raw_is_used_where_it_is_large_enough(
+    tmp_path, preview, size, blue
+):
+    dng(tmp_path / "shot.dng", preview)
+    photo = metadata.facts(tmp_path / "shot.dng", tmp_path)
+    assert (photo.width, photo.height) == size
+    assert torch.equal(decoder.load(photo)[:, 20, 20].byte(), torch.tensor([10, 20, 240])) == blue
 
 
 @pytest.mark.parametrize("name", ["shot.dng", "shot.tif"])
 def test_a_camera_raw_without_a_preview_is_developed(tmp_path, name):
     path = tmp_path / name
-    dng(path, with_preview=False)
+    dng(path)
     photo = metadata.facts(path, tmp_path)
     assert (photo.height, photo.width) == (48, 64)
     red, green, blue = decoder.load(photo)[:, 8:40, 8:56].float().mean((1, 2)).tolist()
@@ -201,7 +225,7 @@ def test_a_camera_raw_without_a_preview_is_developed(tmp_path, name):
     ("module", "write", "reason"),
     [
         ("pillow_jxl", WRITERS["JPEG XL"], "JPEG XL needs one more package: pip install 'ali"),
-        ("rawpy", lambda path: dng(path, False), "camera raw needs one more package: pip install"),
+        ("rawpy", dng, "camera raw needs one more package: pip install"),
     ],
 )
 def test_a_missing_package_is_named(tmp_path, monkeypatch, module, write, reason):

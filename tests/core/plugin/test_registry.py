@@ -134,6 +134,15 @@ from alignimation_core import Choice, Embedder, SubjectSelector, hookimpl
         ),
         (
             (
+                "from alignimation_core import AnnotationDetector\n"
+                "class A(AnnotationDetector):\n    name: ClassVar[str] = 'a'\n"
+                "    def annotate(self, photo):\n        ...\n"
+                "@hookimpl\ndef alignimation_detectors():\n    return [A]"
+            ),
+            "A has no docstring, whose first line is shown by --list",
+        ),
+        (
+            (
                 "class A(Embedder):\n    '''A.'''\n    name: ClassVar[str] = 'a'\n"
                 "    def embed(self, images, detections):\n        return []\n"
                 "@hookimpl\ndef alignimation_embedders():\n    return [A]"

@@ -1,0 +1,1 @@
+"""The review page: see what a run has made of the photos, and decide."""
