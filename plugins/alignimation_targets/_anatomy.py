@@ -72,9 +72,11 @@ def rigidity(chosen: Sequence[str]) -> Mapping[str, float]:
 
     Mouths smile, arms wave, and a head that turns moves the nose between the eyes: over real series
     of faces the eyes scatter by a sixth less when they alone decide than with nine times the
-    weight of the rest. What else there is decides where an eye was not found. Of bodies, three
-    times the weight on the trunk lies between equal weights, which are best while nothing moves, and
-    none on the limbs, which do; of three photos or more, a run learns what to believe.
+    weight of the rest. What else there is decides where an eye was not found.
+
+    Of bodies, three times the weight on the trunk lies between equal weights, which are best while
+    nothing moves, and none on the limbs, which do; of three photos or more, a run learns what to
+    believe.
     """
     if any(name in TORSO for name in chosen):
         return dict.fromkeys(TORSO, 3.0)
