@@ -97,7 +97,7 @@ def _scans(data: bytes) -> int:
         part = values[at : at + _AT_ONCE + 1]
         marks = part[:-1] == first
         marks &= part[1:] == second
-        found += np.count_nonzero(marks)
+        found += int(np.count_nonzero(marks))
     return found
 
 
