@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an exception's type and text in one line."""
+    """Return an exception's type and text in one line; the texts of ours need no type."""
     text = " ".join(str(error).split())
+    if text and isinstance(error, AlignimationError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
