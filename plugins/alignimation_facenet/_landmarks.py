@@ -27,15 +27,27 @@ _INPUT = 48  # side of the last network's input
 _OVERSAMPLED = 2 * _INPUT  # before the last halving of a crop, which keeps it free of aliasing
 _PATCH = 112  # pixels across the part of the photo that holds all crops of one look
 
-_ONCE = ((1.0, 0.0, 0.0),)
-_FIVE_TIMES = (
-    (1.0, 0.0, 0.0),
-    (0.92, 0.0, 0.0),
-    (1.08, 0.0, 0.0),
-    (1.0, 0.04, 0.04),
-    (1.0, -0.04, -0.04),
+
+def _crop_from_patch(size: float, x: float, y: float) -> Tensor:
+    """Return the (3, 3) matrix to a crop; size and shift are multiples of the square looked at."""
+    return (
+        geometry.translation(_INPUT, _INPUT)
+        @ geometry.scaling(1 / size, 1 / size)
+        @ geometry.translation(-_PATCH / 2 - x * _OVERSAMPLED, -_PATCH / 2 - y * _OVERSAMPLED)
+    )
+
+
+_ONCE = _crop_from_patch(1.0, 0.0, 0.0)[None]
+_FIVE_TIMES = torch.stack(
+    [
+        _crop_from_patch(1.0, 0.0, 0.0),
+        _crop_from_patch(0.92, 0.0, 0.0),
+        _crop_from_patch(1.08, 0.0, 0.0),
+        _crop_from_patch(1.0, 0.04, 0.04),
+        _crop_from_patch(1.0, -0.04, -0.04),
+    ]
 )
-"""Crops to average over: size and shift, as multiples of the square looked at."""
+"""Crops to average over."""
 
 # Side of the square of the second look: this many eye distances, or eye-to-mouth distances.
 _SQUARE = 2.4
@@ -105,7 +117,7 @@ class Cascade:
         centres: Tensor,
         sides: Tensor,
         points: Tensor,
-        crops: tuple[tuple[float, float, float], ...],
+        crop_from_patch: Tensor,
     ) -> Tensor:
         """Return (N, 5, 2) landmarks from squares that are turned as the eyes of `points`."""
         squares = torch.cat([centres, sides[:, None], points[:, 0] - points[:, 1]], 1)
@@ -113,16 +125,6 @@ class Cascade:
             [
                 _upright(x, y, side, math.atan2(down, across))
                 for x, y, side, across, down in squares.tolist()
-            ]
-        )
-        crop_from_patch = torch.stack(
-            [
-                geometry.translation(_INPUT, _INPUT)
-                @ geometry.scaling(1 / size, 1 / size)
-                @ geometry.translation(
-                    -_PATCH / 2 - x * _OVERSAMPLED, -_PATCH / 2 - y * _OVERSAMPLED
-                )
-                for size, x, y in crops
             ]
         )
         seen = torch.cat([_seen(image, matrix, crop_from_patch) for matrix in patch_from_image])
@@ -133,7 +135,7 @@ class Cascade:
         # What the network calls left in the mirror is the subject's left.
         both = (plain[:, _SUBJECTS_LEFT_FIRST] + mirrored) / 2
         image_from_crop = geometry.inverse(crop_from_patch @ patch_from_image[:, None])
-        return geometry.apply(image_from_crop, both.reshape(-1, len(crops), 5, 2)).mean(1)
+        return geometry.apply(image_from_crop, both.reshape(-1, len(crop_from_patch), 5, 2)).mean(1)
 
 
 def _upright(x: float, y: float, side: float, angle: float) -> Tensor:
