@@ -179,7 +179,7 @@ def fill(
         (3, height, width) uint8, the channels of a pixel side by side in memory.
     """
     height, width = size
-    frame = torch.empty(height, width, 3, dtype=torch.uint8)
+    frame = np.empty((height, width, 3), np.uint8)
     edges = outline or coverage.edges((picture.shape[-2], picture.shape[-1]), canvas_from_picture)
     beyond: Tensor | None = None
     top = 0
@@ -195,8 +195,9 @@ def fill(
                 torch.float32, memory_format=torch.contiguous_format
             )
             torch.lerp(behind, strip, cover, out=strip)
-        torch.stack([*strip.round_().byte()], -1, out=frame[rows.start : rows.stop])
-    return frame.permute(2, 0, 1)
+        for colour, values in enumerate(strip.round_().numpy()):  # one by one: in half of the time
+            frame[rows.start : rows.stop, :, colour] = values
+    return torch.from_numpy(frame).permute(2, 0, 1)
 
 
 def _beyond(
