@@ -113,7 +113,11 @@ class Series:
     def _of(self, some: Tensor) -> Series:
         if (keypoints := self._keypoints) is not None:
             points, weights = keypoints.points[some], keypoints.weights[some]
-            keypoints = replace(keypoints, points=points, weights=weights)
+            seen = (weights > 0).any(0)  # nothing is known of where the others lie
+            names = [
+                name for name, each in zip(keypoints.names, seen.tolist(), strict=True) if each
+            ]
+            keypoints = Keypoints(names, points[:, seen], weights[:, seen], keypoints.firm[seen])
         return Series([self.photos[i] for i in some.tolist()], keypoints, self._parameters)
 
     def passes(self, unit_from_photo: Tensor, half: Half | None) -> tuple[Tensor, float]:

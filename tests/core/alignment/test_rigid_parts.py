@@ -122,6 +122,22 @@ def test_a_mask_that_the_border_cuts_pulls_nothing_there():
     assert error(rigid, truth) < 0.2
 
 
+@pytest.mark.slow
+def test_a_keypoint_that_few_photos_show_does_no_harm():
+    truth = warps(40)
+    subjects = []
+    for i, warp in enumerate(truth):
+        names = {**BONES, "left_ear": (110, 20)}
+        photo, subject = body(i, warp, noise=8.0, belly=3.0 * (i % 30), names=names)
+        if i not in (1, 4, 6):  # photos by which it is not chosen how to begin
+            shown = {name: at for name, at in subject.keypoints.items() if name in BONES}
+            scores = dict.fromkeys(shown, 1.0)
+            subject = replace(subject, keypoints=shown, keypoint_scores=scores)
+        subjects.append((photo, subject))
+    _, rigid = aligned(subjects, GaussianKeypoints())
+    assert error(rigid, truth) < 0.01
+
+
 def test_keypoints_that_move_lose_their_say_without_masks():
     truth = warps(30)
     names = {**BONES, **WRIST, "right_wrist": (50, 140), "left_knee": (120, 190)}
