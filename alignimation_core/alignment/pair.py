@@ -314,7 +314,15 @@ def _fitted(fixed: _Candidate, moving: Sequence[_Candidate], stages: Recipe) -> 
                     each.failure = failures[0].reason
                 else:
                     matrix = aligned_subjects[0].reference_from_photo
-                    aligned[each] = AlignedPhoto(matrix, each.size, fixed.size, *found[1:5])
+                    aligned[each] = AlignedPhoto(
+                        matrix,
+                        each.size,
+                        fixed.size,
+                        residual_before=found.residual_before,
+                        residual=found.residual,
+                        iterations=found.iterations,
+                        converged=found.converged,
+                    )
     nowhere = torch.full((3, 3), math.nan, dtype=torch.float64)
     return [
         aligned.get(each)
