@@ -210,7 +210,8 @@ def _values(form: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     if "anyOf" in form:
         return " or ".join(dict.fromkeys(_values(each, whole) for each in form["anyOf"]))
     if "enum" in form or "const" in form:
-        return ", ".join(form.get("enum", [form.get("const")]))
+        words = form.get("enum", [form.get("const")])
+        return ", ".join(word if isinstance(word, str) else json.dumps(word) for word in words)
     if form.get("type") == "array":
         if "prefixItems" in form:
             return f"list of {len(form['prefixItems'])}"

@@ -1,6 +1,8 @@
 import json
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
 from alignimation_core.api.errors import PluginError
 from alignimation_core.api.weights import cache_folder
@@ -52,6 +54,15 @@ def test_all_is_told_of_a_stage(tmp_path, monkeypatch):
     cache_folder().mkdir(parents=True)
     (cache_folder() / "20180402-114759-vggface2.pt").touch()
     assert f"  {cache_folder() / '20180402-114759-vggface2.pt'}" in listing("facenet").splitlines()
+
+
+def test_words_and_numbers_to_choose_from_are_told():
+    class Predictor(BaseModel):
+        points: Literal[5, 68] = 68
+        side: Literal["left", 1, None] = None
+
+    told = [option.values for option in options(Predictor.model_json_schema())]
+    assert told == ["5, 68", "left, 1, null"]
 
 
 def test_stages_of_one_name_are_all_told():
