@@ -1,27 +1,21 @@
-"""The process of a command: how it is interrupted, how it ends, and what it says of errors."""
+"""The process of a command: how it is interrupted, how it ends, and what it says of errors.
+
+It imports little, for until ``end_with`` an interrupt ends in a traceback.
+"""
 
 from __future__ import annotations
 
 import atexit
 import gc
 import io
-import logging
 import os
 import signal
 import sys
 import threading
-import traceback
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO, cast
-
-from alignimation_core.api.errors import (
-    AlignimationError,
-    PluginError,
-    RecipeError,
-    printable_lines,
-)
 
 EPILOG = """\
 exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130 interrupted
@@ -83,12 +77,10 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
         The exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130
         interrupted.
     """
-    warnings = logging.StreamHandler()
-    warnings.setFormatter(_Printable())
-    logging.basicConfig(handlers=[warnings])
-    if trace:
-        logging.getLogger("alignimation_core").setLevel(logging.DEBUG)
     try:
+        from alignimation_core.cli.warned import show_warnings
+
+        show_warnings(details=trace)
         status = work()
         print(end="", flush=True)
         return status
@@ -98,12 +90,21 @@ def guarded(program: str, work: Callable[[], int], *, trace: bool) -> int:
             print(f"{program}: interrupted; nothing half-written was left", file=sys.stderr)
             return 130
         if trace and not isinstance(error, BrokenPipeError):
+            import traceback
+
             traceback.print_exc()
         return _told(program, error)
 
 
 def _told(program: str, error: BaseException) -> int:
     """Say what an error says; return the exit status. Raises what is no error of the work."""
+    from alignimation_core.api.errors import (
+        AlignimationError,
+        PluginError,
+        RecipeError,
+        printable_lines,
+    )
+
     if isinstance(error, OSError):
         if not isinstance(error, BrokenPipeError):
             print(f"{program}: {printable_lines(str(error))}", file=sys.stderr)
@@ -179,13 +180,6 @@ class _Listened:
             if not self.lost:
                 self.lost = True
                 _interrupt()
-
-
-class _Printable(logging.Formatter):
-    """Warnings of plugins, of which some name photos."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
 
 
 @contextmanager

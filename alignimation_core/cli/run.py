@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
-from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
-from alignimation_core.cli import check, completion, init, schema, stages
-from alignimation_core.cli.arguments import add_settings, add_trace, load_recipe
 from alignimation_core.cli.process import (
     EPILOG,
     end_with,
@@ -19,6 +14,9 @@ from alignimation_core.cli.process import (
 )
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from alignimation_core.record import Record
 
 WHAT = "the YAML recipe; or a folder of photos, an archive or a film, for which one is written"
@@ -36,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130
         interrupted.
     """
+    import argparse
+    from importlib.metadata import version
+
+    from alignimation_core.cli import check, completion, init, schema, stages
+
     parser = argparse.ArgumentParser(
         prog="alignimation-run",
         description="Turns photos of one subject into an animation in which only time moves.",
@@ -68,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    from alignimation_core.cli import init
+    from alignimation_core.cli.arguments import add_settings, add_trace
+
     init.add_options(parser)
     add_settings(parser)
     parser.add_argument(
@@ -87,8 +93,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
+    from argparse import ArgumentTypeError
+
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos")
+        raise ArgumentTypeError(f"{text!r} is no number of photos")
     return int(text)
 
 
@@ -102,6 +110,8 @@ def work(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> Record:
+    from alignimation_core.cli import init
+    from alignimation_core.cli.arguments import load_recipe
     from alignimation_core.cli.starter import is_photos
     from alignimation_core.progress import progress_for_terminal
 

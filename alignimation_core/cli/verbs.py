@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from types import ModuleType
-from typing import NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
-from alignimation_core.cli import (
-    check,
-    completion,
-    correct,
-    explain,
-    init,
-    new_plugin,
-    people,
-    review,
-    run,
-    schema,
-    score,
-    stages,
-)
 from alignimation_core.cli.process import EPILOG, end_with, guarded
 
-VERBS: dict[str, ModuleType] = {
-    "run": run,
-    "init": init,
-    "check": check,
-    "correct": correct,
-    "explain": explain,
-    "people": people,
-    "review": review,
-    "score": score,
-    "list": stages,
-    "schema": schema,
-    "new-plugin": new_plugin,
-    "completion": completion,
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS = {
+    "run": "run",
+    "init": "init",
+    "check": "check",
+    "correct": "correct",
+    "explain": "explain",
+    "people": "people",
+    "review": "review",
+    "score": "score",
+    "list": "stages",
+    "schema": "schema",
+    "new-plugin": "new_plugin",
+    "completion": "completion",
 }
+"""The modules of the verbs; imported once an interrupt finds its handler."""
 
 
 def command() -> NoReturn:
@@ -54,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the run failed, 2 the recipe or the arguments are wrong, 130
         interrupted.
     """
+    import argparse
+    import difflib
+    from importlib.metadata import version
+
+    from alignimation_core.cli import completion
+
     parser = argparse.ArgumentParser(
         prog="alignimation",
         description="Turns photos of one subject into an animation in which only time moves.",
@@ -61,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=version("alignimation"))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in VERBS.items():
+    modules = {verb: import_module(f"alignimation_core.cli.{name}") for verb, name in VERBS.items()}
+    for name, module in modules.items():
         what = str(module.__doc__).partition(": ")[2].splitlines()[0].rstrip(".")
         module.add_arguments(verbs.add_parser(name, help=what, description=f"{what.capitalize()}."))
     completion.complete(parser)
@@ -72,5 +65,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(VERBS)}"
         parser.error(f"there is no verb {verb!r}{meant}")
     given = parser.parse_args(arguments)
-    work = VERBS[given.verb].work
+    work = modules[given.verb].work
     return guarded(f"alignimation {given.verb}", lambda: work(given), trace=given.traceback)

@@ -295,6 +295,29 @@ def test_what_a_plugin_has_registered_for_the_end_is_done(discs_installed, insta
     assert ended.stdout.endswith("\na last word\n")
 
 
+@pytest.mark.parametrize("entry", ["cli.run", "cli.verbs"])
+@pytest.mark.parametrize(
+    "module", ["argparse", "logging", "importlib.metadata", "alignimation_core.api.errors"]
+)
+def test_an_interrupt_while_the_command_is_imported_is_no_traceback(entry, module):
+    code = f"""
+import signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from alignimation_core.{entry} import command
+command()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "schema"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    said = "interrupted; nothing half-written was left\n"
+    assert done.stderr.partition(": ")[2] in ("", said)
+
+
 def test_an_interrupt_in_this_process_gives_130(recipe, capsys, monkeypatch):
     from alignimation_core import pipeline
 
