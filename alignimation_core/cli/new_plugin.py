@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,8 +36,6 @@ RECIPES = {
 }
 """The lines of a recipe that use it."""
 
-YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``alignimation new-plugin``."""
@@ -59,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(given: argparse.Namespace) -> int:
     """Write the package; print its path."""
     folder = write(given.name.removeprefix("alignimation-"), given.kind, given.out)
+    there = shlex.quote(str(folder))
     print(
-        f"install it and run its tests: cd {folder} && pip install -e '.[test]' && pytest",
+        f"install it and run its tests: cd {there} && pip install -e '.[test]' && pytest",
         file=sys.stderr,
     )
     print(folder)
@@ -88,6 +87,10 @@ def write(name: str, kind: str, out: Path) -> Path:
         raise OutputError(f"{folder} is there already; move it away, or give another name or --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{out}: this folder cannot be made ({error.strerror}); give another --out"
+        raise OutputError(what) from error
+    try:
         with atomic.AtomicWrite(folder) as part:
             for place, text in files(name, kind).items():
                 (part / place).parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +109,9 @@ def _check(name: str, kind: str) -> None:
     from importlib.util import find_spec
 
     from alignimation_core.api.errors import PluginError, shown
-    from alignimation_core.plugin.registry import registry
+    from alignimation_core.plugin.registry import is_name, registry
 
-    if not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in YAML_WORDS:
+    if not is_name(name):
         raise PluginError(
             f"{shown(name)} is no name for a plugin: take small letters and digits, with hyphens "
             "between words, such as full-moon"

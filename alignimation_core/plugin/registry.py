@@ -168,6 +168,12 @@ class Registry:
         return text
 
 
+def is_name(text: str) -> bool:
+    """Return whether a recipe can name a stage so: YAML takes it for a text, and nothing else."""
+    words = ("null", "true", "false", "yes", "no", "on", "off")
+    return re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", text) is not None and text not in words
+
+
 def fault_of(kind: str, stage: object) -> str | None:
     """Return why an object cannot be a stage of a kind; None if it can."""
     base = KINDS[kind]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from alignimation_core.api import hooks
 from alignimation_core.api.stages import AnnotationDetector, ComputeStage, Stage
-from alignimation_core.plugin.registry import KINDS, fault_of, registry
+from alignimation_core.plugin.registry import KINDS, fault_of, is_name, registry
 from alignimation_core.testing.alignment import TargetBuilderTests, TransformModelTests
 from alignimation_core.testing.detection import (
     AnnotationDetectorTests,
@@ -41,8 +41,6 @@ TESTS: dict[str, type] = {
 
 ABILITIES = {"keypoints", "masks", "embeddings", "pixels"}
 GIVEN = {"detector": {"keypoints", "masks"}, "embedder": {"embeddings"}}
-YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off")
-"""What a recipe takes for something else than a name."""
 
 
 class StageContract:
@@ -95,10 +93,12 @@ class StageContract:
             fail(self.stage, f"no recipe can use it: {why}")
 
     def test_its_name_can_be_written_in_a_recipe(self) -> None:
-        """In small letters, without spaces, and no word of YAML."""
-        name = self.stage.name
-        if name != name.lower().strip() or " " in name or name in YAML_WORDS:
-            fail(self.stage, f"name: expected small letters without spaces, got {name!r}")
+        """In small letters and digits, with hyphens between words, and no word of YAML."""
+        if not is_name(self.stage.name):
+            what = (
+                "expected small letters and digits, with hyphens between words, such as full-moon"
+            )
+            fail(self.stage, f"name: {what}; got {self.stage.name!r}")
 
     def test_it_says_in_one_line_what_it_does(self) -> None:
         """The first line of its docstring, which lists show."""

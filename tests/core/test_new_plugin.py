@@ -111,6 +111,12 @@ def test_a_name_that_is_taken_is_one_line(name, kind, line, tmp_path, capsys):
     assert lines(capsys.readouterr().err) == [f"{line}; take another name"]
 
 
+def test_the_folders_name_is_quoted_for_the_shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-plugin", "moon", "--kind", "effect", "--out", "my plugins"]) == 0
+    assert ": cd 'my plugins/alignimation-moon' && pip " in capsys.readouterr().err
+
+
 def test_what_is_there_already_is_left_alone(tmp_path, capsys):
     folder = tmp_path / "alignimation-moon"
     folder.mkdir()
@@ -126,5 +132,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "inside"
     assert main(["new-plugin", "moon", "--kind", "effect", "--out", str(out)]) == 1
-    (line,) = lines(capsys.readouterr().err)
-    assert line.endswith("; give another --out")
+    assert lines(capsys.readouterr().err) == [
+        f"{out}: this folder cannot be made (Not a directory); give another --out"
+    ]

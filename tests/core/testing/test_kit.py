@@ -137,7 +137,8 @@ FOUND = {
             "Un told: Untold has no docstring, whose first line is shown by --list"
         ),
         "test_its_name_can_be_written_in_a_recipe": (
-            "Un told: name: expected small letters without spaces, got 'Un told'"
+            "Un told: name: expected small letters and digits, with hyphens between words, such as "
+            "full-moon; got 'Un told'"
         ),
         "test_every_option_is_described": (
             "Un told: use: expected a description that does not end with a full stop, got None"
