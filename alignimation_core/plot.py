@@ -14,7 +14,6 @@ Each returns a matplotlib figure that a notebook shows; ``savefig`` writes it. P
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
@@ -37,7 +36,7 @@ from alignimation_core.api.data import Detections, File, Photo, Subject
 from alignimation_core.api.mask import scaling
 from alignimation_core.api.registration import Target
 from alignimation_core.photos import decoder
-from alignimation_core.record import Record
+from alignimation_core.record import Record, read_file
 from alignimation_core.report.plots import outliers
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def before_after(before: Sequence[Picture], after: Sequence[Picture]) -> Plot:
         after: as many, as they lie on one frame: all of one size.
 
     Raises:
-        ValueError: there are not as many, or none.
+        ValueError: there are not as many, or none; or what became of them differs in size.
     """
     import torch
     from torch.nn.functional import interpolate
@@ -131,6 +130,10 @@ def before_after(before: Sequence[Picture], after: Sequence[Picture]) -> Plot:
         counts = f"got {len(before)} and {len(after)}"
         raise ValueError(f"expected as many photos before as after, {counts}")
     rows = [[_image_of(photo) for photo in row] for row in (before, after)]
+    for place, image in enumerate(rows[1]):
+        if image.shape != rows[1][0].shape:
+            first, got = (tuple(each.shape) for each in (rows[1][0], image))
+            raise ValueError(f"after[{place}]: expected shape {first} as of the first, got {got}")
     plot, places = _figure(2 * rows[1] + [*rows[1][:1]] * 2, len(before) + 1, INCHES / 2)
     drawn = iter(places)
     for row in rows:
@@ -156,8 +159,10 @@ def contact_sheet(
         columns: how many stand side by side; by the count of photos if left out.
 
     Raises:
-        ValueError: there are none, or another number of captions.
+        ValueError: there are none, or another number of captions, or no columns.
     """
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns: expected 1 or more, got {columns}")
     if captions is None:
         captions = [_caption(photo) for photo in photos]
     if len(captions) != len(photos):
@@ -186,14 +191,13 @@ def residuals(record: Record | str | Path) -> Plot:
 
     Raises:
         ValueError: no photo has a residual.
+        OutputError: the file is no run record.
     """
-    told: dict[str, Any] = (
-        record.as_json() if isinstance(record, Record) else json.loads(Path(record).read_text())
-    )
+    told = record.as_json() if isinstance(record, Record) else read_file(Path(record))
     measured = [
         (datetime.fromisoformat(each["taken"]), each)
         for each in told["photos"]
-        if each["status"] == "used" and each["residual"] is not None
+        if each["status"] == "used" and each.get("residual") is not None
     ]
     if not measured:
         raise ValueError("no photo of this run has a residual: its detector knows no keypoints")

@@ -8,22 +8,43 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignimation_core.api import atomic
 from alignimation_core.api.data import Damage, Photo, Subject
-from alignimation_core.api.errors import OutputError, printable
+from alignimation_core.api.errors import OutputError, in_one_line, printable
 from alignimation_core.api.files import SourcePhoto
 from alignimation_core.api.mask import Matrix
 from alignimation_core.failure import Failure, Status, by_reason
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 RECORD_NAME = "run.json"
 """The record's file in the output folder."""
 REPORT_NAME, REPORT_FOLDER = "report.html", "report"
 """The report beside it, and its pictures."""
-
 OPENING, CLOSING = '"photos": [\n', "\n ]"
 """Around the photos in the file, of which each has a line of its own."""
+
+
+def read_file(path: Path | UPath) -> dict[str, Any]:
+    """Return what a ``run.json`` holds; that of an older version may say less of a photo.
+
+    Raises:
+        OutputError: there is none, or what is there is none.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(f"{path}: there is no run record yet; run the recipe first") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise OutputError(f"{path} is no run record: {in_one_line(error)}") from error
+    found = record.get("photos") if isinstance(record, dict) else None
+    photos = found if isinstance(found, list) else [found]
+    if not all(isinstance(each, dict) and {"path", "status"} <= each.keys() for each in photos):
+        raise OutputError(f"{path} is no run record: it tells no path and status of each photo")
+    return dict(record)
 
 
 def passed_over(names: Sequence[str]) -> list[str]:
@@ -47,8 +68,7 @@ class PhotoRecord:
             ``folder``, ``file`` or ``corrections``, or what the photo's source calls its own.
         taken_zone: its offset from UTC, such as ``+02:00``; null where nobody says.
         status: ``used``, ``rejected`` (by a selector) or ``failed``.
-        stage: what rejected it or failed: ``photos``, ``sample`` (the recipe's choice in time) or a
-            kind of stage.
+        stage: what rejected it or failed: ``photos``, ``sample`` (in time) or a kind of stage.
         reason: why, for a person to read.
         seen: the subject, in the photo's full-size upright pixels; ``subject`` in the file.
         canvas_from_photo: the transform, continuous pixels.
@@ -157,8 +177,7 @@ class Record:
             ``digest  name`` of its files.
         report: BLAKE3 digest of the report's files, as in ``written``.
         passed_over: files that lie among the photos and are none, named as photos are.
-        score: how still the subject stands in a sample of the frames, see docs/run-record.md; null
-            where that was not looked at.
+        score: how still the subject stands, see docs/run-record.md; null where not looked at.
         min_similarity: the least that was asked of the subject, which may be more than the recipe
             or the embedder says, by the subject's own spread; null where none was compared.
         seconds: wall time by kind of stage.

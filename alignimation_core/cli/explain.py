@@ -45,12 +45,12 @@ def explain(record: Mapping[str, Any]) -> str:
     photos: Sequence[Mapping[str, Any]] = record["photos"]
     used = sum(photo["status"] == "used" for photo in photos)
     lines = [f"{used} of {len(photos)} photos used"]
-    told = by_reason((photo["status"], photo["reason"], photo["path"]) for photo in photos)
+    told = by_reason((photo["status"], photo.get("reason"), photo["path"]) for photo in photos)
     for reason, alike in told:
         lines += [f"{len(alike)} {reason}", *(f"    {path}{more}" for path, more in alike)]
     every = list(gates(record))
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
-    if all(photo["stage"] != "subject_selector" for photo in measured):
+    if all(photo.get("stage") != "subject_selector" for photo in measured):
         return "\n".join([*lines, *_ranges(every, measured)])
     for gate in every:
         lines += _table(gate, [each for each in every if each != gate], measured)
@@ -106,7 +106,8 @@ def _ranges(gates: Sequence[Gate], photos: Sequence[Mapping[str, Any]]) -> Itera
 
 def _chosen(photo: Mapping[str, Any]) -> bool:
     """Return whether the photo shows the subject, for all that its gates say."""
-    return photo["stage"] not in ("subject_selector", "corrections") or photo["gate"] is not None
+    elsewhere = photo.get("stage") not in ("subject_selector", "corrections")
+    return elsewhere or photo.get("gate") is not None
 
 
 def _quantiles(numbers: Sequence[float]) -> list[float]:

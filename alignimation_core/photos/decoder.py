@@ -55,10 +55,13 @@ def read(photo: str | File | Photo, min_side: int | None = None) -> Picture:
 
     Raises:
         PhotoError: the file cannot be read, is damaged too much, or is not what the facts tell of.
+        TypeError: it is neither a file nor facts.
     """
     import torch
 
     given = photo.path if isinstance(photo, Photo) else photo
+    if not (isinstance(given, str) or hasattr(given, "as_posix")):
+        raise TypeError(f"photo: expected a path or a Photo, got {type(given).__name__}")
     path = Path(given) if isinstance(given, str) else given
     with opened(path) as (image, stream):
         side = max(image.size) if min_side is None else min_side

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from alignimation_core.api.data import File, Photo, Subject
 from alignimation_core.api.errors import AlignimationError
@@ -59,9 +58,9 @@ class Finding:
         """Return the first photos in time, and among them those that the recipe names."""
         if limit is None:
             return photos
-        others = (photo.name for photo in photos if photo.name not in self.work.named)
+        others = [photo.name for photo in photos if photo.name not in self.work.named]
         shown = {photo.name for photo in photos if photo.name in self.work.named}
-        shown |= {*islice(others, max(0, limit - len(shown)))}
+        shown |= {*others[: max(0, limit - len(shown))]}
         self.work.record.leave_out({photo.name for photo in photos} - shown)
         return [photo for photo in photos if photo.name in shown]
 

@@ -49,7 +49,15 @@ def run(
 
     Raises:
         AlignimationError: the run failed; the record says what is known.
+        TypeError, ValueError: the recipe is none, or the limit is no number of photos.
     """
+    if not isinstance(recipe, Recipe):
+        what = f"recipe: expected a Recipe, got {type(recipe).__name__}"
+        raise TypeError(f"{what}; Recipe.load(path) makes one of a file")
+    if limit is not None and not isinstance(limit, int):
+        raise TypeError(f"limit: expected a number of photos or None, got {limit!r}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected 1 photo or more, got {limit}; None takes all")
     progress = progress or Progress()
     preflight.check_devices(recipe)
     found = preflight.find_photos(recipe, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +11,7 @@ from alignimation_core.api.errors import OutputError
 from alignimation_core.api.stages.selectors import LIMITS
 from alignimation_core.output.obstacles import TRIAL
 from alignimation_core.recipe.recipe import Recipe
-from alignimation_core.record import RECORD_NAME
+from alignimation_core.record import RECORD_NAME, read_file
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -32,14 +31,11 @@ def read(recipe: Recipe, *, trial: bool = False) -> dict[str, Any]:
         OutputError: there is none, or what is there is none.
     """
     path = place_of(recipe, trial=trial) / RECORD_NAME
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["photos"], record["recipe"]["subject_selector"]
-    except FileNotFoundError:
-        raise OutputError(f"{path}: there is no run record yet; run the recipe first") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{path} is no run record: {error}") from error
-    return dict(record)
+    record = read_file(path)
+    settings = record.get("recipe")
+    if not (isinstance(settings, dict) and isinstance(settings.get("subject_selector"), dict)):
+        raise OutputError(f"{path} is no run record: it has no subject_selector")
+    return record
 
 
 class Gate(NamedTuple):

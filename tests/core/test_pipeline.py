@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
@@ -333,6 +334,27 @@ def test_limit_takes_the_first_photos_in_time(recipe, photos):
     record = run(recipe, limit=2)
     assert [p.path for p in record.photos] == [f"photos/{name}" for name in photos[:2]]
     assert len(np.load(record.folder / "frames.npy")) == 2
+    assert len(run(recipe, limit=10**20).photos) == 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (0, "limit: expected 1 photo or more, got 0; None takes all"),
+        (-1, "limit: expected 1 photo or more, got -1; None takes all"),
+        ("x", "limit: expected a number of photos or None, got 'x'"),
+    ],
+)
+def test_a_limit_that_is_no_number_of_photos_is_refused(recipe, limit, message, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        run(recipe, limit=limit)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_path_is_no_recipe():
+    message = "recipe: expected a Recipe, got str; Recipe.load(path) makes one of a file"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        run("recipe.yaml")
 
 
 def test_a_photo_named_twice_appears_once(recipe, photos):

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.dates import num2date
 from PIL import Image
 
-from alignimation_core import Detections, Mask, Target, load, order, plot, run
+from alignimation_core import Detections, Mask, OutputError, Target, load, order, plot, run
 
 
 def exactly(message):
@@ -119,6 +119,10 @@ def test_before_and_after_end_with_their_means(files):
         plot.before_after(before, after[:1])
     with pytest.raises(ValueError, match=exactly("there is nothing to draw")):
         plot.before_after([], [])
+    after[1] = after[1][:, :50]
+    message = "after[1]: expected shape (3, 60, 40) as of the first, got (3, 50, 40)"
+    with pytest.raises(ValueError, match=exactly(message)):
+        plot.before_after(before, after)
 
 
 def test_a_contact_sheet_has_dates_names_or_captions(files, tmp_path):
@@ -135,6 +139,10 @@ def test_a_contact_sheet_has_dates_names_or_captions(files, tmp_path):
         plot.contact_sheet(["undated.png"], ["a", "b"])
     with pytest.raises(ValueError, match=exactly("there is nothing to draw")):
         plot.contact_sheet([])
+    for none in (0, -2):
+        message = f"columns: expected 1 or more, got {none}"
+        with pytest.raises(ValueError, match=exactly(message)):
+            plot.contact_sheet(files, columns=none)
 
 
 def test_residuals_of_a_run_are_drawn_over_time(files, discs_recipe, tmp_path):
@@ -156,6 +164,27 @@ def test_residuals_of_a_run_are_drawn_over_time(files, discs_recipe, tmp_path):
     message = "no photo of this run has a residual: its detector knows no keypoints"
     with pytest.raises(ValueError, match=exactly(message)):
         plot.residuals(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "{}: there is no run record yet; run the recipe first"),
+        ("{", "{} is no run record: JSONDecodeError: "),
+        ("[1]", "{} is no run record: it tells no path and status of each photo"),
+        ('{"photos": [1, 2]}', "{} is no run record: it tells no path and status of each photo"),
+        (
+            '{"photos": [{"path": "a.jpg"}]}',
+            "{} is no run record: it tells no path and status of each photo",
+        ),
+    ],
+)
+def test_a_file_that_is_no_run_record_is_one_line(text, message, tmp_path):
+    path = tmp_path / "run.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(OutputError, match=f"^{re.escape(message.format(path))}"):
+        plot.residuals(path)
 
 
 def test_outliers_are_named(files, discs_recipe):

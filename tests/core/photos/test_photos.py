@@ -433,3 +433,9 @@ def test_a_photo_is_decoded_no_larger_than_a_frame_needs_it(tmp_path: Path) -> N
 def test_a_photo_may_be_named_by_a_string(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png")
     assert torch.equal(decoder.load(str(path)), decoder.load(path))
+
+
+def test_what_is_no_file_is_told():
+    message = "photo: expected a path or a Photo, got int"
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        decoder.load(5)
