@@ -59,6 +59,7 @@ PHOTO_KEYS = [
     "albums",
     "persons",
     "found",
+    "picture",
 ]
 KEYS = [
     "alignimation",
