@@ -11,7 +11,7 @@ from alignimation_core.api.errors import AlignimationError, printable
 
 Status = Literal["used", "rejected", "failed"]
 
-_VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+""")
+_VARYING = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?""")
 """Bytes as Python quotes them, and numbers: what differs between reasons that are alike."""
 
 

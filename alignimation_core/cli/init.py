@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,14 +141,26 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
         raise RecipeError([Fault("--out", None, "", what)])
     folder = Path(out)
     path = folder / starter.NAME
-    there = photos
+    _refuse_no_photos(photos)
+    there = written = photos
     if not urls.is_address(photos):
-        there, photos = str(Path(photos).resolve()), _relative(Path(photos), folder)
+        there, written = str(Path(photos).resolve()), _relative(Path(photos), folder)
     size = given.size or "1080x1350"
-    text = starter.text(photos, given.subject or "face", embedder, size, given.fps)
+    text = starter.text(written, given.subject or "face", embedder, size, given.fps)
     settings = yaml.safe_load(text)
-    Recipe.of(settings, folder=folder)
-    preflight.find_photos(Recipe.of({**settings, "photos": there}, folder=folder))
+    try:
+        Recipe.of(settings, folder=folder)
+        preflight.find_photos(Recipe.of({**settings, "photos": there}, folder=folder))
+    except RecipeError as error:
+        given_as = {"photos[0]": photos, "canvas.size": f"--size {size}"}
+        raise RecipeError(
+            [
+                replace(fault, where=given_as[fault.field], field="")
+                if fault.field in given_as
+                else fault
+                for fault in error.faults
+            ]
+        ) from None
     try:
         if os.path.lexists(path):
             if path.read_text(encoding="utf-8", errors="replace") == text:
@@ -162,6 +175,29 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
     except OSError as error:
         raise OutputError(f"{path}: {atomic.reason(error, 'give another --out')}") from error
     return path
+
+
+def _refuse_no_photos(photos: str) -> None:
+    """Refuse an empty name, and a file of anything else, such as a recipe.
+
+    Raises:
+        RecipeError: it is one.
+    """
+    from alignimation_core.api.errors import Fault, PhotoError, RecipeError
+    from alignimation_core.cli import starter
+    from alignimation_core.photos.image_file import opened
+
+    what = "" if photos else "give a folder of photos, an archive, a film or an address"
+    if photos and not starter.is_photos(photos) and Path(photos).is_file():
+        try:
+            with opened(Path(photos)):
+                pass
+        except PhotoError as error:
+            what = error.reason
+            if Path(photos).suffix.lower() in starter.RECIPES:
+                what = f"this is a recipe, no photos; run it: alignimation-run {photos}"
+    if what:
+        raise RecipeError([Fault(photos or "photos", None, "", what)])
 
 
 def _relative(photos: Path, folder: Path) -> str:

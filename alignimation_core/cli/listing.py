@@ -126,7 +126,8 @@ def _stage(found: Registered) -> str:
             f"  {there or 'not yet here, will be fetched: ' + file.url}",
         ]
     try:
-        lines += ["options:", *_detailed(found.stage.model_json_schema())]
+        detailed = list(_detailed(found.stage.model_json_schema()))
+        lines += ["options:", *detailed] if detailed else ["options: none"]
     except Exception as error:  # any failure of a plugin's own code
         lines.append(f"its options cannot be described: {in_one_line(error)}")
     return "\n".join(lines)

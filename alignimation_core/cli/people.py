@@ -30,5 +30,6 @@ def work(given: argparse.Namespace) -> int:
         count = len(individual.faces)
         photos = f"{count} photo{'' if count == 1 else 's'}"
         print(f"{individual.number}: {photos}, {individual.years}, {path}")
-    progress.note("to take one: `subject_selector: {use: identity, person: 2}`")
+    if len(found) > 1:
+        progress.note("to take one: `subject_selector: {use: identity, person: 2}`")
     return 0

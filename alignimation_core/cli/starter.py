@@ -14,6 +14,9 @@ from alignimation_core.plugin.registry import registry
 NAME = "recipe.yaml"
 """The recipe's file, in the output folder."""
 
+RECIPES = (".yaml", ".yml")
+"""How recipes' files end."""
+
 EMBEDDERS = ("facenet", "dlib")
 """What tells faces apart, the best first."""
 
@@ -90,7 +93,7 @@ def is_photos(text: str) -> bool:
     if urls.is_address(text):
         return True
     place = Path(text).absolute()
-    if place.suffix.lower() in (".yaml", ".yml") or not place.is_file():
+    if place.suffix.lower() in RECIPES or not place.is_file():
         return place.is_dir()
     return bool(sources.recognising(place))
 

@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(VERBS)}"
         parser.error(f"there is no verb {verb!r}{meant}")
-    given = parser.parse_args(arguments)
+    given, others = parser.parse_known_args(arguments)
+    if others:
+        verb = next((other[2:] for other in others if other[2:] in VERBS), "")
+        meant = f"; there is `alignimation {verb}`" if verb else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{meant}")
     work = modules[given.verb].work
     return guarded(f"alignimation {given.verb}", lambda: work(given), trace=given.traceback)

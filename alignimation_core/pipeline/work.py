@@ -91,11 +91,15 @@ class Work:
 
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Step]:
-        """Time a step, and show how far it is; its random numbers are those of the seed."""
+        """Time a step, and show how far it is; its random numbers are those of the seed.
+
+        Of nothing to do, nothing is shown.
+        """
         torch.manual_seed(self.recipe.seed)  # whatever was drawn before, or came from the store
         begun = time.perf_counter()
         try:
-            with self.progress.stage(LABELS[name], total, self._at_work(name)) as step:
+            progress = self.progress if total else Progress()
+            with progress.stage(LABELS[name], total, self._at_work(name)) as step:
                 yield step
         finally:
             spent = time.perf_counter() - begun

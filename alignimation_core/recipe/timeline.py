@@ -136,8 +136,8 @@ def seconds_of(text: str) -> float:
 def _parts(every: str) -> tuple[int, str]:
     match = re.fullmatch(_EVERY, every)
     if match is None:
-        what = "is no stretch of time; write day, week, month, year or several, such as 10 days"
-        raise ValueError(f"{every!r} {what}")
+        units = "hour, day, week, month, year or several, such as 10 days"
+        raise ValueError(f"{every!r} is no stretch of time; write {units}")
     return int(match[1] or 1), match[2]
 
 
@@ -163,7 +163,7 @@ class Sample(BaseModel):
     every: Annotated[
         str,
         BeforeValidator(_every),
-        Field(description="a stretch of time: day, week, month, year, or several: 10 days"),
+        Field(description="a stretch of time: hour, day, week, month, year, or several: 10 days"),
     ]
     keep: Annotated[
         Literal["best", "first", "middle"] | Annotated[int, Field(ge=1)],

@@ -23,6 +23,8 @@ COLOURS = (("canvas", "border"), ("canvas", "background"))
 STRINGS = (list[str], Sequence[str], Sequence[str | PhotoSource])
 SYNONYMS = {"speed": "fps", "framerate": "fps", "frame_rate": "fps", "resolution": "size"}
 """Keys of other programs, and what they are here."""
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls a key that there is not."""
 
 
 def bind(source: Source) -> Settings:
@@ -70,44 +72,91 @@ def _kinds(annotation: object) -> set[object]:
 
 
 def faults(source: Source, error: ValidationError) -> Iterator[Fault]:
-    """Turn pydantic's errors into faults of a recipe; the recipe's own keys come first."""
-    for item in sorted(error.errors(include_url=False), key=lambda item: len(item["loc"])):
-        location, kind, given = item["loc"], item["type"], item.get("input")
-        keys = _keys_beside(location, source.data)
-        known = keys.get(str(location[-1]))
-        hint = f" ({known.description})" if known and known.description else ""
-        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-            meant = _meant(location, keys, source.data)
-            what = f"unknown key; did you mean {meant!r}? " if meant else "unknown key; "
-            text = f"{what}known here: {', '.join(sorted(keys)) or 'none'}"
-        elif kind == "missing":
-            text = f"this is required{hint}"
-        elif kind == "value_error":
-            text = " ".join(str(item["ctx"]["error"]).split())
-        elif given is None and kind != "invalid_key":
-            required = known is not None and known.is_required()
-            what = "give a value" if required else "give a value or leave the line out"
-            colour = "; in YAML a colour needs quotes: '#203040'" if location in COLOURS else ""
-            text = f"is empty; {what}{colour}{hint}"
-        elif isinstance(given, int | float | date) and (
-            kind == "string_type"
-            or (kind in ("list_type", "tuple_type") and known and known.annotation in STRINGS)
+    """Turn pydantic's errors into faults of a recipe; the recipe's own keys come first.
+
+    Of a value that may be of several types, pydantic says of each why it is none.
+    """
+    found: dict[Location, list[ErrorDetails]] = {}
+    for item in error.errors(include_url=False):
+        found.setdefault(_written(item, source.data), []).append(item)
+    for location in sorted(found, key=len):
+        items = found[location]
+        inner = (each for each in found if each[: len(location)] == location != each)
+        if len(items[0]["loc"]) > len(location) and any(inner):
+            continue  # it is of the type in which something else is wrong
+        texts = [_said(source, location, item) for item in items]
+        yield source.fault(location, _either(texts, shown(items[0].get("input"))))
+
+
+def _written(item: ErrorDetails, data: Mapping[str, Any]) -> Location:
+    """Return where something is wrong; what pydantic names types of one value by is left out."""
+    location: Location = ()
+    value: object = data
+    for i, part in enumerate(item["loc"]):
+        there = isinstance(value, Mapping) and part in value
+        if (
+            isinstance(part, int)
+            or there
+            or part in _keys_beside((*location, part), data)
+            or (i == len(item["loc"]) - 1 and item["type"] in UNKNOWN)
         ):
-            sample = "" if isinstance(given, bool) else f": '{shown(given)}'"
-            text = f"should be text, got {shown(given)}; put it in quotes{sample}{hint}"
-        elif kind == "model_type":
-            what = _form(item["ctx"]["class_name"], known.annotation if known else None, item)
-            text = f"should be {what}, got {shown(given)}{hint}"
-        elif kind in ("too_short", "string_too_short") and item["ctx"]["min_length"] == 1:
-            text = f"should not be empty{hint}"
-        elif kind == "invalid_key":
-            location = (*location[:-1], str(location[-1]))
-            text = f"a key should be a name, got {shown(given)}"
-        else:
-            message = item["msg"].replace("Input should", "should", 1)
-            message = message.replace("a valid tuple", "a valid list")
-            text = f"{message[:1].lower()}{message[1:]}, got {shown(given)}{hint}"
-        yield source.fault(location, text)
+            location = (*location, str(part) if item["type"] == "invalid_key" else part)
+            if isinstance(value, Mapping):
+                value = value.get(part)
+            elif isinstance(value, list | tuple) and isinstance(part, int):
+                value = value[part] if part < len(value) else None
+    return location
+
+
+def _either(texts: Sequence[str], given: str) -> str:
+    """Return what is wrong with one value, of what each type that it may be of says of it."""
+    told = next((text for text in texts if not text.startswith("should be ")), texts[0])
+    if len({*texts}) == 1 or not told.startswith("should be "):
+        return told
+    _, got, rest = told.partition(f", got {given}")
+    wanted = [
+        text.removeprefix("should be ").partition(f", got {given}")[0].partition(", unable to")[0]
+        for text in texts
+    ]
+    return f"should be {' or '.join(dict.fromkeys(wanted))}{got}{rest}"
+
+
+def _said(source: Source, location: Location, item: ErrorDetails) -> str:
+    """Return what an error says, and what may stand there."""
+    kind, given = item["type"], item.get("input")
+    keys = _keys_beside(location, source.data)
+    known = keys.get(str(location[-1]))
+    hint = f" ({known.description})" if known and known.description else ""
+    if kind in UNKNOWN:
+        meant = _meant(location, keys, source.data)
+        what = f"unknown key; did you mean {meant!r}? " if meant else "unknown key; "
+        return f"{what}known here: {', '.join(sorted(keys)) or 'none'}"
+    if kind == "missing":
+        return f"this is required{hint}"
+    if kind == "value_error":
+        return " ".join(str(item["ctx"]["error"]).split())
+    if kind == "invalid_key":
+        return f"a key should be a name, got {shown(given)}"
+    if given is None:
+        required = known is not None and known.is_required()
+        what = "give a value" if required else "give a value or leave the line out"
+        colour = "; in YAML a colour needs quotes: '#203040'" if location in COLOURS else ""
+        return f"is empty; {what}{colour}{hint}"
+    if isinstance(given, int | float | date) and (
+        kind == "string_type"
+        or (kind in ("list_type", "tuple_type") and known and known.annotation in STRINGS)
+    ):
+        sample = "" if isinstance(given, bool) else f": '{shown(given)}'"
+        return f"should be text, got {shown(given)}; put it in quotes{sample}{hint}"
+    if kind == "model_type":
+        name = item["ctx"]["class_name"]
+        what = _form(name, known.annotation if known else None, location, given)
+        return f"should be {what}, got {shown(given)}{hint}"
+    if kind in ("too_short", "string_too_short") and item["ctx"]["min_length"] == 1:
+        return f"should not be empty{hint}"
+    message = item["msg"].replace("Input should", "should", 1)
+    message = message.replace("a valid tuple", "a valid list")
+    return f"{message[:1].lower()}{message[1:]}, got {shown(given)}{hint}"
 
 
 def _meant(
@@ -129,14 +178,14 @@ def _meant(
     return near[0] if near else None
 
 
-def _form(name: str, annotation: object, item: ErrorDetails) -> str:
+def _form(name: str, annotation: object, location: Location, given: object) -> str:
     """Return how a group of options is written; with the value given, if that says which."""
     if name == StageChoice.__name__:
         return "a name or `{use: name, option: value}`"
     options = _keys_of(_model_in(annotation))
     counts = [option for option, known in options.items() if known.annotation is int]
-    if isinstance(item["input"], int) and len(counts) == 1:
-        example = f"{item['loc'][-1]}: {{{counts[0]}: {shown(int(item['input']))}}}"
+    if isinstance(given, int) and len(counts) == 1:
+        example = f"{location[-1]}: {{{counts[0]}: {shown(int(given))}}}"
         return f"`option: value` lines, such as `{example}`"
     return "`option: value` lines"
 

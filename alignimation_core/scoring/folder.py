@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alignimation_core.api.data import EYES
-from alignimation_core.api.errors import AlignimationError
+from alignimation_core.api.errors import AlignimationError, Fault, PluginError, RecipeError
 from alignimation_core.api.files import PHOTO_SUFFIXES
 from alignimation_core.api.stages import AnnotationDetector, Detector
 from alignimation_core.execution.executor import Threads, torch_threads
@@ -54,15 +54,18 @@ def frames_in(folder: Path) -> list[Path]:
     """Return the pictures in a folder, in the order of their names.
 
     Raises:
-        AlignimationError: there are none.
+        RecipeError: there are none.
     """
+    advice = "give a folder of frames"
     try:
         files = [each for each in folder.iterdir() if each.name[0] != "."]
     except OSError as error:
-        raise AlignimationError(f"{folder}: {error.strerror}; give a folder of frames") from error
+        what = f"{error.strerror}; {advice}"
+        raise RecipeError([Fault(str(folder), None, "", what)]) from error
     frames = [each for each in files if each.suffix.lower() in PHOTO_SUFFIXES]
     if not frames:
-        raise AlignimationError(f"{folder}: there is no picture in it; give a folder of frames")
+        what = f"there is no picture in it; {advice}"
+        raise RecipeError([Fault(str(folder), None, "", what)])
     return sorted(frames, key=lambda file: (natural(file.name), file.name))
 
 
@@ -70,24 +73,24 @@ def judge_named(name: str | None) -> Judge:
     """Return the judge of a name; without one, the installed detector of faces that costs least.
 
     Raises:
-        AlignimationError: there is no such detector, or it cannot judge.
+        PluginError: there is no such detector, or it cannot judge.
     """
     if name is None:
         able = (each for each in installed("auto") if scored_by(each) == EYES)
         if (lightest := next(able, None)) is None:
-            raise AlignimationError("no installed detector finds eyes; give one: --detector NAME")
+            raise PluginError("no installed detector finds eyes; give one: --detector NAME")
         return Judge(lightest, EYES, independent=True)
     found = registry().stages["detector"].get(name)
     if found is None:
-        raise AlignimationError(registry().explain_unknown("detector", name))
+        raise PluginError(registry().explain_unknown("detector", name))
     try:
         detector = found.stage()
     except ValueError as error:
-        raise AlignimationError(f"{name} needs options, and cannot look at frames") from error
+        raise PluginError(f"{name} needs options, and cannot look at frames") from error
     assert isinstance(detector, Detector)
     points = scored_by(detector)
     if not points or isinstance(detector, AnnotationDetector):
-        raise AlignimationError(f"{name} finds no keypoints in frames; give another detector")
+        raise PluginError(f"{name} finds no keypoints in frames; give another detector")
     return Judge(detector, points, independent=True)
 
 

@@ -19,7 +19,7 @@ def fields_of(template: str) -> list[tuple[str, str, str]]:
     """Return what a template is made of: text, then a field's name and format, again and again.
 
     Raises:
-        ValueError: it has a field that there is not, or is malformed.
+        ValueError: it has a field or a date's pattern that there is not, or is malformed.
     """
     try:
         parts = list(Formatter().parse(template))
@@ -32,7 +32,17 @@ def fields_of(template: str) -> list[tuple[str, str, str]]:
             raise ValueError(f"{{{name}}} is not known; the fields are {known}")
         if form and name != "date":
             raise ValueError(f"{{{name}:{form}}}: only {{date}} has a format")
+        if form:
+            _check_pattern(form)
     return [(text, name or "", form or "") for text, name, form, _ in parts]
+
+
+def _check_pattern(form: str) -> None:
+    try:
+        format_date(date(2000, 1, 1), form, locale_of("en"))
+    except (ValueError, AttributeError):  # of a time of day, which a date has not
+        what = "is no pattern of a date; write one such as {date:d MMMM yyyy}"
+        raise ValueError(f"{{date:{form}}} {what}") from None
 
 
 def locale_of(language: str) -> Locale:

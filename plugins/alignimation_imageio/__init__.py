@@ -31,6 +31,8 @@ Loop = Annotated[
 USUAL_FPS = 12.0
 SLOWEST, FASTEST = 0.01, 120.0
 """Frames a second of a video."""
+SHORTEST = 0.01
+"""Seconds of a video, of one photo alone."""
 SMOOTH = 30.0
 """Frames a second, at least, of a video whose length is given."""
 MOST_WEBP = 16383
@@ -88,7 +90,7 @@ class Video(_FileRenderer):
         Field(
             description="how long all photos take together, in place of fps, which is then 30 or "
             "more, with the same number of frames for each",
-            gt=0,
+            ge=SHORTEST,
         ),
     ] = None
     codec: Annotated[

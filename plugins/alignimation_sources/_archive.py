@@ -89,14 +89,18 @@ def opened(path: Path) -> Archive:
         return _opened(path, known.st_size, known.st_mtime_ns)
     except FileNotFoundError:
         raise ArchiveError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise ArchiveError(
+            f"{path} is a folder; give an archive, or write it as `photos`"
+        ) from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
         what = " ".join(str(error).split())
         raise ArchiveError(f"{path} is a damaged archive ({what}); fetch it again") from error
     except ArchiveError:
         raise
     except (OSError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise ArchiveError(f"{path} cannot be read as an archive ({what})") from error
+        what = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ArchiveError(f"{path} cannot be read as an archive ({what}); give another") from error
 
 
 @lru_cache(maxsize=256)

@@ -498,6 +498,15 @@ def test_a_mistyped_verb_has_a_near_match(capsys):
         assert f"alignimation: error: {told}" in capsys.readouterr().err
 
 
+def test_an_option_that_is_a_verb_leads_to_it(capsys):
+    for option, told in [("--check", "; there is `alignimation check`\n"), ("--chekc", "\n")]:
+        with pytest.raises(SystemExit) as status:
+            verbs.main(["run", "recipe.yaml", option])
+        assert status.value.code == 2
+        error = f"alignimation: error: unrecognized arguments: {option}{told}"
+        assert capsys.readouterr().err.endswith(error)
+
+
 def test_a_verb_makes_the_animation_and_names_itself_in_errors(recipe, tmp_path, capsys):
     assert verbs.main(["run", recipe()]) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "out" / "frames.npy")

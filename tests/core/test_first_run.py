@@ -119,12 +119,29 @@ def test_what_is_photos_and_what_a_recipe(photos, tmp_path):
     assert [starter.is_photos(each) for each in asked] == [True] * 3 + [False] * 3
 
 
+def test_what_is_no_photos_gets_no_recipe(photos, capsys, tmp_path):
+    Path("r.yaml").write_text("photos: a/\n")
+    Path("notes.txt").write_text("of the summer")
+    for given, told in [
+        ("r.yaml", "this is a recipe, no photos; run it: alignimation-run r.yaml"),
+        ("notes.txt", "this is a text file, no photo; replace or remove it"),
+        ("absent", f"{tmp_path / 'absent'} does not exist"),
+    ]:
+        assert verbs.main(["init", given]) == 2
+        assert capsys.readouterr().err == f"alignimation init: {given}: {told}\n"
+    assert verbs.main(["init", ""]) == 2
+    advice = "photos: give a folder of photos, an archive, a film or an address"
+    assert capsys.readouterr().err == f"alignimation init: {advice}\n"
+    assert not Path("out").exists()
+    assert verbs.main(["init", "my photos/2018-07-04.png"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             ["my photos", "--size", "12"],
-            "recipe: canvas.size: '12' is no size; write WIDTHxHEIGHT, such as 1080x1350",
+            "--size 12: '12' is no size; write WIDTHxHEIGHT, such as 1080x1350",
         ),
         (
             ["my photos", "--out", "s3://b/out"],

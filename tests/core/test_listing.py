@@ -113,6 +113,10 @@ def test_a_plugin_that_is_broken_is_named_where_its_stage_is_asked_for(install):
         listing("wrong")
 
 
+def test_a_stage_without_options_says_so(discs_installed):
+    assert listing("points").splitlines()[-1] == "options: none"
+
+
 def test_options_that_cannot_be_described_are_told(install):
     install(
         "alignimation-odd",

@@ -265,6 +265,8 @@ def test_the_command_lists_who_appears_and_where_the_sheets_are(installed, capsy
     ]
     assert "to take one: `subject_selector: {use: identity, person: 2}`" in err
     assert not (tmp_path / "out" / "run.json").exists()
+    assert verbs.main(["people", str(installed), "--set", "photos=photos/2003-01-01.png"]) == 0
+    assert "to take one" not in capsys.readouterr().err
 
 
 def test_what_the_command_and_references_look_at_is_kept_for_runs(

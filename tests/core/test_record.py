@@ -100,6 +100,8 @@ def test_reasons_that_are_alike_count_together_the_most_frequent_first(record):
             rejected("d", "too small: 9 pixels"),
             rejected("e", "too small: 7 pixels"),
             failed("f", "box 3 of 12: is empty"),
+            rejected("h", "residual 0.52 %: over the limit"),
+            rejected("i", "residual 0.7 %: over the limit"),
             *(failed(f"g{byte}", f"no header (b'\\x{byte:02x}it\\'s{byte}')") for byte in range(4)),
         ]
     )
@@ -107,9 +109,10 @@ def test_reasons_that_are_alike_count_together_the_most_frequent_first(record):
         ("failed: no header (…)", 4, "g0"),
         ("rejected: too small", 3, "a"),
         ("failed: box … of …: lies outside", 2, "b"),
+        ("rejected: residual … %", 2, "h"),
         ("failed: box 3 of 12: is empty", 1, "f"),
     ]
-    assert record.summary == {"used": 1, "rejected": 3, "failed": 7}
+    assert record.summary == {"used": 1, "rejected": 5, "failed": 7}
 
 
 def test_a_record_without_photos_is_valid_too(record, tmp_path):

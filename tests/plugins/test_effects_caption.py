@@ -156,6 +156,14 @@ def test_transparent_frames_become_opaque_where_letters_are():
             "{when} is not known; the fields are age, count, date, index, name, week",
         ),
         ({"text": "{index:03}"}, "{index:03}: only {date} has a format"),
+        (
+            {"text": "{date:QQQQQQ}"},
+            "{date:QQQQQQ} is no pattern of a date; write one such as {date:d MMMM yyyy}",
+        ),
+        (
+            {"text": "{date:HH}"},
+            "{date:HH} is no pattern of a date; write one such as {date:d MMMM yyyy}",
+        ),
         ({"text": "{"}, "'{': a brace has no other; write {{ and }} for braces themselves"),
         ({"text": "{age}"}, "{age} needs the day it counts from: born, due or from"),
         (

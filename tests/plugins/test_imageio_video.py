@@ -245,7 +245,7 @@ def files(tmp_path: Path) -> Path:
             "h264 cannot be in a .webm; let the path end in .mp4, .mov or .mkv",
         ),
         ({"codec": "mpeg2"}, "Input should be 'h264', 'h265', 'av1', 'vp9' or 'prores'"),
-        ({"seconds": 0}, "Input should be greater than 0"),
+        ({"seconds": 0.0001}, "Input should be greater than or equal to 0.01"),
         ({"fps": 12, "seconds": 3}, "seconds and fps are both set; leave one of them out"),
         ({"path": "a.mov", "codec": "prores", "crf": 3}, "prores has no crf; leave it out"),
     ],

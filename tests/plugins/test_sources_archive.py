@@ -158,9 +158,10 @@ def test_what_is_wrong_with_an_archive_is_told_in_one_line(tmp_path):
     (tmp_path / "cut.zip").write_bytes(whole[:-30])
     (tmp_path / "text.tar").write_text("no archive")
     pack(tmp_path / "none.zip", {"a.txt": b""})
+    given = [{"use": "archive", "path": path} for path in ("no.zip", ".")]
     with pytest.raises(RecipeError) as error:
-        listed(tmp_path, ["cut.zip", "text.tar", "none.zip", {"use": "archive", "path": "no.zip"}])
-    cut, text, none, gone = str(error.value).splitlines()
+        listed(tmp_path, ["cut.zip", "text.tar", "none.zip", *given])
+    cut, text, none, gone, folder = str(error.value).splitlines()
     assert cut == (
         f"recipe: photos[0]: {tmp_path}/cut.zip is a damaged archive (File is not a zip file); "
         "fetch it again"
@@ -168,6 +169,9 @@ def test_what_is_wrong_with_an_archive_is_told_in_one_line(tmp_path):
     assert text.startswith(f"recipe: photos[1]: {tmp_path}/text.tar is a damaged archive (")
     assert none == f"recipe: photos[2]: {tmp_path}/none.zip holds no photos"
     assert gone == f"recipe: photos[3]: {tmp_path}/no.zip does not exist"
+    assert folder == (
+        f"recipe: photos[4]: {tmp_path} is a folder; give an archive, or write it as `photos`"
+    )
 
 
 def test_a_damaged_or_encrypted_member_costs_itself_alone(tmp_path):

@@ -97,6 +97,8 @@ def agree(
             for _ in subjects:
                 step()
     if keypoints is None or places is None:
+        for _ in subjects:
+            step()
         return list(subjects)
     some = [(i, name) for i, name in enumerate(keypoints.names) if keypoints.firm[i]]
     rows = zip(subjects, places.tolist(), keypoints.weights.tolist(), strict=True)

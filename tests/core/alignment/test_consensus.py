@@ -188,7 +188,11 @@ def test_with_names_no_other_points_are_moved(tmp_path, warps):
     for (_, before), (_, now) in zip(series.subjects, after, strict=True):
         assert now.keypoints["nose"] == before.keypoints["nose"]
         assert now.keypoints["left_eye"] != before.keypoints["left_eye"]
-    assert agree(series.subjects, builder, *given, lambda: None, ["hip"]) == series.subjects
+    seen: list[None] = []
+    assert agree(series.subjects, builder, *given, lambda: seen.append(None), ["hip"]) == (
+        series.subjects
+    )
+    assert len(seen) == 4
 
 
 def test_many_points_that_count_as_much_do_not_keep_the_named_ones_from_being_moved(

@@ -290,6 +290,7 @@ def test_a_step_is_told_which_stages_are_at_work(recipe, discs):
 
         @contextmanager
         def stage(self, name, total, at_work=""):
+            assert total > 0, f"nothing to do in {name}"
             self.at_work[name] = at_work
             yield lambda: None
 

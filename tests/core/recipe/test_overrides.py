@@ -207,8 +207,8 @@ def test_a_backslash_stands_between_folders_as_a_slash_does(load, text):
          "'2018-07-04 10:15'")),
         ("from: 2019\nto: 2018\n", "to", "2018 is over before from: 2019; give a later one"),
         ("sample: fortnight\n", "sample.every",
-         ("'fortnight' is no stretch of time; write day, week, month, year or several, such as "
-         "10 days")),
+         ("'fortnight' is no stretch of time; write hour, day, week, month, year or several, such "
+         "as 10 days")),
         ("sample: {keep: best}\n", "sample.every", "this is required"),
         ("min_gap: 5\n", "min_gap", "should be text, got 5; put it in quotes: '5'"),
         ("min_gap: a while\n", "min_gap",

@@ -186,6 +186,20 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
             {"reference": ""},
             "recipe: reference: should not be empty (what the photos are aligned on",
         ),
+        (
+            {"report": "yes please"},
+            "recipe: report: should be a valid boolean or `option: value` lines, got 'yes please'",
+        ),
+        (
+            {"report": {"embed": 7}},
+            "recipe: report.embed: should be a valid boolean, unable to interpret input, got 7 (",
+        ),
+        ({"report": {"embd": True}}, "recipe: report.embd: unknown key; did you mean 'embed'? "),
+        (
+            {"refine": {"photos": "nose"}},
+            "recipe: refine.photos: should be a valid boolean or 'eyes', got 'nose' (let the",
+        ),
+        ({"refine": {"photos": None}}, "recipe: refine.photos: is empty; give a value or leave"),
         ({"seed": 1.5}, "recipe: seed: should be a valid integer, got a number with a fractional"),
         ({5: "x"}, "recipe: 5: a key should be a name, got 5"),
         (

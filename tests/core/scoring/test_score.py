@@ -299,13 +299,13 @@ def test_the_command_scores_a_folder(film, discs_installed, capsys):
 
 
 def test_the_command_says_what_is_wrong(film, discs, discs_installed, tmp_path, capsys):
-    def told(*arguments):
-        assert main(["score", *map(str, arguments)]) == 1
+    def told(*arguments, status=2):
+        assert main(["score", *map(str, arguments)]) == status
         return capsys.readouterr().err.splitlines()[-1]
 
     frames = film(circle(1.5, 3))
     discs.paint(frames[2], discs.placed(60, 50), (100, 120))
-    assert told(frames[0].parent, "--detector", "blobs").endswith(
+    assert told(frames[0].parent, "--detector", "blobs", status=1).endswith(
         f"{frames[0].name} has 320x240 pixels and {frames[2].name} has 120x100 pixels; the frames "
         "of a film are all of one size"
     )
@@ -315,3 +315,4 @@ def test_the_command_says_what_is_wrong(film, discs, discs_installed, tmp_path, 
     empty = tmp_path / "empty"
     empty.mkdir()
     assert told(empty).endswith(f"{empty}: there is no picture in it; give a folder of frames")
+    assert told(frames[0]).endswith(f"{frames[0]}: Not a directory; give a folder of frames")
