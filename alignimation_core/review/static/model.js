@@ -54,6 +54,7 @@ function take(answer) {
   model.fault = answer.error;
   if ("reference" in answer) model.state.reference = answer.reference;
   if ("person" in answer) model.state.person = answer.person;
+  if ("limits" in answer) model.state.limits = answer.limits;
   changed();
 }
 
