@@ -272,6 +272,10 @@ STORE = {
     "With one photo more they are compared again.": [
         "test_a_second_run_reads_no_photo_to_correct_and_gives_the_same",
     ],
+    "Which parts of a body are rigid (`refine: {rigid_parts: true}`) is learned anew by every run, "
+    "from keypoints and masks alone, with the same result.": [
+        "test_what_is_learned_anew_is_the_same_to_the_bit",
+    ],
     "*Facts* (hash, size, date) belong to a file's path and its size, times and inode, or to what "
     "a server says of an address.": [
         "test_facts_come_back_for_the_same_stamp_alone",

@@ -58,6 +58,7 @@ PHOTO_KEYS = [
     "albums",
     "persons",
     "found",
+    "picture",
 ]
 KEYS = [
     "alignimation",

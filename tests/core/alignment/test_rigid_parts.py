@@ -156,6 +156,13 @@ def test_the_reference_stays_where_it_is():
     assert rigid.aligned[3].reference_from_photo == pytest.approx(unit, abs=1e-9)
 
 
+def test_what_is_learned_anew_is_the_same_to_the_bit():
+    subjects = [body(i, warp, noise=3.0, belly=3.0 * i) for i, warp in enumerate(warps(6))]
+    once, again = (aligned(subjects, GaussianKeypoints())[1].aligned for _ in range(2))
+    for one, other in zip(once, again, strict=True):
+        assert torch.equal(one.reference_from_photo, other.reference_from_photo)
+
+
 def test_targets_of_something_else_stay_as_they_were_fitted():
     subjects = [body(i, warp, noise=3.0) for i, warp in enumerate(warps(6))]
     fitted, rigid = aligned(subjects, GaussianKeypoints(keypoints=["nose"]), Translation())
