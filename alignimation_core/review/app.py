@@ -200,7 +200,13 @@ def _corrections(session: Session) -> dict[str, Any]:
         return {"photos": {}, "undo": decisions.undoable, "error": text}
 
 
-def _decide(session: Session, _: Request, given: Any) -> dict[str, Any]:
+def _same_run(session: Session, request: Request) -> None:
+    """Refuse what a page says that shows another run, in which other photos have the numbers."""
+    if request.query_params.get("run", str(session.run)) != str(session.run):
+        raise ValueError("there was another run meanwhile; load the page again, then decide")
+
+
+def _decide(session: Session, request: Request, given: Any) -> dict[str, Any]:
     if not isinstance(given, list) or not all(
         isinstance(each, dict)
         and type(each.get("photo")) is int
@@ -208,13 +214,15 @@ def _decide(session: Session, _: Request, given: Any) -> dict[str, Any]:
         for each in given
     ):
         raise ValueError("expected [{photo: 0, changes: {use: false}}]")
+    _same_run(session, request)
     session.decide([(each["photo"], each["changes"]) for each in given])
     return {"undo": session.decisions.undoable}
 
 
-def _set(session: Session, _: Request, given: Any) -> dict[str, Any]:
+def _set(session: Session, request: Request, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict) or not isinstance(given.get("location"), list):
         raise ValueError("expected {location: [reference], value: 0}")
+    _same_run(session, request)
     session.set([str(key) for key in given["location"]], given.get("value"))
     return {"undo": session.decisions.undoable}
 

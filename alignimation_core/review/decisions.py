@@ -48,11 +48,12 @@ class Decisions:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Mean the photos of another record from now on."""
-        self._paths = [str(photo["path"]) for photo in record["photos"]]
-        self._sums = [photo.get("sha256") for photo in record["photos"]]
-        self._places = {path: place for place, path in enumerate(self._paths)}
-        self._by_sum = {each: place for place, each in enumerate(self._sums) if each}
-        self._names = PhotoNames(self._paths)
+        with self._lock:
+            self._paths = [str(photo["path"]) for photo in record["photos"]]
+            self._sums = [photo.get("sha256") for photo in record["photos"]]
+            self._places = {path: place for place, path in enumerate(self._paths)}
+            self._by_sum = {each: place for place, each in enumerate(self._sums) if each}
+            self._names = PhotoNames(self._paths)
 
     def corrected(self) -> dict[int, dict[str, Any]]:
         """Return what the file of corrections says, by photo.

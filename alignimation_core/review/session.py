@@ -38,6 +38,9 @@ class Session:
         load: reads it.
         command: the start of the command that runs it; a preview has its width and height appended.
 
+    Attributes:
+        run: which run is looked at, counted from 1; photos are meant by their places in it.
+
     Raises:
         AlignimationError: the recipe is wrong, or was never run.
     """
@@ -50,6 +53,7 @@ class Session:
         self._record = records.read(self.recipe)
         self.decisions = Decisions(self.recipe, path, self._record)
         self.pictures = Pictures(self.recipe, self._record)
+        self.run = 1
         self._job: Job | None = None
         self._starting, self._looking = threading.Lock(), threading.Lock()
 
@@ -69,6 +73,7 @@ class Session:
                 self.reload()
         pictures = self.pictures
         return {
+            "run": self.run,
             "recipe": printable(self._path.name),
             "corrections": printable(str(self.decisions.file.name)),
             **self.chosen(),
@@ -260,6 +265,7 @@ class Session:
         self.decisions.obey(recipe)
         self.recipe, self._record, self._seen, self._read = recipe, record, seen, read
         self.pictures = Pictures(recipe, record)
+        self.run += 1
 
     def films(self, *, trial: bool = False) -> list[str]:
         """Return the names of outputs that a page can show, of the last run or the last preview."""

@@ -345,6 +345,16 @@ def test_another_run_and_another_file_of_corrections_are_seen(review, places, de
     run(Recipe.load(recipe_file))
     state = review.get("state").json()
     assert (state["summary"]["used"], state["corrections"]) == (3, "other.yaml")
+    text = recipe_file.with_name("other.yaml").read_text()
+    for path, wanted in (
+        ("decide?run=1", [{"photo": 0, "changes": {"use": None}}]),
+        ("set?run=1", {"location": ["reference"], "value": 0}),
+    ):
+        answer = review.post(path, json=wanted)
+        what = "there was another run meanwhile; load the page again, then decide"
+        assert (answer.status_code, answer.json()["error"]) == (409, what)
+    assert recipe_file.with_name("other.yaml").read_text() == text
+    assert review.post("decide?run=2", json=[]).status_code == 200
 
 
 def test_a_recipe_broken_by_hand_is_told_of_by_line_and_hinders_no_undo(
