@@ -104,6 +104,8 @@ export function decide(changes) {
 /** Write a setting into the recipe. */
 export function set(location, value) {
   model.fault = null;
+  model.undo += 1;
+  changed();
   return save(`set?run=${model.state.run}`, {location, value});
 }
 
