@@ -116,6 +116,15 @@ class Listing:
     why: str = "there are no photos in it"
 
 
+def unwritable(name: str) -> str | None:
+    """Return why no file of text can hold a photo's name, and what to do; None where one can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"the photo's name {name!a} is no UTF-8, and cannot be written; rename the photo"
+    return None
+
+
 class PhotoNames:
     """The names of all photos, found with or without folder or ending."""
 

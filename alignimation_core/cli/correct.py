@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(given: argparse.Namespace) -> int:
     """Add to the file of corrections; print what was noted."""
     from alignimation_core import preflight
-    from alignimation_core.api.errors import Fault, PhotoError, RecipeError
+    from alignimation_core.api.errors import Fault, PhotoError, RecipeError, printable
     from alignimation_core.api.files import PhotoNames
     from alignimation_core.corrections import edit
     from alignimation_core.corrections.document import PARSERS
@@ -68,7 +68,8 @@ def work(given: argparse.Namespace) -> int:
         except PhotoError:  # it may be the reason to leave the photo out
             sha256 = None
         edit.add(file, names, name, sha256, changed)
-        print(f"{file}: {name}: {', '.join(_written(*each) for each in changed.items())}")
+        what = ", ".join(_written(*each) for each in changed.items())
+        print(printable(f"{file}: {name}: {what}"))
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from alignimation_core.api.errors import Fault, RecipeError, shown
-from alignimation_core.api.stages.individuals import Face, face_of
+from alignimation_core.api.stages.individuals import Face, face_of, point_of
 from alignimation_core.recipe.document import Form, Source
 
 FORM = Form(
@@ -140,19 +140,12 @@ def _use(value: object) -> bool:
 def _keypoints(value: object) -> dict[str, Point]:
     points = {}
     for name, place in value.items() if isinstance(value, dict) else ():
-        if not isinstance(name, str) or (point := _point(place)) is None:
+        if not isinstance(name, str) or (point := point_of(place)) is None:
             raise ValueError(f"{name}: write it as [x, y] in pixels, not {shown(place)}")
         points[name] = point
     if not points:
         raise ValueError(f"write {{left_eye: [x, y]}}, not {shown(value)}")
     return points
-
-
-def _point(value: object) -> Point | None:
-    match value:
-        case [int() | float() as x, int() | float() as y] if bool not in (type(x), type(y)):
-            return float(x), float(y)
-    return None
 
 
 def _taken(value: object) -> datetime:

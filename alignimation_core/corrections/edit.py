@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from alignimation_core.api import atomic
 from alignimation_core.api.errors import Fault, OutputError, RecipeError, in_one_line
-from alignimation_core.api.files import PhotoNames
+from alignimation_core.api.files import PhotoNames, unwritable
 from alignimation_core.corrections.document import PARSERS, Entry, read
 
 _LOCK = threading.Lock()
@@ -43,7 +43,8 @@ def add(
 
     Raises:
         ValueError: a value is none that its key can have.
-        RecipeError: the file was broken by hand; it stays as it is.
+        RecipeError: the file was broken by hand, or the photo's name cannot be written; it stays
+            as it is.
         OutputError: the file cannot be written; it stays as it is.
     """
     plain = {key: _plain(PARSERS[key](value)) for key, value in changes.items()}
@@ -122,7 +123,9 @@ def _rewrite(
         with _LOCK:
             before = _bytes(file)
             entries = read(file, None)
-            after = _changed(file, before, photo, entries, place(entries), change)
+            if (at := place(entries)) is None and (why := unwritable(photo)):
+                raise RecipeError([Fault(str(file), None, "", why)])
+            after = _changed(file, before, photo, entries, at, change)
             if after == before:
                 return
             with atomic.AtomicWrite(file) as part:

@@ -47,28 +47,27 @@ def application(session: Session, token: str, hosts: frozenset[str]) -> ASGIApp:
         token: what every address begins with.
         hosts: the names, with the port, under which the page is asked for.
     """
+    read = partial(Route, methods=["GET"])
     routes = [
         Route("/", _index),
-        Route("/state", _Told(lambda _, __: session.state())),
-        Route("/corrections", _Told(lambda _, __: _corrections(session))),
+        read("/state", _Told(lambda _, __: session.state())),
+        read("/corrections", _Told(lambda _, __: _corrections(session))),
         Route("/decide", _Told(partial(_decide, session)), methods=["POST"]),
         Route("/set", _Told(partial(_set, session)), methods=["POST"]),
         Route("/undo", _Told(lambda _, __: _undo(session)), methods=["POST"]),
-        Route("/people", _Told(lambda _, __: session.people())),
-        Route("/job", _Told(lambda _, __: session.job())),
+        read("/people", _Told(lambda _, __: session.people())),
+        read("/job", _Told(lambda _, __: session.job())),
         Route("/start", _Told(partial(_start, session)), methods=["POST"]),
         Route("/stop", _Told(lambda _, __: session.stop()), methods=["POST"]),
         Route("/reload", _Told(lambda _, __: session.reload()), methods=["POST"]),
-        Route("/films/{which}", _Told(partial(_films, session))),
-        Route("/small/{place:int}", _Picture(session, lambda p, place, _: p.small(place))),
-        Route(
+        read("/films/{which}", _Told(partial(_films, session))),
+        read("/small/{place:int}", _Picture(session, lambda p, place, _: p.small(place))),
+        read(
             "/photo/{place:int}", _Picture(session, lambda p, place, _: p.whole(place, full=False))
         ),
-        Route(
-            "/full/{place:int}", _Picture(session, lambda p, place, _: p.whole(place, full=True))
-        ),
-        Route("/face/{place:int}/{number:int}", _Picture(session, lambda p, *at: p.face(*at))),
-        Route("/faces/{place:int}", _Told(partial(_faces, session))),
+        read("/full/{place:int}", _Picture(session, lambda p, place, _: p.whole(place, full=True))),
+        read("/face/{place:int}/{number:int}", _Picture(session, lambda p, *at: p.face(*at))),
+        read("/faces/{place:int}", _Told(partial(_faces, session))),
         Route("/output/{which}/{name:path}", partial(_output, session)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -119,6 +118,14 @@ class _Guard:
         await send(message)
 
 
+class _ASCII(JSONResponse):
+    """JSON in ASCII: names of photos need not be UTF-8."""
+
+    def render(self, content: object) -> bytes:
+        """Return the bytes."""
+        return json.dumps(content, allow_nan=False).encode()
+
+
 class _Told:
     """An address that answers with JSON; what the user did wrong has a text and status 409."""
 
@@ -130,7 +137,7 @@ class _Told:
         try:
             given = await _sent(request) if request.method == "POST" else None
             answer = await run_in_threadpool(self._answer, request, given)
-            response: Response = JSONResponse(answer)
+            response: Response = _ASCII(answer)
         except (AlignimationError, ValueError) as error:
             text = printable_lines(str(error))
             response = JSONResponse({"error": text}, 409)
@@ -148,7 +155,10 @@ async def _sent(request: Request) -> Any:
         body += part
         if len(body) > LARGEST:
             raise ValueError("that is more than a page sends at once")
-    return json.loads(body or b"null")
+    try:
+        return json.loads(body or b"null")
+    except RecursionError:
+        raise ValueError("that is nested deeper than what a page sends") from None
 
 
 class _Picture:
@@ -190,7 +200,13 @@ def _corrections(session: Session) -> dict[str, Any]:
         return {"photos": {}, "undo": decisions.undoable, "error": text}
 
 
-def _decide(session: Session, _: Request, given: Any) -> dict[str, Any]:
+def _same_run(session: Session, request: Request) -> None:
+    """Refuse what a page says that shows another run, in which other photos have the numbers."""
+    if request.query_params.get("run", str(session.run)) != str(session.run):
+        raise ValueError("there was another run meanwhile; load the page again, then decide")
+
+
+def _decide(session: Session, request: Request, given: Any) -> dict[str, Any]:
     if not isinstance(given, list) or not all(
         isinstance(each, dict)
         and type(each.get("photo")) is int
@@ -198,13 +214,15 @@ def _decide(session: Session, _: Request, given: Any) -> dict[str, Any]:
         for each in given
     ):
         raise ValueError("expected [{photo: 0, changes: {use: false}}]")
-    session.decisions.decide([(each["photo"], each["changes"]) for each in given])
+    _same_run(session, request)
+    session.decide([(each["photo"], each["changes"]) for each in given])
     return {"undo": session.decisions.undoable}
 
 
-def _set(session: Session, _: Request, given: Any) -> dict[str, Any]:
+def _set(session: Session, request: Request, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict) or not isinstance(given.get("location"), list):
         raise ValueError("expected {location: [reference], value: 0}")
+    _same_run(session, request)
     session.set([str(key) for key in given["location"]], given.get("value"))
     return {"undo": session.decisions.undoable}
 

@@ -15,6 +15,7 @@ from alignimation_core.api.errors import OutputError, RecipeError
 from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections import edit
 from alignimation_core.corrections.document import PARSERS, Entry, read
+from alignimation_core.recipe.document import Source
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.review import settings
 
@@ -35,18 +36,24 @@ class Decisions:
     """
 
     def __init__(self, recipe: Recipe, path: Path, record: Mapping[str, Any]) -> None:
-        self.file, self._recipe_file = recipe.folder / recipe.corrections, path.resolve()
+        self._recipe_file = path.resolve()
         self._steps: list[tuple[Path, bytes | None, bytes | None]] = []
         self._lock = threading.Lock()
+        self.obey(recipe)
         self.take(record)
+
+    def obey(self, recipe: Recipe) -> None:
+        """Write into the file of corrections of another recipe from now on."""
+        self.file = recipe.folder / recipe.corrections
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Mean the photos of another record from now on."""
-        self._paths = [str(photo["path"]) for photo in record["photos"]]
-        self._sums = [photo.get("sha256") for photo in record["photos"]]
-        self._places = {path: place for place, path in enumerate(self._paths)}
-        self._by_sum = {each: place for place, each in enumerate(self._sums) if each}
-        self._names = PhotoNames(self._paths)
+        with self._lock:
+            self._paths = [str(photo["path"]) for photo in record["photos"]]
+            self._sums = [photo.get("sha256") for photo in record["photos"]]
+            self._places = {path: place for place, path in enumerate(self._paths)}
+            self._by_sum = {each: place for place, each in enumerate(self._sums) if each}
+            self._names = PhotoNames(self._paths)
 
     def corrected(self) -> dict[int, dict[str, Any]]:
         """Return what the file of corrections says, by photo.
@@ -67,6 +74,16 @@ class Decisions:
             return self._places[meant[0]]
         return self._by_sum.get(entry.correction.sha256 or "")
 
+    def name(self, place: int) -> str:
+        """Return a photo's name.
+
+        Raises:
+            ValueError: there is no such photo.
+        """
+        if not 0 <= place < len(self._paths):
+            raise ValueError(f"there is no photo {place}")
+        return self._paths[place]
+
     def decide(self, changes: Sequence[tuple[int, Mapping[str, object]]]) -> None:
         """Correct photos, in one step: what each key is to be, None for nothing.
 
@@ -76,8 +93,7 @@ class Decisions:
             OutputError: the file cannot be written; it stays as it is.
         """
         for place, wanted in changes:
-            if not 0 <= place < len(self._paths):
-                raise ValueError(f"there is no photo {place}")
+            self.name(place)
             for key, value in wanted.items():
                 if key not in PARSERS or key == "sha256":
                     raise ValueError(f"{key!r} is nothing that can be corrected")
@@ -97,13 +113,15 @@ class Decisions:
 
         Raises:
             ValueError: the page may not write it.
-            RecipeError: the recipe would be wrong, or cannot be added to; it stays as it is.
+            RecipeError: the recipe is broken, would be wrong, or cannot be added to; it stays as
+                it is.
             OutputError: the file cannot be written; it stays as it is.
         """
         if not location or location[0] not in SETTINGS:
             raise ValueError(f"{'.'.join(location)!r} is nothing that this page writes")
         path = self._recipe_file
         with self._step(path):
+            Source.read(path)  # which tells of the line where it is broken
             before = _bytes(path) or b""
             after = settings.edited(str(path), before.decode("utf-8-sig"), location, value)
             if before.startswith(b"\xef\xbb\xbf"):

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -15,7 +16,7 @@ from alignimation_core.api.data import File
 from alignimation_core.api.errors import AlignimationError, PhotoError
 from alignimation_core.api.stages.individuals import from_left
 from alignimation_core.output.remote import output_folder
-from alignimation_core.photos import decoder
+from alignimation_core.photos import decoder, metadata
 from alignimation_core.photos.order import relative_name
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import REPORT_FOLDER
@@ -53,6 +54,30 @@ class Pictures:
             return {relative_name(path, self._recipe.folder): path for path in found}
         return {}
 
+    def there(self, place: int) -> bool:
+        """Return whether a photo is where it was; of one elsewhere, when looked last."""
+        file = self.files.get(self._photos[place]["path"])
+        return file.is_file() if isinstance(file, Path) else file is not None
+
+    def renamed(self, place: int) -> bool:
+        """Return whether a photo's content is there under a name that the run did not know."""
+        sha256 = self._photos[place].get("sha256")
+        return sha256 is not None and sha256 in self._new
+
+    @cached_property
+    def new(self) -> list[str]:
+        """The names of photos that the run did not know."""
+        return sorted(self.files.keys() - {photo["path"] for photo in self._photos})
+
+    @cached_property
+    def _new(self) -> frozenset[str]:
+        """Content hashes of those."""
+        found = set()
+        for name in self.new:
+            with suppress(PhotoError):
+                found.add(metadata.facts(self.files[name], self._recipe.folder).sha256)
+        return frozenset(found)
+
     def small(self, place: int) -> bytes:
         """Return a small JPEG of a photo: the report's, else one made now.
 
@@ -77,18 +102,17 @@ class Pictures:
         """
         return self._face(place, number)
 
-    def faces(self, place: int, turn: int | None = None) -> list[dict[str, Any]]:
+    def faces(self, place: int) -> list[dict[str, Any]]:
         """Return what was found in a photo, from the left: box, and keypoints by name.
 
         Keypoints are the store's; where it holds nothing of the photo, there are none.
-
-        Args:
-            place: of the photo.
-            turn: degrees by which a correction turns it.
         """
         photo = self._photos[place]
         if photo.get("sha256"):
-            content = photo["sha256"] if turn is None else f"{photo['sha256']} turned {turn}"
+            content = photo["sha256"]
+            for each in photo.get("corrected") or []:
+                if each["what"] == "turn":
+                    content += f" turned {each['is']}"
             with suppress(AlignimationError):
                 found = self._known(content)
                 if found is not None:
@@ -97,6 +121,8 @@ class Pictures:
 
     def _known(self, content: str) -> list[dict[str, Any]] | None:
         output, recipe = output_folder(self._recipe), self._recipe
+        if not isinstance(recipe.output, str) and not output.store_folder.is_dir():
+            return None
         output.bring_store()
         with open_store(
             output.store_folder, recipe.detector, recipe.embedder, lambda _: None

@@ -257,3 +257,49 @@ def test_ctrl_c_during_a_render_leaves_nothing_half_written(slow_run, review, vi
     after = json.loads((opened.folder / "out" / "run.json").read_bytes())
     assert after["error"] == "interrupted"
     assert set(json.loads(before)["outputs"]) <= set(after["kept"])
+
+
+def test_a_written_threshold_can_be_set_back_and_an_empty_field_is_none(
+    discs_run, review, visit, until
+):
+    page = visit(review(discs_run).address)
+    page.keyboard.press("t")
+    field = page.get_by_label("gates.min_size, as a number")
+    gate = page.locator("fieldset", has_text="gates.min_size")
+    write = gate.get_by_role("button", name="Write into the recipe")
+    total = page.locator(".total").text_content()
+    assert (field.input_value(), write.is_disabled()) == ("4", True)
+    field.fill("")
+    assert (write.is_disabled(), page.locator(".total").text_content()) == (True, total)
+    for limit in ("9", "4"):
+        field.fill(limit)
+        write.click()
+        until(lambda limit=limit: f"min_size: {limit}" in discs_run.read_text())
+        until(write.is_disabled)
+    field.fill("9")
+    write.click()
+    until(lambda: "min_size: 9" in discs_run.read_text())
+    for reopen in (lambda: page.keyboard.press("Escape"), page.reload):
+        reopen()
+        page.wait_for_load_state("networkidle")
+        page.wait_for_selector("dialog", state="hidden")
+        page.keyboard.press("t")
+        assert (field.input_value(), write.is_disabled()) == ("9", True)
+
+
+def test_a_run_under_way_is_followed_after_f5_whatever_is_asked_for(slow_run, review, visit, until):
+    recipe, events = slow_run
+    opened = review(recipe, EVENTS=str(events), PAUSE="0.5")
+    page = visit(opened.address)
+    page.keyboard.press("m")
+    until(lambda: len(events.read_text().splitlines()) > 2, 60)
+    page.reload()
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    page.keyboard.press("v")
+    page.wait_for_selector("dialog progress")
+    until(lambda: page.locator("#panel-title").text_content() == "Render")
+    page.get_by_role("button", name="Stop").click()
+    until(lambda: page.locator("dialog [role=status]").text_content().startswith("Stopped"))
+    assert not (opened.folder / "out" / "trial").exists()

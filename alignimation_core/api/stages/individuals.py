@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -29,14 +30,23 @@ def face_of(value: object) -> Face:
     Raises:
         ValueError: it is neither a number nor a point; the text says what to write.
     """
-    match value:
-        case [int() | float() as x, int() | float() as y] if bool not in (type(x), type(y)):
-            return float(x), float(y)
-        case int() if not isinstance(value, bool) and value >= 1:
-            return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if (point := point_of(value)) is not None:
+        return point
     raise ValueError(
         f"{shown(value)} is neither a number, 1 for the leftmost face, nor a point [x, y] in it"
     )
+
+
+def point_of(value: object) -> tuple[float, float] | None:
+    """Return the point that a user writes as [x, y]; None for what is none, such as [.inf, 2]."""
+    match value:
+        case [int() | float() as x, int() | float() as y] if bool not in (type(x), type(y)):
+            with suppress(OverflowError):
+                point = float(x), float(y)
+                return point if all(map(math.isfinite, point)) else None
+    return None
 
 
 def from_left(found: Detections) -> list[int]:

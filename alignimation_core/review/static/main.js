@@ -3,7 +3,7 @@ import {Grid} from "./grid.js";
 import {decide, el, load, model, refresh, set, standing, subject, undo, watch} from "./model.js";
 import * as panels from "./panels.js";
 import {Stage} from "./photo.js";
-import {start} from "./run.js";
+import {resume, start} from "./run.js";
 
 const id = (name) => document.getElementById(name);
 const stage = new Stage(id("stage"));
@@ -34,7 +34,7 @@ const KEYS = [
 const DOES = {
   limits: () => panels.limits(),
   people: () => panels.people(goto),
-  preview: () => start("preview", load),
+  preview: () => start("preview", again),
   render: () => start("render", again),
   undo: () => undo(),
   keys: () => panels.keys(KEYS),
@@ -341,6 +341,7 @@ load().then(() => {
   id("list").focus();
   if (model.state.error) say(`The last run failed: ${model.state.error}`);
   else if (model.state.fresh) say(`${model.state.fresh} photos are new since the run; render to see them.`);
+  return resume(again);
 }).catch((error) => {
   model.fault = error.message;
   id("fault").textContent = error.message;

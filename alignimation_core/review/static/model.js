@@ -50,23 +50,28 @@ export async function refresh() {
 
 function take(answer) {
   model.corrections = answer.photos;
-  model.undo = answer.undo;
+  if (!waiting) model.undo = answer.undo;
   model.fault = answer.error;
   if ("reference" in answer) model.state.reference = answer.reference;
   if ("person" in answer) model.state.person = answer.person;
+  if ("limits" in answer) model.state.limits = answer.limits;
   changed();
 }
 
 let queue = Promise.resolve();
+let waiting = 0; // of what was decided, not yet answered: until then the page knows better
 
 /** Send what was decided after all that was decided before; tell what goes wrong. */
 function save(path, body) {
+  waiting += 1;
   queue = queue.then(async () => {
     try {
-      const answer = await ask(path, body);
-      if (answer && "photos" in answer) take(answer);
-      else if (answer) {
-        model.undo = answer.undo;
+      const answer = await ask(path, body).finally(() => { waiting -= 1; });
+      if ("photos" in answer) {
+        take(answer);
+        if (waiting) queue.then(refresh).catch(() => {});
+      } else {
+        if (!waiting) model.undo = answer.undo;
         changed();
       }
     } catch (error) {
@@ -93,13 +98,15 @@ export function decide(changes) {
   }
   model.undo += 1;
   changed();
-  return save("decide", changes.map(([photo, wanted]) => ({photo, changes: wanted})));
+  return save(`decide?run=${model.state.run}`, changes.map(([photo, wanted]) => ({photo, changes: wanted})));
 }
 
 /** Write a setting into the recipe. */
 export function set(location, value) {
   model.fault = null;
-  return save("set", {location, value});
+  model.undo += 1;
+  changed();
+  return save(`set?run=${model.state.run}`, {location, value});
 }
 
 export function undo() {

@@ -65,7 +65,7 @@ function candidates(gates) {
 
 export function limits() {
   const gates = model.state.gates;
-  const chosen = gates.map((gate) => gate.limit);
+  const chosen = gates.map((gate) => model.state.limits[gate.option]);
   const {sure, free} = candidates(gates);
   const total = el("p", {className: "total"});
   total.setAttribute("role", "status");
@@ -85,10 +85,11 @@ function limit(gate, i, chosen, free, tell) {
   const photos = model.photos.filter((photo) => number(photo, gate) !== null);
   if (!photos.length) return null;
   const values = photos.map((photo) => number(photo, gate));
-  const bounds = gate.limit === null ? values : [...values, gate.limit];
+  const wanted = () => model.state.limits[gate.option];
+  const bounds = wanted() === null ? values : [...values, wanted()];
   const [low, high] = extent(bounds);
   const margin = (high - low || Math.abs(high) || 1) * 0.02;
-  const start = gate.limit ?? (gate.least ? low : high);
+  const start = wanted() ?? (gate.least ? low : high);
   const step = Number(((high - low || 1) / 500).toPrecision(1));
   const slider = el("input", {
     type: "range", min: low - margin, max: high + margin, step: "any", value: start,
@@ -96,7 +97,7 @@ function limit(gate, i, chosen, free, tell) {
   slider.setAttribute("aria-label", gate.option);
   const exact = el("input", {type: "number", step: "any", value: round(start, step)});
   exact.setAttribute("aria-label", `${gate.option}, as a number`);
-  const on = el("input", {type: "checkbox", checked: gate.limit !== null});
+  const on = el("input", {type: "checkbox", checked: wanted() !== null});
   const alone = el("output");
   const line = el("code");
   const write = el("button", {type: "button"}, "Write into the recipe");
@@ -104,15 +105,16 @@ function limit(gate, i, chosen, free, tell) {
   const bar = mark("line", {y1: 0, y2: 40, class: "limit"});
   plot.append(bar);
   const show = () => {
-    chosen[i] = on.checked ? Number(exact.value) : null;
+    const empty = on.checked && exact.value === "";
+    chosen[i] = empty ? wanted() : on.checked ? Number(exact.value) : null;
     const missed = free.filter((photo) => !passes(photo, gate, chosen[i]));
     alone.textContent = on.checked ? `misses ${missed.length}` : "off";
     const x = (Number(exact.value) - low + margin) / (high - low + 2 * margin) * 300;
     bar.setAttribute("x1", x);
     bar.setAttribute("x2", x);
-    bar.setAttribute("visibility", on.checked ? "visible" : "hidden");
+    bar.setAttribute("visibility", on.checked && !empty ? "visible" : "hidden");
     line.textContent = `subject_selector.${gate.option}: ${chosen[i] === null ? "null" : chosen[i]}`;
-    write.disabled = chosen[i] === gate.limit;
+    write.disabled = empty || chosen[i] === wanted();
     tell();
   };
   slider.addEventListener("input", () => {
@@ -121,15 +123,18 @@ function limit(gate, i, chosen, free, tell) {
     show();
   });
   exact.addEventListener("input", () => {
-    slider.value = exact.value;
+    if (exact.value !== "") slider.value = exact.value;
     on.checked = true;
     show();
   });
   on.addEventListener("change", show);
   write.addEventListener("click", async () => {
     write.disabled = true;
-    await set(["subject_selector", ...gate.option.split(".")], chosen[i]);
+    const limit = chosen[i];
+    await set(["subject_selector", ...gate.option.split(".")], limit);
     if (model.fault) return;
+    model.state.limits[gate.option] = limit;
+    show();
     alone.textContent = "written; render to see it";
   });
   show();

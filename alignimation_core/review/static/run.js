@@ -4,11 +4,25 @@ import {open} from "./panels.js";
 
 const EVERY = 400;
 const STILLS = /\.(gif|webp|png|apng)$/i;
-let following = false;
+const TITLES = {preview: "Preview", render: "Render"};
 
-/** Render, or make a preview; `finished` is called after a render. */
-export async function start(kind, finished) {
-  const title = kind === "preview" ? "Preview" : "Render";
+/** Return the run that is under way; null where none is. */
+async function underWay() {
+  const job = await ask("job").catch(() => null);
+  return job?.status === "running" ? job : null;
+}
+
+/** Follow the run that is under way, if one is, as after the page was loaded again. */
+export async function resume(finished) {
+  const job = await underWay();
+  if (job) await start(job.kind, finished);
+}
+
+/**
+ * Render, or make a preview, and follow it; if another run is under way, follow that.
+ * `finished` is called after a render.
+ */
+export async function start(asked, finished) {
   const bar = el("progress", {max: 1});
   bar.setAttribute("aria-label", "Progress");
   const told = el("p", {}, "Starting...");
@@ -19,8 +33,12 @@ export async function start(kind, finished) {
   lines.setAttribute("role", "region");
   const film = el("div", {className: "film"});
   stop.addEventListener("click", () => ask("stop", {}).catch(() => {}));
-  open(title, [told, bar, el("div", {className: "tools"}, stop), film, lines]);
-  if (!following) {
+  const parts = [told, bar, el("div", {className: "tools"}, stop), film, lines];
+  open(TITLES[asked], parts);
+  let job = await underWay();
+  const kind = job?.kind ?? asked;
+  if (job) open(TITLES[kind], parts);
+  else {
     try {
       await ask("start", kind);
     } catch (error) {
@@ -30,8 +48,6 @@ export async function start(kind, finished) {
       return;
     }
   }
-  following = true;
-  let job;
   do {
     await new Promise((resolve) => { setTimeout(resolve, EVERY); });
     try {
@@ -41,7 +57,6 @@ export async function start(kind, finished) {
     }
     show(job, told, bar, lines);
   } while (job.status === "running");
-  following = false;
   bar.remove();
   stop.remove();
   if (job.status !== "done") return;

@@ -68,6 +68,14 @@ def test_no_file_and_one_of_comments_alone_correct_nothing(file, tmp_path):
             "{face: true}",
             "face: True is neither a number, 1 for the leftmost face, nor a point [x, y] in it",
         ),
+        (
+            "{face: [.inf, 2]}",
+            "face: [inf, 2] is neither a number, 1 for the leftmost face, nor a point [x, y] in it",
+        ),
+        (
+            "{keypoints: {nose: [1, .nan]}}",
+            "keypoints: nose: write it as [x, y] in pixels, not [1, nan]",
+        ),
         ("{keypoints: [1, 2]}", "keypoints: write {left_eye: [x, y]}, not [1, 2]"),
         ("{keypoints: {nose: 3}}", "keypoints: nose: write it as [x, y] in pixels, not 3"),
         (

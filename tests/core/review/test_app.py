@@ -2,11 +2,16 @@
 
 import io
 import json
+import os
+import shutil
+import sys
 
+import pytest
 import yaml
 from PIL import Image
 
 from alignimation_core import Recipe, run
+from alignimation_core.cli import verbs
 
 DAYS = [f"2020-01-0{day}.png" for day in (1, 3, 4)]
 
@@ -193,6 +198,10 @@ NONSENSE = (
     (b'[{"photo": 0, "changes": {"use": 1}}]', "write true or false, not 1"),
     (b'[{"photo": 0, "changes": {"taken": "soon"}}]', "'soon' is no date"),
     (b" " * 1_000_001, "more than a page sends"),
+    (b"[" * 100_000, "nested deeper than what a page sends"),
+    (b'[{"photo": 0, "changes": {"face": [1e400, 2]}}]', "nor a point [x, y]"),
+    (b'[{"photo": 0, "changes": {"face": 99}}]', "there is no face 99; 1 found in it"),
+    (b'[{"photo": 0, "changes": {"keypoints": {"nose": [1, 2]}}}]', "no keypoint 'nose'; it gives"),
 )
 
 
@@ -202,6 +211,18 @@ def test_what_no_page_sends_is_refused_and_nothing_saved(review, recipe_file):
         assert answer.status_code == 409
         assert what in answer.json()["error"]
     assert corrections(recipe_file) is None
+
+
+def test_the_reference_is_one_of_the_photos(review, recipe_file):
+    before = recipe_file.read_text()
+    for value, what in (
+        (999, "there is no photo 999"),
+        (-1, "there is no photo -1"),
+        (True, "expected the number of a photo"),
+    ):
+        answer = review.post("set", json={"location": ["reference"], "value": value})
+        assert (answer.status_code, what in answer.json()["error"]) == (409, True)
+    assert recipe_file.read_text() == before
 
 
 def test_corrections_broken_by_hand_are_told_of_by_line_and_stay(
@@ -266,8 +287,123 @@ def test_outputs_at_an_address_are_shown_alike(recipe_file, memory, client_of):
     assert state["films"] == ["a b.gif"]
     assert client.get("output/render/a%20b.gif").content.startswith(b"GIF8")
     place = next(i for i, photo in enumerate(state["photos"]) if photo["status"] == "used")
+    assert client.post("decide", json=[{"photo": place, "changes": {"use": False}}]).json()["undo"]
     (recipe_file.parent / state["photos"][place]["path"]).unlink()
     with Image.open(io.BytesIO(client.get(f"small/{place}").content)) as image:
         assert image.size == (64, 48)  # the report's, at the address
     assert client.get(f"faces/{place}").json()[0]["keypoints"]
-    assert client.post("decide", json=[{"photo": 0, "changes": {"use": False}}]).json()["undo"] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are no text")
+def test_a_name_that_is_no_text_is_shown_and_what_cannot_be_written_says_so(
+    recipe_file, client_of, capsys
+):
+    photos = os.fsencode(recipe_file.parent / "photos")
+    os.rename(photos + b"/2020-01-03.png", photos + b"/bad\xff.png")  # noqa: PTH104
+    run(Recipe.load(recipe_file))
+    client = client_of(recipe_file)
+    rows = client.get("state").json()["photos"]
+    (place,) = (i for i, row in enumerate(rows) if row["name"] == "photos/bad\\udcff.png")
+    assert client.get("corrections").json()["error"] is None
+    assert client.get(f"small/{place}").status_code == 200
+    name = "'photos/bad\\udcff.png'"
+    why = f"the photo's name {name} is no UTF-8, and cannot be written; rename the photo"
+    answer = client.post("decide", json=[{"photo": place, "changes": {"use": False}}])
+    path = recipe_file.with_name("corrections.yaml")
+    assert (answer.status_code, answer.json()["error"]) == (409, f"{path}: {why}")
+    answer = client.post("set", json={"location": ["reference"], "value": place})
+    assert (answer.status_code, answer.json()["error"]) == (409, why)
+    assert verbs.main(["correct", str(recipe_file), "--use", os.fsdecode(b"bad\xff.png")]) == 2
+    assert capsys.readouterr().err == f"alignimation correct: {path}: {why}\n"
+    assert not path.exists()
+
+
+def test_of_a_photo_that_is_gone_nothing_is_said_unless_it_has_another_name(
+    review, places, decide, recipe_file
+):
+    photos, place = recipe_file.parent / "photos", places[DAYS[0]]
+    decide(place, use=False)
+    shutil.move(photos / DAYS[0], recipe_file.with_name("elsewhere"))
+    assert not review.get("state").json()["photos"][place]["there"]
+    answer = decide(place, face=1)
+    what = f"photos/{DAYS[0]} is gone since the run; bring it back to correct it"
+    assert (answer.status_code, answer.json()["error"]) == (409, what)
+    assert decide(place, use=None).status_code == 200
+    shutil.move(recipe_file.with_name("elsewhere"), photos / "renamed.png")
+    review.post("reload", json={})
+    assert review.get("state").json()["fresh"] == 1
+    assert decide(place, use=False).status_code == 200
+    assert run(Recipe.load(recipe_file)).by_name()["photos/renamed.png"].status == "rejected"
+
+
+def test_another_run_and_another_file_of_corrections_are_seen(review, places, decide, recipe_file):
+    assert review.get("state").json()["summary"]["used"] == 4
+    recipe_file.write_text(recipe_file.read_text() + "corrections: other.yaml\n")
+    decide(places[DAYS[0]], use=False)
+    assert not recipe_file.with_name("corrections.yaml").exists()
+    assert recipe_file.with_name("other.yaml").exists()
+    run(Recipe.load(recipe_file))
+    state = review.get("state").json()
+    assert (state["summary"]["used"], state["corrections"]) == (3, "other.yaml")
+    text = recipe_file.with_name("other.yaml").read_text()
+    for path, wanted in (
+        ("decide?run=1", [{"photo": 0, "changes": {"use": None}}]),
+        ("set?run=1", {"location": ["reference"], "value": 0}),
+    ):
+        answer = review.post(path, json=wanted)
+        what = "there was another run meanwhile; load the page again, then decide"
+        assert (answer.status_code, answer.json()["error"]) == (409, what)
+    assert recipe_file.with_name("other.yaml").read_text() == text
+    assert review.post("decide?run=2", json=[]).status_code == 200
+
+
+def test_a_recipe_broken_by_hand_is_told_of_by_line_and_hinders_no_undo(
+    review, places, decide, recipe_file
+):
+    decide(places[DAYS[0]], use=False)
+    good = recipe_file.read_text()
+    recipe_file.write_text(good + "a: [\n")
+    answer = review.post("set", json={"location": ["reference"], "value": 0})
+    line = len(good.splitlines()) + 1
+    assert answer.json()["error"].startswith(f"{recipe_file}:{line}: this is no valid YAML")
+    assert review.post("reload", json={}).status_code == 409
+    assert review.get("state").status_code == 200
+    undone = review.post("undo", json={})
+    assert (undone.status_code, undone.json()["photos"]) == (200, {})
+
+
+def test_a_record_that_cannot_be_read_leaves_what_was_read_before(review, recipe_file):
+    path = recipe_file.parent / "out" / "run.json"
+    path.write_text('{"photos": [1, 2]}')
+    assert review.get("state").json()["summary"]["used"] == 4
+    answer = review.post("reload", json={})
+    assert (answer.status_code, str(path) in answer.json()["error"]) == (409, True)
+    assert len(review.get("state").json()["photos"]) == 6
+
+
+def test_limits_are_those_of_the_next_run(review):
+    asked = {"location": ["subject_selector", "gates", "max_yaw"], "value": 40}
+    assert review.get("state").json()["limits"]["gates.max_yaw"] == 75
+    review.post("set", json=asked)
+    state = review.get("state").json()
+    (gate,) = (each for each in state["gates"] if each["option"] == "gates.max_yaw")
+    assert (gate["limit"], state["limits"]["gates.max_yaw"]) == (75, 40)
+    assert review.post("undo", json={}).json()["limits"]["gates.max_yaw"] == 75
+
+
+def test_a_photo_that_was_turned_has_the_keypoints_that_were_found_so(recipe_file, client_of):
+    recipe_file.with_name("corrections.yaml").write_text(f"{DAYS[0]}: {{turn: 180}}\n")
+    run(Recipe.load(recipe_file))
+    client = client_of(recipe_file)
+    paths = [photo["path"] for photo in client.get("state").json()["photos"]]
+    (face,) = client.get(f"faces/{paths.index(f'photos/{DAYS[0]}')}").json()
+    assert face["keypoints"].keys() == {"red", "green", "blue"}
+
+
+def test_looking_makes_no_folder_and_is_no_post(review, places, recipe_file):
+    shutil.rmtree(recipe_file.parent / "out")
+    faces = review.get(f"faces/{places[DAYS[0]]}").json()
+    assert [face["keypoints"] for face in faces] == [{}]
+    assert not (recipe_file.parent / "out").exists()
+    for path in ("state", "people", "job", "faces/0", "small/0"):
+        assert review.post(path, json={}).status_code == 405
