@@ -1,32 +1,23 @@
 """Google's MediaPipe for alignimation: bodies in under 0.1 s of one core, without a GPU, and faces.
 
-Code and networks are by the MediaPipe authors (Apache-2.0). They run in processes of their own, as
-many as threads ask at once: MediaPipe 1 reports to Google how it is used and has no switch for it,
-so these processes are given a proxy that is not there; it runs one image at a time; and it writes
-to stderr, where progress is shown.
-
-Places come from it in units of the picture's sides, continuous, as everywhere here.
+Code and networks are by the MediaPipe authors (Apache-2.0); they run in `processes` of their own.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
-import sys
-import weakref
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from alignimation_core import Detections, Detector, Mask, WeightsError, hookimpl
+from alignimation_core import Detections, Detector, Mask, hookimpl
 from alignimation_core.api.stages import RecipePath
 from alignimation_core.api.weights import Weights, fetch
+from alignimation_mediapipe.processes import Processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,36 +25,19 @@ if TYPE_CHECKING:
 _MODELS = "https://storage.googleapis.com/mediapipe-models"
 _LICENCE = "Apache-2.0, by the MediaPipe authors; https://ai.google.dev/edge/mediapipe"
 
-POSE = Weights(
-    filename="pose_landmarker_full.task",
-    url=f"{_MODELS}/pose_landmarker/pose_landmarker_full/float16/1/pose_landmarker_full.task",
-    sha256="5134a3aad27a58b93da0088d431f366da362b44e3ccfbe3462b3827a839011b1",
-    size=9_398_198,
-    licence=_LICENCE,
-)
-FACE = Weights(
-    filename="face_landmarker.task",
-    url=f"{_MODELS}/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
-    sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
-    size=3_758_596,
-    licence=_LICENCE,
-)
-
-_SIDES = ("left", "right")
 _LIMBS = "shoulder elbow wrist pinky index thumb hip knee ankle heel foot_index".split()
-BODY = (
+_BODY = (
     "nose",
-    *(f"{side}_eye{part}" for side in _SIDES for part in ("_inner", "", "_outer")),
+    *(f"{side}_eye{part}" for side in ("left", "right") for part in ("_inner", "", "_outer")),
     *("left_ear", "right_ear", "mouth_left", "mouth_right"),
-    *(f"{side}_{limb}" for limb in _LIMBS for side in _SIDES),
+    *(f"{side}_{limb}" for limb in _LIMBS for side in ("left", "right")),
 )
-"""The 33 landmarks of a body in the network's order; COCO's 17 names are among them."""
-
 _OUTLINES = {  # in dlib's order, by which the gates know shut eyes and an open mouth
     "left_eye": (362, 385, 387, 263, 373, 380),
     "right_eye": (33, 160, 158, 133, 153, 144),
     "inner_lip": (78, 81, 13, 311, 308, 402, 14, 178),
 }
+BODY: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(_BODY)}
 HEAD: dict[str, tuple[int, ...]] = {
     "left_eye": (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
     "right_eye": (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
@@ -75,15 +49,12 @@ HEAD: dict[str, tuple[int, ...]] = {
     "jaw_8": (152,),
     **{f"{part}_{i}": (n,) for part, ring in _OUTLINES.items() for i, n in enumerate(ring)},
 }
-"""Named points of a face: each is the mean of these of the 478."""
-
-_MASK_SIDE = 160  # most pixels along a mask; the network draws 256 about the whole person
-_NOWHERE = "http://127.0.0.1:9"  # a port of this machine at which nobody listens
+MESH = {f"mesh_{i}": (i,) for i in range(478)}
+"""Keypoints: each is the mean of these landmarks of the network. COCO's 17 are in `BODY`."""
 
 
 class _Landmarker(Detector):
     task: ClassVar[str]
-    subject: ClassVar[str]
     published: ClassVar[Weights]
     device: ClassVar[str] = "cpu"  # MediaPipe's wheels know no CUDA, so it is no option
     parallel: ClassVar[bool] = True
@@ -103,23 +74,17 @@ class _Landmarker(Detector):
     @field_validator("weights")
     @classmethod
     def _bundle(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            advice = f"leave this out to use {cls.published.filename}"
-            if not path.is_file():
-                raise ValueError(f"{path}: no such file; {advice}")
-            network = f"{cls.task.lower()}_landmarks_detector.tflite"
-            if not zipfile.is_zipfile(path) or network not in zipfile.ZipFile(path).namelist():
-                raise ValueError(f"{path}: no .task bundle with {network} in it; {advice}")
-        return path
+        network = f"{cls.task.lower()}_landmarks_detector.tflite"
+        if path is None or network in _files_in(path):
+            return path
+        fault = f"no .task bundle with {network} in it" if path.is_file() else "no such file"
+        raise ValueError(f"{path}: {fault}; leave this out to use {cls.published.filename}")
 
     @model_validator(mode="after")
     def _mediapipe_is_there(self) -> Self:
-        try:
-            version = metadata.version("mediapipe")
-        except metadata.PackageNotFoundError:
-            version = "none"
-        if version == "none" or version.startswith("0."):
-            raise ValueError(f"needs MediaPipe 1, found {version}; pip install 'mediapipe>=1'")
+        found = next((each.version for each in metadata.distributions(name="mediapipe")), "none")
+        if found.startswith(("none", "0.")):
+            raise ValueError(f"needs MediaPipe 1, found {found}; pip install 'mediapipe>=1'")
         return self
 
     def weights_needed(self) -> tuple[tuple[Weights, Path | None], ...]:
@@ -132,52 +97,67 @@ class _Landmarker(Detector):
 
     def finds(self) -> str:
         """Return ``person`` or ``face``."""
-        return self.subject
+        return "person" if self.task == "Pose" else "face"
 
     def provides(self) -> frozenset[str]:
         """Return ``keypoints``, each by its name, and ``masks`` of persons."""
         masks = {"masks"} if self.task == "Pose" else set()
-        return frozenset({"keypoints", *masks, *(f"keypoints.{name}" for name in self.names)})
+        return frozenset({"keypoints", *masks, *(f"keypoints.{name}" for name in self.points)})
 
     def hint(self) -> str:
         """Return that there may be some of whom it is less sure."""
         return f"try a lower `score_threshold` than {self.score_threshold:g}, or another detector"
 
+    @property
+    def points(self) -> dict[str, tuple[int, ...]]:
+        """The landmarks that each keypoint is the mean of."""
+        return BODY
+
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> Processes:
         """The network, whose processes are started when first used."""
         path = self.weights or fetch(self.published)
-        return Network(self.task, str(path), self.most, self.score_threshold)
+        return Processes(self.task, str(path), self.most, self.score_threshold)
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Detect; see ``Detector.detect``.
 
         Raises:
             WeightsError: the bundle is missing or cannot be used.
+            RuntimeError: MediaPipe failed on an image.
         """
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Tensor) -> Detections:
+        import numpy as np
         import torch
+        from PIL import Image
 
-        height, width = image.shape[1:]
-        small = _reduced(image, self.max_side)
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        if max(picture.size) > 1.1 * self.max_side:  # to shrink by less costs more than it saves
+            picture.thumbnail((self.max_side, self.max_side), Image.Resampling.BILINEAR)
         found = []
-        for landmarks, mask in self.network(small.permute(1, 2, 0).contiguous().numpy()):
-            points = torch.from_numpy(landmarks) * torch.tensor([width, height, 1.0])
-            found += self._read(points, mask, (height, width))
+        for landmarks, box, mask in self.network(np.asarray(picture)):
+            points = np.stack([landmarks[list(some)].mean(0) for some in self.points.values()])
+            points[((points < 0) | (points > 1)).any(1), 2] = 0  # beyond the border
+            seen = points[points[:, 2] > 0, 2]
+            if len(seen):
+                drawn = mask if mask is None else torch.from_numpy(mask) / 255
+                found.append((float(seen.mean()), box, torch.from_numpy(points), drawn))
+        names, masked = tuple(self.points), self.task == "Pose"
         if not found:
-            return Detections.empty(self.names, masks=self.task == "Pose")
-        found.sort(key=lambda one: (-one[0], -float((one[1][2:] - one[1][:2]).prod())))
-        scores, boxes, places, seen, masks = zip(*found, strict=True)
+            return Detections.empty(names, masks=masked)
+        found.sort(key=lambda one: (-one[0], -np.prod(np.subtract(one[1][2:], one[1][:2]))))
+        scores, boxes, keypoints, masks = zip(*found, strict=True)
+        places = torch.stack(keypoints)
         return Detections(
-            boxes=torch.stack(boxes),
+            boxes=torch.tensor(boxes),
             scores=torch.tensor(scores),
-            keypoints=torch.stack(places),
-            keypoint_scores=torch.stack(seen),
-            keypoint_names=self.names,
-            masks=masks if self.task == "Pose" else None,
-        )
+            keypoints=places[..., :2],
+            keypoint_scores=places[..., 2],
+            keypoint_names=names,
+            masks=tuple(map(Mask.of, masks, boxes)) if masked else None,
+        ).scaled(image.shape[2], image.shape[1])
 
 
 class MediaPipePose(_Landmarker):
@@ -191,31 +171,13 @@ class MediaPipePose(_Landmarker):
 
     name: ClassVar[str] = "mediapipe-pose"
     task: ClassVar[str] = "Pose"
-    subject: ClassVar[str] = "person"
-    published: ClassVar[Weights] = POSE
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The keypoints' names."""
-        return BODY
-
-    def _read(self, points: Tensor, mask: Any, size: tuple[int, int]) -> list[tuple[Any, ...]]:
-        import torch
-
-        height, width = size
-        body = torch.from_numpy(mask)
-        rows, columns = ((body > 127).any(axis).nonzero().flatten().tolist() for axis in (1, 0))
-        inside = ((points >= 0) & (points <= torch.tensor([width, height, 1.0]))).all(1)
-        if not rows or not inside.any():
-            return []
-        x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        box = torch.tensor([x0, y0, x1, y1]) * torch.tensor(
-            [width / body.shape[1], height / body.shape[0]]
-        ).repeat(2)
-        own = _reduced(body[None, y0:y1, x0:x1], _MASK_SIDE)[0].float() / 255
-        seen = points[:, 2] * inside
-        score = float(seen[inside].mean())
-        return [(score, box, points[:, :2], seen, Mask.of(own, tuple(box.tolist())))]
+    published: ClassVar[Weights] = Weights(
+        filename="pose_landmarker_full.task",
+        url=f"{_MODELS}/pose_landmarker/pose_landmarker_full/float16/1/pose_landmarker_full.task",
+        sha256="5134a3aad27a58b93da0088d431f366da362b44e3ccfbe3462b3827a839011b1",
+        size=9_398_198,
+        licence=_LICENCE,
+    )
 
 
 class MediaPipeFace(_Landmarker):
@@ -224,149 +186,29 @@ class MediaPipeFace(_Landmarker):
     Attention Mesh (Grishchenko et al., 2020, https://arxiv.org/abs/2006.10962). An eye is the mean
     of the 16 points around it. The outlines of eyes and lips have the names of dlib's landmarks, so
     that the gates for shut eyes and open mouths know them. MediaPipe gives no scores of faces: they
-    are 1 here, the largest first.
+    are 1 here, the largest first; a keypoint's is 0 beyond the border.
     """
 
     name: ClassVar[str] = "mediapipe-face"
     task: ClassVar[str] = "Face"
-    subject: ClassVar[str] = "face"
-    published: ClassVar[Weights] = FACE
+    published: ClassVar[Weights] = Weights(
+        filename="face_landmarker.task",
+        url=f"{_MODELS}/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+        sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        size=3_758_596,
+        licence=_LICENCE,
+    )
 
     mesh: Annotated[bool, Field(description="give all 478, too, as mesh_0 to mesh_477")] = False
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The keypoints' names."""
-        return (*HEAD, *(f"mesh_{i}" for i in range(478 if self.mesh else 0)))
-
-    def _read(self, points: Tensor, _: Any, size: tuple[int, int]) -> list[tuple[Any, ...]]:  # noqa: ARG002
-        import torch
-
-        places = points[:, :2]
-        box = torch.cat([places.amin(0), places.amax(0)])
-        named = torch.stack([places[list(some)].mean(0) for some in HEAD.values()])
-        every = torch.cat([named, places if self.mesh else places[:0]])
-        return [(1.0, box, every, torch.ones(len(every)), None)]
+    def points(self) -> dict[str, tuple[int, ...]]:
+        """The landmarks that each keypoint is the mean of."""
+        return HEAD | MESH if self.mesh else HEAD
 
 
-class Network:
-    """A task of MediaPipe at work in other processes; ``serve`` has the arguments."""
-
-    def __init__(self, *task: object) -> None:
-        self._code = f"import {__name__} as this; this.serve(*{task!r})"
-        self._idle: list[subprocess.Popen[bytes]] = []
-        weakref.finalize(self, _stop, self._idle)
-
-    def __call__(self, image: Any) -> list[tuple[Any, Any]]:
-        """Answer as ``serve`` does.
-
-        Raises:
-            WeightsError: the bundle cannot be used.
-            RuntimeError: MediaPipe failed on the image.
-        """
-        process = self._idle.pop() if self._idle else self._started()
-        try:
-            pickle.dump(image, process.stdin, protocol=5)  # type: ignore[arg-type]
-            process.stdin.flush()  # type: ignore[union-attr]
-            found = pickle.load(process.stdout)  # type: ignore[arg-type]
-        except (EOFError, OSError) as error:
-            _stop([process])
-            raise RuntimeError(f"MediaPipe's process died (code {process.returncode})") from error
-        self._idle.append(process)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        given = {name: text for name, text in os.environ.items() if name.lower() != "no_proxy"}
-        given |= {"https_proxy": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
-        return subprocess.Popen(
-            [sys.executable, "-c", self._code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the run, which ends its processes
-            env=given | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-
-
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-def serve(task: str, path: str, most: int, confidence: float) -> None:
-    """Answer on stdout for each (h, w, 3) uint8 numpy image on stdin, until there are no more.
-
-    Args:
-        task: ``Pose`` or ``Face``.
-        path: its bundle.
-        most: how many to find.
-        confidence: the least that they must score, when found and by their landmarks.
-
-    An answer lists, of each, (P, 3) float32 landmarks: x and y in sides of the image, visibility in
-    [0, 1]; and its (h, w) uint8 mask, None for a face. Or it is an exception.
-    """
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed is no answer
-    find: Callable[[Any], Any] | None = None
-    while True:
-        try:
-            image = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            find = find or _finder(task, path, most, confidence)
-            answer = find(image)
-        except Exception as error:
-            line = " ".join(str(error).split())
-            advice = "delete it to fetch it again, or name another as `weights`"
-            failed = WeightsError(f"{path}: MediaPipe cannot use it ({line}); {advice}")
-            answer = RuntimeError(line) if find else failed
-        pickle.dump(answer, answers, protocol=5)
-        answers.flush()
-
-
-def _finder(task: str, path: str, most: int, confidence: float) -> Callable[[Any], Any]:
-    import mediapipe
-    import numpy as np
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    kind = task.lower()
-    options: dict[str, Any] = {
-        "base_options": BaseOptions(model_asset_path=path),
-        f"num_{kind}s": most,
-        f"min_{kind}_detection_confidence": confidence,
-        f"min_{kind}_presence_confidence": confidence,
-    }
-    if task == "Pose":
-        options["output_segmentation_masks"] = True
-    landmarker = getattr(vision, f"{task}Landmarker").create_from_options(
-        getattr(vision, f"{task}LandmarkerOptions")(**options)
-    )
-
-    def find(image: Any) -> list[tuple[Any, Any]]:
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
-        result = landmarker.detect(picture)
-        found = getattr(result, f"{kind}_landmarks")
-        landmarks = [np.array([(p.x, p.y, p.visibility or 0) for p in one], "f4") for one in found]
-        masks = getattr(result, "segmentation_masks", None) or [None] * len(found)
-        views = [mask and (mask.numpy_view()[..., 0] * 255).round().astype("u1") for mask in masks]
-        return list(zip(landmarks, views, strict=True))
-
-    return find
-
-
-def _reduced(image: Tensor, side: int) -> Tensor:
-    """Return a (C, h, w) uint8 image hardly longer than ``side``, averaged to get smaller."""
-    import torch
-
-    shrink = side / max(image.shape[1:])
-    if shrink > 0.9:
-        return image
-    size = [max(round(length * shrink), 1) for length in image.shape[1:]]
-    return torch.nn.functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+def _files_in(path: Path) -> list[str]:
+    return zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
 
 
 @hookimpl
