@@ -152,7 +152,7 @@ def line(score: Mapping[str, Any]) -> str:
     if "note" in score:
         return f"no score: {score['note']}"
     size, height = score["percent_of_size"], score["percent_of_height"]
-    error = f" (+-{height['error']:.3f})" if height["error"] else ""
+    error = f" (±{height['error']:.3f})" if height["error"] else ""
     parts = f"{height['mean']:.3f} %{error} of the height (95 %: {height['p95']:.3f} %)"
     if size["mean"] is not None:
         parts += f", {size['mean']:.2f} % of {_whose(score['keypoints'])}"

@@ -264,7 +264,7 @@ def test_the_score_of_a_sample_tells_how_far_it_may_be_off(film, discs):
     judge = Judge(discs.Blobs(), discs.NAMES, True)
     whole = score_frames(frames, judge, lambda: None)
     assert whole["percent_of_height"]["error"] == 0
-    assert "+-" not in line(whole)
+    assert "±" not in line(whole)
     scorer = Scorer.of_run(judge, 60, 0)
     look = scorer.looking(load, 1)
     for place in scorer.sample:
@@ -273,7 +273,7 @@ def test_the_score_of_a_sample_tells_how_far_it_may_be_off(film, discs):
     mean, error = (some["percent_of_height"][name] for name in ("mean", "error"))
     assert error == pytest.approx(0.52 * mean / math.sqrt(6) * math.sqrt(0.9), rel=0.6)  # Rayleigh
     assert abs(mean - whole["percent_of_height"]["mean"]) < 3 * error
-    assert f"% (+-{error:.3f}) of the height" in line(some)
+    assert f"% (±{error:.3f}) of the height" in line(some)
 
 
 @pytest.mark.parametrize(("count", "looked_at"), [(5, 5), (100, 6), (1000, 50), (9000, 100)])
