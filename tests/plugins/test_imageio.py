@@ -668,6 +668,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Video", "GIF", "WebP", "Frames"])
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, kind: str) -> None:
     ran = subprocess.run(

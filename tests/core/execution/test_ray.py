@@ -483,6 +483,7 @@ def edited(package):
         file.write("# edited\n")
 
 
+@pytest.mark.slow
 def test_a_node_whose_package_is_another_is_named(nodes, works, tmp_path, monkeypatch):
     monkeypatch.chdir("/")  # Ray's workers look for modules where the driver was started, too
     for node in list(nodes.worker_nodes):
