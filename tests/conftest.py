@@ -12,10 +12,22 @@ import pytest
 
 from alignimation_core import Recipe
 from alignimation_core.plugin.registry import registry
+from alignimation_core.progress import Progress
 from alignimation_core.recipe.options import CanvasOptions
 
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would all commands
+
+
+class Listener(Progress):
+    """Keeps the notes of a run."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
 
 MAIN = "from alignimation_core.cli import command; command()"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
@@ -115,6 +127,12 @@ def discs_recipe(tmp_path, discs):
         )
 
     return discs_recipe
+
+
+@pytest.fixture(scope="session")
+def listener():
+    """Make a progress that keeps the notes of a run."""
+    return Listener
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from skimage.data import astronaut
 from alignimation_core import run
 from alignimation_core.api import geometry
 from alignimation_core.photos import decoder
-from alignimation_core.progress import Progress
 from alignimation_core.recipe.options import CanvasOptions, RefineOptions
 
 DATE = 0x0132
@@ -108,17 +107,9 @@ def test_photos_come_by_exif_then_by_name_then_by_the_files_time(tmp_path, discs
     ]
 
 
-class Heard(Progress):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-def test_a_trial_run_says_what_the_whole_will_cost(tmp_path, discs, discs_recipe):
+def test_a_trial_run_says_what_the_whole_will_cost(tmp_path, discs, discs_recipe, listener):
     discs.series(tmp_path / "photos", [*discs.WARPS] * 3)
-    heard = Heard()
+    heard = listener()
     record = run(discs_recipe(), limit=3, progress=heard)
     assert record.summary["used"] == 3
     (line,) = (note for note in heard.notes if "photos: about" in note)

@@ -15,14 +15,6 @@ from alignimation_core.progress import Progress
 STAGES = Path(__file__).parents[2] / "stages" / "discs.py"
 
 
-class Notes(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-
 @pytest.fixture
 def recipe(discs_recipe, discs, tmp_path):
     discs.series(tmp_path / "photos", discs.WARPS)
@@ -123,15 +115,15 @@ def test_a_builder_that_fails_on_every_photo_is_blamed_and_not_the_reference(rec
     assert "set `reference`" not in text
 
 
-def test_a_model_that_never_converges_is_told_once(recipe, discs):
+def test_a_model_that_never_converges_is_told_once(recipe, discs, listener):
     class Stubborn(discs.ClosedForm):
         def fit(self, moving, fixed, initial):
             return Registration(initial, converged=torch.zeros(len(initial), dtype=torch.bool))
 
-    notes = Notes()
+    heard = listener()
     stubborn = replace(recipe, transform_model=Stubborn(), reference="mean")
-    assert run(stubborn, progress=notes).summary["used"] == 4
-    (line,) = [line for line in notes.lines if line.startswith("warning")]
+    assert run(stubborn, progress=heard).summary["used"] == 4
+    (line,) = [line for line in heard.notes if line.startswith("warning")]
     assert line == (
         "warning: transform_model closed-form: it says of none of the photos that its fit has "
         "converged; look closely, or give it more iterations"
@@ -144,7 +136,7 @@ ALONE = (
 )
 
 
-def test_batches_that_only_fail_together_are_told_once(recipe, discs, tmp_path):
+def test_batches_that_only_fail_together_are_told_once(recipe, discs, tmp_path, listener):
     class Single(discs.Blobs):
         def detect(self, images):
             if len(images) > 1:
@@ -160,33 +152,33 @@ def test_batches_that_only_fail_together_are_told_once(recipe, discs, tmp_path):
     discs.series(tmp_path / "photos", (*discs.WARPS, *discs.WARPS, *discs.WARPS[:2]))
     for number, path in enumerate(sorted((tmp_path / "photos").iterdir())):
         path.write_bytes(path.read_bytes() + bytes([number]))  # ten different files
-    notes = Notes()
+    heard = listener()
     single = replace(recipe, detector=Single(), transform_model=SingleFit())
-    assert run(single, progress=notes).summary["used"] == 10
-    (line,) = [line for line in notes.lines if line.startswith("warning: detector")]
+    assert run(single, progress=heard).summary["used"] == 10
+    (line,) = [line for line in heard.notes if line.startswith("warning: detector")]
     assert line in [
         f"warning: detector blobs: ValueError: expected 1 image, got {count}{ALONE}"
         for count in (2, 4)
     ]
-    assert [line for line in notes.lines if line.startswith("warning: transform")] == [
+    assert [line for line in heard.notes if line.startswith("warning: transform")] == [
         f"warning: transform_model closed-form: ValueError: expected 1 photo{ALONE}"
     ]
 
 
-def test_a_photo_that_fails_alone_explains_its_batch(recipe, discs):
+def test_a_photo_that_fails_alone_explains_its_batch(recipe, discs, listener):
     class Picky(discs.Blobs):
         def detect(self, images):
             if any(int(image[1].float().amax(1).argmax()) == 17 for image in images):
                 raise ValueError("not this one")
             return super().detect(images)
 
-    notes = Notes()
-    assert run(replace(recipe, detector=Picky()), progress=notes).summary == {
+    heard = listener()
+    assert run(replace(recipe, detector=Picky()), progress=heard).summary == {
         "used": 3,
         "rejected": 0,
         "failed": 1,
     }
-    assert not [line for line in notes.lines if line.startswith("warning")]
+    assert not [line for line in heard.notes if line.startswith("warning")]
 
 
 # as users meet them: installed, by the command

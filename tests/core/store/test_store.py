@@ -21,7 +21,6 @@ import yaml
 from alignimation_core import Detections, Mask, OutputError, Recipe, RecipeError, run
 from alignimation_core.api.data import Damage
 from alignimation_core.photos import decoder
-from alignimation_core.progress import Progress
 from alignimation_core.store import database
 from alignimation_core.store.database import Database
 from alignimation_core.store.fits import Fit, TargetSummary
@@ -115,14 +114,6 @@ def alignimation_embedders():
 """
 
 
-class Heard(Progress):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 @pytest.fixture
 def data(tmp_path, discs, discs_installed, install):
     """A recipe of a counted detector and embedder, over twenty photos."""
@@ -148,11 +139,11 @@ def data(tmp_path, discs, discs_installed, install):
 
 
 @pytest.fixture
-def go(tmp_path, data):
+def go(tmp_path, data, listener):
     """Run; return the frames, run.json without seconds, and what was said."""
 
     def go(limit=None, fresh=False, **changes):
-        heard = Heard()
+        heard = listener()
         record = run(
             Recipe.of(data | changes, folder=tmp_path), limit=limit, fresh=fresh, progress=heard
         )
@@ -376,12 +367,12 @@ def test_a_trial_run_is_gone_on_with(go, calls):
 
 
 def test_a_trial_run_on_a_half_filled_store_tells_what_the_rest_costs(
-    go, calls, data, tmp_path, monkeypatch
+    go, calls, data, tmp_path, monkeypatch, listener
 ):
     go(limit=4)
     calls()
     monkeypatch.setenv("SLOW", "0.4")
-    heard = Heard()
+    heard = listener()
     record = run(Recipe.of(data, folder=tmp_path), limit=6, progress=heard)
     assert calls() == (2, 2)  # of 20 - 4 that are not stored
     assert heard.notes == ["detecting: 4 of 6 from the store", projection(record, 20, 2, 16)]
@@ -419,7 +410,7 @@ def test_stages_that_no_plugin_registers_are_not_stored(data, discs, tmp_path):
     assert counts(tmp_path / "out" / ".alignimation" / "store.sqlite3") == {}
 
 
-def test_real_faces_are_the_same_from_the_store(tmp_path):
+def test_real_faces_are_the_same_from_the_store(tmp_path, listener):
     folder = tmp_path / "photos"
     folder.mkdir()
     for photo in sorted((ROOT / "examples" / "quickstart" / "photos").iterdir())[:3]:
@@ -433,7 +424,7 @@ def test_real_faces_are_the_same_from_the_store(tmp_path):
     }
     results = []
     for _ in range(2):
-        heard = Heard()
+        heard = listener()
         record = run(Recipe.of(data, folder=tmp_path), progress=heard)
         written = json.loads((record.folder / "run.json").read_text()) | {"seconds": None}
         frames = [path.read_bytes() for path in sorted((record.folder / "f").iterdir())]
