@@ -64,7 +64,9 @@ def realign(alignment: Alignment, series: Series, step: Callable[[], None]) -> A
     unit_from_reference = _unit_from_photo(alignment.reference)
     start = unit_from_reference @ torch.stack([item.reference_from_photo for item in aligned])
     unit_from_photo = series.settled(start)
-    own = next(i for i, item in enumerate(aligned) if item.photo is alignment.reference.photo)
+    # a mean may have outlived the photo that it was drawn on: then the first stays
+    photo = alignment.reference.photo
+    own = next((i for i, item in enumerate(aligned) if item.photo is photo), 0)
     matrices = aligned[own].reference_from_photo @ geometry.inverse(unit_from_photo[own])
     moved = zip(aligned, (matrices @ unit_from_photo).unbind(), strict=True)
     for _ in aligned:

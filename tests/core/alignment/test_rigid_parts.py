@@ -172,6 +172,16 @@ def test_the_reference_stays_where_it_is():
     assert rigid.aligned[3].reference_from_photo == pytest.approx(unit, abs=1e-9)
 
 
+def test_a_mean_whose_own_photo_was_lost_on_the_way_still_has_a_place():
+    subjects = [body(i, warp, noise=3.0, belly=3.0 * i) for i, warp in enumerate(warps(7))]
+    fitted, _ = aligned(subjects, GaussianKeypoints(), reference="mean")
+    kept = [item for item in fitted.aligned if item.photo is not fitted.reference.photo]
+    lost = replace(fitted, aligned=kept)
+    series = series_of(lost, GaussianKeypoints(), Similarity(), Fits())
+    rigid = realign(lost, series, lambda: None).aligned
+    assert rigid[0].reference_from_photo == pytest.approx(kept[0].reference_from_photo, abs=1e-9)
+
+
 def test_what_is_learned_anew_is_the_same_to_the_bit():
     subjects = [body(i, warp, noise=3.0, belly=3.0 * i) for i, warp in enumerate(warps(6))]
     once, again = (aligned(subjects, GaussianKeypoints())[1].aligned for _ in range(2))
