@@ -119,9 +119,14 @@ def executor(two_nodes, opened):
 
 
 @pytest.fixture
-def nodes(two_nodes, opened):
-    """Two nodes without any worker yet."""
+def disconnected(opened):
+    """No cluster is joined, whatever tests before this one have left open."""
     opened.close()
+
+
+@pytest.fixture
+def nodes(two_nodes, disconnected):
+    """Two nodes without any worker yet."""
     return two_nodes
 
 
@@ -505,6 +510,7 @@ def test_a_node_whose_package_is_another_is_named(nodes, works, tmp_path, monkey
     }
 
 
+@pytest.mark.usefixtures("disconnected")
 def test_nothing_answers_at_the_address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -521,6 +527,7 @@ def test_nothing_answers_at_the_address():
     )
 
 
+@pytest.mark.usefixtures("disconnected")
 @pytest.mark.parametrize("address", ["10.0.0.1", "ray://10.0.0.1:10001"])
 def test_an_address_is_a_host_and_a_port(address):
     with (
