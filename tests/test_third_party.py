@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from alignimation_core import Detections, WeightsError
 from alignimation_core.api import geometry
+from alignimation_core.scoring.folder import frames_in, score_frames
+from alignimation_core.scoring.judges import Judge
 
 pytestmark = pytest.mark.slow
 
@@ -279,6 +281,38 @@ def test_a_face_cut_by_the_border_is_still_embedded(embedder):
     cut = astronaut()[:, 75:, 195:].contiguous()
     shifted = ASTRONAUT - torch.tensor([195.0, 75.0])
     assert float(embedded(embedder, cut, shifted) @ whole) > embedder.same_above
+
+
+def test_the_finder_of_frontal_faces_is_dlibs_own(plugin, tmp_path):
+    import dlib
+
+    dlib.get_frontal_face_detector().save(str(tmp_path / "own.svm"))
+    assert plugin.FRONTAL_FACES.read_bytes() == (tmp_path / "own.svm").read_bytes()
+
+
+def test_five_landmarks_look_at_frames_with_the_other_options_as_they_are(plugin, detector):
+    detector.detect([hopper()])
+    light = detector.score_detector()
+    assert light == plugin.DlibDetector(landmarks=5)
+    assert light.detect([hopper()])[0].keypoint_names == (*plugin.POINTS[5], *plugin.DERIVED[5])
+    given = {"model": "cnn", "max_side": 300, "upsample": 1, "score_threshold": 0.6}
+    assert plugin.DlibDetector(**given).score_detector() == plugin.DlibDetector(
+        **given, landmarks=5
+    )
+
+
+@pytest.mark.parametrize("portrait", [astronaut, hopper])
+@pytest.mark.parametrize("pixels", [0.4, 1.6])
+def test_the_score_follows_a_known_motion(detector, tmp_path, portrait, pixels):
+    """A face that goes round in a circle lies its radius from its mean place."""
+    for step in range(12):
+        across, down = (pixels * f(step * math.tau / 12) for f in (math.cos, math.sin))
+        frame = drawn(portrait(), geometry.translation(across - 20, down - 20))
+        iio.imwrite(tmp_path / f"{step:02}.png", frame.permute(1, 2, 0).numpy())
+    judge = Judge(detector.score_detector(), ("left_eye", "right_eye"), independent=True)
+    score = score_frames(frames_in(tmp_path), judge, lambda: None)
+    assert score["seen"] == 12
+    assert score["percent_of_height"]["mean"] == pytest.approx(100 * pixels / 400, rel=0.15)
 
 
 def test_a_missing_network_is_named_with_what_brings_it(plugin, monkeypatch):

@@ -54,6 +54,15 @@ def detect(detector: Detector, images: Sequence[Tensor]) -> list[Detections]:
         return [_in_float32(detections) for detections in found]
 
 
+def score_detector(detector: Detector) -> Detector:
+    """Return what looks for the subject in finished frames in a detector's place."""
+    with stage_errors("detector", detector):
+        light: object = detector.score_detector()
+        if not isinstance(light, Detector):
+            raise TypeError(f"score_detector: expected a Detector, got {type(light).__name__}")
+        return light
+
+
 def annotate(detector: AnnotationDetector, photo: Photo) -> Detections:
     """Look up the annotations of one photo."""
     with stage_errors("detector", detector):

@@ -14,6 +14,7 @@ from alignimation_core.api.stages import AnnotationDetector, Detector
 from alignimation_core.execution.executor import Threads, torch_threads
 from alignimation_core.photos import decoder
 from alignimation_core.photos.order import natural
+from alignimation_core.plugin import contract
 from alignimation_core.plugin.registry import registry
 from alignimation_core.scoring.judges import Judge, installed, scored_by
 from alignimation_core.scoring.looking import Look, Pixels
@@ -84,10 +85,11 @@ def judge_named(name: str | None) -> Judge:
     if found is None:
         raise PluginError(registry().explain_unknown("detector", name))
     try:
-        detector = found.stage()
+        stage = found.stage()
     except ValueError as error:
         raise PluginError(f"{name} needs options, and cannot look at frames") from error
-    assert isinstance(detector, Detector)
+    assert isinstance(stage, Detector)
+    detector = contract.score_detector(stage)
     points = scored_by(detector)
     if not points or isinstance(detector, AnnotationDetector):
         raise PluginError(f"{name} finds no keypoints in frames; give another detector")

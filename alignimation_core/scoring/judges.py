@@ -10,6 +10,7 @@ from alignimation_core.api import weights
 from alignimation_core.api.data import EYES, TORSO
 from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector, Detector
+from alignimation_core.plugin import contract
 from alignimation_core.plugin.guard import stage_errors
 from alignimation_core.plugin.registry import registry
 
@@ -49,7 +50,7 @@ def judges_of(own: Detector) -> list[Judge]:
     )
     judges = [*islice(others, 1)]
     if not isinstance(own, AnnotationDetector):
-        judges.append(Judge(own, wanted, independent=False))
+        judges.append(Judge(contract.score_detector(own), wanted, independent=False))
     if not judges:
         names = ", ".join(wanted)
         what = f"{own.name} cannot look at frames, and no other detector here finds {names}"
@@ -70,7 +71,7 @@ def scored_by(detector: Detector) -> tuple[str, ...]:
 
 
 def installed(device: str) -> Iterator[Detector]:
-    """Yield the installed detectors that could look at frames now, with their default options.
+    """Yield the installed detectors that could look at frames now, at the least that they cost.
 
     Those with the least weights come first, then by name; all weights are on this machine.
     """
@@ -80,7 +81,8 @@ def installed(device: str) -> Iterator[Detector]:
         if not issubclass(stage, Detector) or issubclass(stage, AnnotationDetector):
             continue
         try:
-            detector = stage(**({"device": device} if "device" in stage.model_fields else {}))
+            options = {"device": device} if "device" in stage.model_fields else {}
+            detector = contract.score_detector(stage(**options))
             needed = detector.weights_needed()
             scored_by(detector)
         except Exception:  # noqa: S112  # any failure of a plugin's own code: it judges nothing

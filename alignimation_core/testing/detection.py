@@ -18,6 +18,7 @@ from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder, SubjectSelector
 from alignimation_core.api.stages.individuals import IdentitySelector
 from alignimation_core.plugin import contract
+from alignimation_core.scoring.judges import scored_by
 from alignimation_core.testing import samples
 from alignimation_core.testing.faults import (
     attempted,
@@ -72,6 +73,14 @@ class DetectorTests:
             if len(one) != len(other) or not torch.allclose(one.boxes, other.boxes, atol=1):
                 counts = f"{len(one)} detections alone, {len(other)}"
                 fail(self.stage, f"it finds in an image {counts} among others, or elsewhere")
+
+    def test_what_looks_at_frames_finds_what_is_scored(self) -> None:
+        """Frames are scored by the eyes or the torso, if it finds them, else by all keypoints."""
+        light = told(self.stage, partial(contract.score_detector, self.stage))
+        wanted, got = scored_by(self.stage), scored_by(light)
+        if got != wanted:
+            names = [", ".join(some) or "nothing" for some in (wanted, got)]
+            fail(self.stage, f"score_detector: expected one that finds {names[0]}, got {names[1]}")
 
     def test_the_best_comes_first(self) -> None:
         """Selectors may take the first for the surest."""

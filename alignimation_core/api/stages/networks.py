@@ -84,6 +84,14 @@ class Detector(ComputeStage):
         """Return what to try where it finds nothing."""
         return "try another detector"
 
+    def score_detector(self) -> Detector:
+        """Return what looks for the subject in finished frames in its place, for their score.
+
+        Itself; or, where its keypoints cost more than a look at some frames is worth, the same
+        class with options that cost less and give the keypoints that are scored: eyes or torso.
+        """
+        return self
+
     @abstractmethod
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Detect what could be the subject.

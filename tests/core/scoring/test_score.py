@@ -12,7 +12,7 @@ from alignimation_core.api.errors import AlignimationError
 from alignimation_core.cli.verbs import main
 from alignimation_core.photos import decoder
 from alignimation_core.recipe.options import CanvasOptions
-from alignimation_core.scoring.folder import frames_in, score_frames
+from alignimation_core.scoring.folder import frames_in, judge_named, score_frames
 from alignimation_core.scoring.judges import Judge, judges_of
 from alignimation_core.scoring.score import Scorer, line
 from alignimation_imageio import Frames
@@ -244,6 +244,52 @@ def test_weights_are_not_fetched_for_it(install, discs):
     install("alignimation-other", OTHER.replace("WEIGHTS", MISSING))
     (judge,) = judges_of(discs.Blobs())
     assert (judge.detector.name, judge.independent) == ("blobs", False)
+
+
+class Costly(Eyes):
+    """Has a lighter self look at frames."""
+
+    name: ClassVar[str] = "costly"
+    light: bool = False
+
+    def score_detector(self):
+        return Costly(light=True)
+
+
+def test_a_detector_may_have_a_lighter_one_look_at_frames():
+    *_, judge = judges_of(Costly())
+    assert judge == Judge(Costly(light=True), Eyes.names, independent=False)
+
+
+def test_the_same_one_looks_at_a_folder(install):
+    light = """
+    light: bool = False
+    def score_detector(self):
+        return Other(light=True)
+"""
+    code = OTHER.replace("WEIGHTS", "()").replace('"other"\n', '"other"' + light)
+    install("alignimation-other", code)
+    assert judge_named("other").detector.light
+
+
+def test_one_that_is_no_detector_is_told():
+    class Wrong(Eyes):
+        def score_detector(self):
+            return None
+
+    with pytest.raises(AlignimationError) as caught:
+        judges_of(Wrong())
+    assert str(caught.value) == (
+        "detector eyes: TypeError: score_detector: expected a Detector, got NoneType"
+    )
+
+
+@pytest.mark.parametrize("fault", ["raise RuntimeError('out of order')", "return None"])
+def test_where_another_detector_has_nobody_look_the_runs_own_judges(install, discs, fault):
+    code = f"    def score_detector(self):\n        {fault}\n    def detect"
+    install("alignimation-other", OTHER.replace("WEIGHTS", "()").replace("    def detect", code))
+    (judge,) = judges_of(discs.Blobs())
+    assert judge.detector.name == "blobs"
 
 
 NOTHING = "return [Detections.empty(('red', 'green', 'blue'))] * len(images)"

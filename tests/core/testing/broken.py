@@ -127,6 +127,17 @@ class TestVandal(StageContract):
     stage = Vandal()
 
 
+class Blind(Brightest):
+    """Has another look at frames, which finds something else there."""
+
+    def score_detector(self):
+        return Mirrored()
+
+
+class TestBlind(StageContract):
+    stage = Blind()
+
+
 class Raising(Brightest):
     """Raises an error of its own whatever it looks at."""
 

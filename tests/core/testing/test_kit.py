@@ -75,6 +75,11 @@ FOUND = {
             "brightest: detect: it writes into the images that it is given; copy them"
         )
     },
+    "TestBlind": {
+        "test_what_looks_at_frames_finds_what_is_scored": (
+            "brightest: score_detector: expected one that finds middle, got left_eye, right_eye"
+        )
+    },
     "TestLong": {
         "test_it_embeds_as_its_contract_allows": (
             "long: ValueError: embeddings: expected rows of length 1, got 257.3; "
