@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from alignimation_core import WeightsError
+from alignimation_core import Recipe, WeightsError
 from alignimation_core.api.data import COCO_KEYPOINTS
+from alignimation_core.cli import verbs
 
 ROOT = Path(__file__).parents[1]
 PLACES = (parent / "shared" / "data" for parent in Path(__file__).parents[2:])
@@ -228,6 +229,23 @@ def test_wrong_files_and_versions_are_refused_in_a_line(stand_in, bundle, tmp_pa
     found.clear()
     with pytest.raises(ValidationError, match="found none; pip install 'mediapipe>=1'"):
         stand_in.MediaPipeFace()
+
+
+def test_a_first_run_of_bodies_takes_it_where_it_is_installed(
+    stand_in, install, site, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.png")
+    assert verbs.main(["init", "photos", "--body"]) == 0
+    recipe = tmp_path / "out" / "recipe.yaml"
+    assert "mediapipe-pose" in recipe.read_text()  # as advice
+    assert Recipe.load(recipe).detector.name == "keypoint-rcnn"
+    recipe.unlink()
+    install("alignimation-mediapipe", "", points=["mediapipe = alignimation_mediapipe"])
+    (site / "alignimation_mediapipe.py").unlink()
+    assert verbs.main(["init", "photos", "--body"]) == 0
+    assert isinstance(Recipe.load(recipe).detector, stand_in.MediaPipePose)
 
 
 @pytest.mark.mediapipe
