@@ -48,6 +48,8 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
     found = tuple(tensor.shape)
+    if found == shape:
+        return
     if len(found) != len(shape) or any(
         want not in (None, have) for want, have in zip(shape, found, strict=True)
     ):

@@ -1,6 +1,8 @@
-"""Stratified subsampling of indices."""
+"""Rows of tables: a stratified subsample, and one of each of many."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,3 +33,9 @@ def spread(count: int, most: int, weights: Tensor | None = None) -> Tensor:
         return met[met.diff(prepend=met.new_tensor([-1])) > 0]
     ends = torch.arange(most + 1) * count // most
     return ends[:-1] + (within * ends.diff()).long()
+
+
+def row_of_each(tables: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
+    """Return one row of each of M tables, at least one, that differ in length alone: (M, ...)."""
+    lengths = torch.tensor([table.shape[0] for table in tables])
+    return torch.cat([*tables])[lengths.cumsum(0) - lengths + torch.tensor(indices)]

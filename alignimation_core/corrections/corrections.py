@@ -64,6 +64,8 @@ class Corrections:
         Raises:
             RecipeError: every name that means no photo or several, and every contradiction.
         """
+        if not (self.entries or recipe.without or recipe.references()):
+            return
         paths = {relative_name(path, recipe.folder): path for path in files}
         known, left = PhotoNames(paths), self.left_out
         faults: list[Fault] = []
@@ -103,6 +105,8 @@ class Corrections:
 
     def kept(self, recipe: Recipe, files: Sequence[File]) -> list[File]:
         """Return the files that ``without`` does not leave out."""
+        if not self.left_out:
+            return [*files]
         return [f for f in files if relative_name(f, recipe.folder) not in self.left_out]
 
     def without(self) -> list[Failure]:

@@ -10,7 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
 from alignimation_core.api.data import EYES
-from alignimation_core.api.stages.faces import as_table, evenness, facing_forward
+from alignimation_core.api.stages.faces import (
+    as_table,
+    evenness,
+    facing_forward,
+    of_each,
+)
 from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
@@ -71,9 +76,9 @@ class FacingForward(BaseModel):
             if observation.detections.keypoints is not None:
                 groups.setdefault(observation.detections.keypoint_names, []).append(place)
         for names, places in groups.items():
-            some = [observations[place].detections.pick(indices[place]) for place in places]
-            points, scores = (torch.stack(column) for column in zip(*some, strict=True))
-            forward[places] = facing_forward(names, points.double(), scores > 0) >= self.min_ratio
+            some = [observations[place].detections for place in places]
+            points, there = of_each(some, [indices[place] for place in places])
+            forward[places] = facing_forward(names, points, there) >= self.min_ratio
         return forward
 
 

@@ -78,6 +78,18 @@ def as_table(subjects: Sequence[Subject]) -> tuple[Sequence[str], Tensor, Tensor
     return names, points, torch.tensor(there).reshape(-1, len(names))
 
 
+def of_each(found: Sequence[Detections], indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the keypoints of one detection of each of M photos, as ``evenness`` takes them.
+
+    The photos have the same keypoints, and they have some.
+    """
+    from alignimation_core.api.sampling import row_of_each
+
+    points = row_of_each([each.keypoints for each in found if each.keypoints is not None], indices)
+    scores = [each.keypoint_scores for each in found if each.keypoint_scores is not None]
+    return points.double(), row_of_each(scores, indices) > 0
+
+
 class FaceEmbedder(Embedder):
     """An embedder of faces: of a body, it embeds the face that its own detector finds inside.
 
