@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,11 @@ def spread(count: int, most: int, weights: Tensor | None = None) -> Tensor:
     return ends[:-1] + (within * ends.diff()).long()
 
 
-def row_of_each(tables: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
-    """Return one row of each of M tables, at least one, that differ in length alone: (M, ...)."""
-    lengths = torch.tensor([table.shape[0] for table in tables])
-    return torch.cat([*tables])[lengths.cumsum(0) - lengths + torch.tensor(indices)]
+def row_of_each(indices: Sequence[int], *columns: Sequence[Tensor]) -> list[Tensor]:
+    """Return one row of each of M tables, (M, ...); of several columns of such tables, of each.
+
+    The tables of a column, at least one, differ in length alone; those of another are as long.
+    """
+    lengths = np.array([table.shape[0] for table in columns[0]])
+    rows = torch.from_numpy(lengths.cumsum() - lengths + np.array(indices))
+    return [torch.cat([*tables])[rows] for tables in columns]

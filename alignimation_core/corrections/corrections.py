@@ -194,22 +194,23 @@ class Corrections:
                     self._faults.append(entry.fault("", what))
 
     def decide(
-        self, observation: Observation, choice: Choice
+        self, observation: Observation, choice: Choice, chosen: Subject | None
     ) -> tuple[Subject | Failure, int | None]:
         """Return the subject of one photo, or why it has none, as the user has the last word.
 
-        With the subject, which detection it is; None for one that was not detected.
+        With the subject, which detection it is; None for one that was not detected. What was
+        ``chosen`` is None where the choice is none.
 
         What cannot be done is raised by ``raise_faults``, of all photos together.
         """
         photo, found = observation.photo, observation.detections
         entry, index = self._of.get(photo.name), choice.index
+        if entry is None and chosen is not None:
+            return chosen, index
         reason = choice.reason or ""
         rejected = Failure(photo.name, "subject_selector", reason, "rejected", choice.gate)
         if entry is None:
-            if index is None:
-                return rejected, None
-            return found.subject(index, similarity=choice.similarity), index
+            return rejected, None
         given = entry.correction
         if given.use is False:
             if index is not None:

@@ -105,7 +105,7 @@ def _measured(
             tables.append(measures)
             places.append(place)
             indices.append(index)
-    columns = row_of_each(tables, indices).unbind(1) if tables else []
+    columns = row_of_each(indices, tables)[0].unbind(1) if tables else []
     return places, dict(zip(PIXELS, columns, strict=bool(tables)))
 
 
@@ -114,7 +114,8 @@ def _of_boxes(
 ) -> dict[str, Tensor]:
     seen = [observations[place] for place, _ in subjects]
     indices = [index for _, index in subjects]
-    boxes = row_of_each([each.detections.boxes for each in seen], indices).double()
+    (boxes,) = row_of_each(indices, [each.detections.boxes for each in seen])
+    boxes = boxes.double()
     sides = geometry.table([(each.photo.width, each.photo.height) for each in seen], 2)
     width, height = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).unbind(1)
     size = (width * height).sqrt()

@@ -82,17 +82,17 @@ class Person:
 
 
 class Verdict(NamedTuple):
-    """The face of one photo that is most like the subject, by its index there.
+    """The face of one photo that is most like the subject.
 
     Attributes:
-        index: of the detection.
+        detection: which one of the photo's it is.
         similarity: to the subject at the photo's time.
         runner_up: the next best similarity in the photo; None without another.
         rival: the similarity to somebody else who is more like it, or as much; None without one.
         unlike: whether it is more like one of those who the subject is not.
     """
 
-    index: int
+    detection: int
     similarity: float
     runner_up: float | None
     rival: float | None
