@@ -38,8 +38,8 @@ PRAGMA user_version = {VERSION};
 PRAGMA application_id = {MARK + VERSION};
 """
 RECALL = """
-WITH found AS MATERIALIZED (SELECT id, key FROM entries WHERE kind = ? ORDER BY id)
-SELECT found.id, found.key, value FROM found LEFT JOIN entries ON entries.id = found.id
+WITH found AS MATERIALIZED (SELECT id FROM entries WHERE kind = ? ORDER BY id)
+SELECT found.id, key, value FROM found LEFT JOIN entries ON entries.id = found.id
 """  # in the order of rows on the disk; a row that only the index has is NULL, and so is damage
 KEEP = """
 INSERT INTO entries (kind, key, value, used) VALUES (?, ?, ?, ?)
