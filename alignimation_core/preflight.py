@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from pathlib import Path, PurePosixPath
@@ -70,8 +70,7 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
         if reason:
             faults.append(recipe.fault(("photos", i), reason))
     if not faults:
-        names = [order.relative_name(path, recipe.folder) for path in files.values()]
-        faults += _unknown_photos(recipe, names)
+        faults += _unknown_photos(recipe, files.values())
     if faults:
         raise RecipeError(faults)
     return Listing(
@@ -79,10 +78,12 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
     )
 
 
-def _unknown_photos(recipe: Recipe, names: Sequence[str]) -> Iterator[Fault]:
+def _unknown_photos(recipe: Recipe, files: Iterable[File]) -> Iterator[Fault]:
     """Yield what is wrong with the photos that the recipe names, of those that there are."""
-    known = PhotoNames(names)
-    for place, wanted in recipe.photos_named().items():
+    if not (named := recipe.photos_named()):
+        return
+    known = PhotoNames(order.relative_name(path, recipe.folder) for path in files)
+    for place, wanted in named.items():
         try:
             known.one(wanted)
         except LookupError as error:

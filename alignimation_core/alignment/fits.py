@@ -43,9 +43,9 @@ def fit(
     and a photo on which it raised an error, or that could not be drawn, is tried again by itself.
     What is wrong with the model, though photos are fitted, is told to ``remark``.
     """
-    keys = [targets.key(item) for item in items]
+    keys = targets.keys(items)
     copies, of_key = Counter(keys), dict(zip(keys, items, strict=True))
-    fixed_key = targets.key(reference)
+    (fixed_key,) = targets.keys([reference])
     failed = {key: targets.failed[key] for key in copies if key in targets.failed}
     known = kept.recall_fits(fixed_key, copies)
     open_ = [key for key in copies if key not in failed]

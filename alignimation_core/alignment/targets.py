@@ -62,13 +62,15 @@ class Targets:
         self._sees_pixels = "pixels" in builder.requires()
         self._keys: dict[FramedSubject, str] = {}
 
-    def key(self, item: FramedSubject) -> str:
-        """Return the digest, hex, of everything that a target depends on, but the builder."""
-        if item not in self._keys:
-            self._keys[item] = self._digest(item)
-        return self._keys[item]
+    def keys(self, items: Sequence[FramedSubject]) -> list[str]:
+        """Return the digests, hex, of everything that targets depend on, but the builder."""
+        if new := [item for item in items if item not in self._keys]:
+            frames = torch.stack([item.working_from_photo for item in new]).numpy()
+            digests = map(self._digest, new, map(np.ndarray.tobytes, frames))
+            self._keys.update(zip(new, digests, strict=True))
+        return [self._keys[item] for item in items]
 
-    def _digest(self, item: FramedSubject) -> str:
+    def _digest(self, item: FramedSubject, frame: bytes) -> str:
         subject, mask = item.subject, item.subject.mask
         names = _names(self.side, tuple(subject.keypoint_names), tuple(subject.keypoints))
         words: list[object] = []
@@ -82,7 +84,6 @@ class Targets:
             numbers += [value for row in mask.image_from_mask for value in row]
         if self._sees_pixels:
             words += [None, item.photo.sha256]
-        frame = item.working_from_photo.numpy().tobytes()
         told = names + repr(words).encode() + struct.pack(f"<{len(numbers)}d", *numbers) + frame
         return sha256(told).hexdigest()
 
@@ -128,7 +129,7 @@ class Targets:
         Returns:
             Those whose targets could be built; their summaries; and the failures of the others.
         """
-        keys = [self.key(item) for item in items]
+        keys = self.keys(items)
         known = kept.recall_summaries(keys)
         fresh: dict[str, TargetSummary] = {}
         built: list[FramedSubject] = []

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alignimation_core.api import files, images
 from alignimation_core.api.mask import Mask, Matrix
@@ -47,6 +47,8 @@ def expect_shape(what: str, tensor: object, shape: tuple[int | None, ...]) -> No
 
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(tensor).__name__}")
+    if tensor.shape == shape:
+        return
     found = tuple(tensor.shape)
     if len(found) != len(shape) or any(
         want not in (None, have) for want, have in zip(shape, found, strict=True)
@@ -145,7 +147,7 @@ class Detections:
     def __post_init__(self) -> None:
         """Check that all parts speak of the same N detections."""
         expect_shape("boxes", self.boxes, (None, 4))
-        count, names = len(self.boxes), len(self.keypoint_names)
+        count, names = len(self), len(self.keypoint_names)
         expect_shape("scores", self.scores, (count,))
         if self.keypoints is not None:
             expect_shape("keypoints", self.keypoints, (count, names, 2))
@@ -174,16 +176,6 @@ class Detections:
     def __len__(self) -> int:
         """Return N."""
         return self.boxes.shape[0]
-
-    def pick(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the keypoints of one detection, (K, 2), and their scores, (K,).
-
-        Raises:
-            ValueError: there are no keypoints.
-        """
-        if self.keypoints is None or self.keypoint_scores is None:
-            raise ValueError("there are no keypoints")
-        return self.keypoints[index], self.keypoint_scores[index]
 
     def split(self, counts: Sequence[int]) -> list[Detections]:
         """Split the joined detections of several images by the count of each.
@@ -216,21 +208,22 @@ class Detections:
 
     def subject(self, index: int, *, similarity: float | None = None) -> Subject:
         """Return one detection as the subject of its photo."""
-        points: dict[str, tuple[float, float]] = {}
-        scores: dict[str, float] = {}
-        if self.keypoints is not None and self.keypoint_scores is not None:
-            # of few rows, all as plain numbers are made faster than one by itself
-            places, found = self.keypoints.tolist()[index], self.keypoint_scores.tolist()[index]
-            for name, (x, y), score in zip(self.keypoint_names, places, found, strict=True):
-                if score > 0:
-                    points[name], scores[name] = (x, y), score
-        x0, y0, x1, y1 = self.boxes.tolist()[index]
+        tables = self.boxes, self.scores, self.keypoints, self.keypoint_scores
+        # of few rows, all as plain numbers are made faster than one by itself
+        row = [() if table is None else table.tolist()[index] for table in tables]
+        return self.subject_of(index, row, similarity=similarity)
+
+    def subject_of(self, index: int, row: Sequence[Any], *, similarity: float | None) -> Subject:
+        """Return one detection as ``subject`` does, its rows of the four tables given as lists."""
+        (x0, y0, x1, y1), score, places, scores = row
+        names = self.keypoint_names
+        there = [each for each in zip(names, places, scores, strict=True) if each[2] > 0]
         return Subject(
             box=(x0, y0, x1, y1),
-            score=self.scores.tolist()[index],
-            keypoints=points,
-            keypoint_scores=scores,
-            keypoint_names=self.keypoint_names,
+            score=score,
+            keypoints={name: (x, y) for name, (x, y), _ in there},
+            keypoint_scores={name: score for name, _, score in there},
+            keypoint_names=names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
             turn=self.turn,

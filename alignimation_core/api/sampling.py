@@ -1,7 +1,10 @@
-"""Stratified subsampling of indices."""
+"""Rows of tables: a stratified subsample, and one of each of many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,3 +34,13 @@ def spread(count: int, most: int, weights: Tensor | None = None) -> Tensor:
         return met[met.diff(prepend=met.new_tensor([-1])) > 0]
     ends = torch.arange(most + 1) * count // most
     return ends[:-1] + (within * ends.diff()).long()
+
+
+def row_of_each(indices: Sequence[int], *columns: Sequence[Tensor]) -> list[Tensor]:
+    """Return one row of each of M tables, (M, ...); of several columns of such tables, of each.
+
+    The tables of a column, at least one, differ in length alone; those of another are as long.
+    """
+    lengths = np.array([table.shape[0] for table in columns[0]])
+    rows = torch.from_numpy(lengths.cumsum() - lengths + np.array(indices))
+    return [torch.cat([*tables])[rows] for tables in columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,9 @@ def explain(record: Mapping[str, Any]) -> str:
     measured = [photo for photo in photos if photo.get("gates") and photo["status"] != "failed"]
     if all(photo.get("stage") != "subject_selector" for photo in measured):
         return "\n".join([*lines, *_ranges(every, measured)])
+    limited = [gate for gate in every if gate.limit is not None]
     for gate in every:
-        lines += _table(gate, [each for each in every if each != gate], measured)
+        lines += _table(gate, [each for each in limited if each != gate], measured)
     return "\n".join(lines)
 
 
@@ -83,7 +85,8 @@ def _table(
     steps = {_rounded(number, down=gate.least) for number in _quantiles(numbers)}
     steps |= set() if gate.limit is None else {gate.limit}
     for limit in sorted(steps):
-        kept = sum(gate.passes(photo["gates"], limit) for photo in free)
+        below = bisect_left(numbers, limit) if gate.least else bisect_right(numbers, limit)
+        kept = len(numbers) - below if gate.least else below
         yield f"    {bound} {limit:<8g} keeps {kept}"
     nearest = sorted(missed, key=lambda photo: abs(gate.of(photo["gates"]) - (gate.limit or 0.0)))[
         :NEAREST

@@ -64,6 +64,8 @@ class Corrections:
         Raises:
             RecipeError: every name that means no photo or several, and every contradiction.
         """
+        if not (self.entries or recipe.without or recipe.references()):
+            return
         paths = {relative_name(path, recipe.folder): path for path in files}
         known, left = PhotoNames(paths), self.left_out
         faults: list[Fault] = []
@@ -103,6 +105,8 @@ class Corrections:
 
     def kept(self, recipe: Recipe, files: Sequence[File]) -> list[File]:
         """Return the files that ``without`` does not leave out."""
+        if not self.left_out:
+            return [*files]
         return [f for f in files if relative_name(f, recipe.folder) not in self.left_out]
 
     def without(self) -> list[Failure]:
@@ -190,22 +194,23 @@ class Corrections:
                     self._faults.append(entry.fault("", what))
 
     def decide(
-        self, observation: Observation, choice: Choice
+        self, observation: Observation, choice: Choice, chosen: Subject | None
     ) -> tuple[Subject | Failure, int | None]:
         """Return the subject of one photo, or why it has none, as the user has the last word.
 
-        With the subject, which detection it is; None for one that was not detected.
+        With the subject, which detection it is; None for one that was not detected. What was
+        ``chosen`` is None where the choice is none.
 
         What cannot be done is raised by ``raise_faults``, of all photos together.
         """
         photo, found = observation.photo, observation.detections
         entry, index = self._of.get(photo.name), choice.index
+        if entry is None and chosen is not None:
+            return chosen, index
         reason = choice.reason or ""
         rejected = Failure(photo.name, "subject_selector", reason, "rejected", choice.gate)
         if entry is None:
-            if index is None:
-                return rejected, None
-            return found.subject(index, similarity=choice.similarity), index
+            return rejected, None
         given = entry.correction
         if given.use is False:
             if index is not None:

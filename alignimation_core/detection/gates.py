@@ -9,8 +9,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from alignimation_core.api import geometry
 from alignimation_core.api.data import Choice, Observation
-from alignimation_core.api.stages.faces import facing_forward
+from alignimation_core.api.sampling import row_of_each
+from alignimation_core.api.stages.faces import facing_forward, of_each
 from alignimation_core.api.stages.selectors import PIXELS, Gates
 
 HEAD = {
@@ -71,14 +73,13 @@ def values(observations: Sequence[Observation], choices: Sequence[Choice]) -> li
         if (similarity := choices[place].similarity) is not None:
             found[place]["similarity"] = round(similarity, DIGITS + 1)
     for names, group in groups.items():
-        picked = [observations[place].detections.pick(index) for place, index in group]
-        points, scores = (torch.stack(column) for column in zip(*picked, strict=True))
-        points, there = points.double(), scores > 0
+        of_group = [observations[place].detections for place, _ in group]
+        points, there = of_each(of_group, [index for _, index in group])
         table = _Points(names, points, there)
         angles = _angles(table)
         if "roll" in angles:
-            turns = [observations[place].detections.turn for place, _ in group]
-            angles["roll"] = (angles["roll"] + torch.tensor(turns) + 180) % 360 - 180
+            turns = torch.tensor([each.turn for each in of_group])
+            angles["roll"] = (angles["roll"] + turns + 180) % 360 - 180
         forward = {"facing_forward": facing_forward(names, points, there)}
         columns = angles | forward | _openings(table)
         _write(found, [place for place, _ in group], columns)
@@ -98,22 +99,24 @@ def _measured(
     observations: Sequence[Observation], subjects: Sequence[tuple[int, int]]
 ) -> tuple[list[int], dict[str, Tensor]]:
     """Return the photos whose pixels were measured, and what was."""
-    places, rows = [], []
+    tables, places, indices = [], [], []
     for place, index in subjects:
         if (measures := observations[place].measures) is not None:
+            tables.append(measures)
             places.append(place)
-            rows.append(measures[index])
-    columns = torch.stack(rows).unbind(1) if rows else []
-    return places, dict(zip(PIXELS, columns, strict=bool(rows)))
+            indices.append(index)
+    columns = row_of_each(indices, tables)[0].unbind(1) if tables else []
+    return places, dict(zip(PIXELS, columns, strict=bool(tables)))
 
 
 def _of_boxes(
     observations: Sequence[Observation], subjects: Sequence[tuple[int, int]]
 ) -> dict[str, Tensor]:
-    boxes = torch.stack([observations[p].detections.boxes[i] for p, i in subjects]).double()
-    sides = torch.tensor(
-        [(observations[p].photo.width, observations[p].photo.height) for p, _ in subjects]
-    ).double()
+    seen = [observations[place] for place, _ in subjects]
+    indices = [index for _, index in subjects]
+    (boxes,) = row_of_each(indices, [each.detections.boxes for each in seen])
+    boxes = boxes.double()
+    sides = geometry.table([(each.photo.width, each.photo.height) for each in seen], 2)
     width, height = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).unbind(1)
     size = (width * height).sqrt()
     nearest = torch.cat([boxes[:, :2], sides - boxes[:, 2:]], 1).amin(1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from alignimation_core.api.data import Damage, Detections, Observation, Photo
@@ -190,6 +192,19 @@ def in_batches(items: list[T]) -> list[list[T]]:
     """Return items in batches that go through the networks together."""
     starts = range(0, len(items), PHOTOS_A_BATCH)
     return [items[start : start + PHOTOS_A_BATCH] for start in starts]
+
+
+def boxes_from_left(observations: Sequence[Observation]) -> list[list[list[float]]]:
+    """Return the boxes in each photo by their middles, from the left, rounded to 0.1 pixels."""
+    if not observations:
+        return []
+    counts = [len(each.detections) for each in observations]
+    photos = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    boxes = torch.cat([each.detections.boxes for each in observations]).double()
+    order = (boxes[:, 0] + boxes[:, 2]).argsort(stable=True)
+    order = order[photos[order].argsort(stable=True)]
+    rows = iter(((boxes[order] * 10).round() / 10).tolist())
+    return [[*islice(rows, count)] for count in counts]
 
 
 def count_known(

@@ -13,6 +13,7 @@ from alignimation_core.execution.executor import Executor
 from alignimation_core.photos.order import relative_name
 from alignimation_core.photos.reader import read
 from alignimation_core.recipe.recipe import Recipe
+from alignimation_core.recipe.timeline import zone_of
 from alignimation_core.store.store import Store
 
 
@@ -43,7 +44,8 @@ def look(
         return {}
     of_run = {str(photo.path): photo for photo in photos}
     others = [path for text, path in files.items() if text not in of_run]
-    read_now, unread = read(others, recipe.folder, executor, store, lambda: None)
+    zone = zone_of(recipe.time_zone) if recipe.time_zone else None
+    read_now, unread = read(others, recipe.folder, executor, store, lambda: None, zone)
     wanted = [of_run[text] for text in files if text in of_run] + read_now
     known = store.recall([photo.content for photo in wanted])
     observed = observe(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alignimation_core.api.data import Choice, Damage, Observation, Photo, Subject
+from alignimation_core.api.sampling import row_of_each
 from alignimation_core.api.stages import SubjectSelector
 from alignimation_core.api.stages.individuals import Shown
 from alignimation_core.corrections.corrections import Corrections
@@ -53,8 +54,10 @@ def select(
     choices = contract.select(selector, observations, shown or {})
     values = gates.values(observations, choices)
     choices = [gates.held(selector.gates, *each) for each in zip(choices, values, strict=True)]
-    for place, (observation, choice) in enumerate(zip(observations, choices, strict=True)):
-        decided, index = corrections.decide(observation, choice)
+    subjects = _subjects(observations, choices)
+    rows = enumerate(zip(observations, choices, subjects, strict=True))
+    for place, (observation, choice, subject) in rows:
+        decided, index = corrections.decide(observation, choice, subject)
         if isinstance(decided, Failure):
             rejected.append(decided)
         else:
@@ -69,6 +72,32 @@ def select(
     asked = [choice.least for choice in choices if choice.least is not None]
     least = math.floor(min(asked) * 1e5) / 1e5 if asked else None
     return Selected(chosen, rejected, known, least)
+
+
+def _subjects(
+    observations: Sequence[Observation], choices: Sequence[Choice]
+) -> list[Subject | None]:
+    """Return what is chosen in each photo; of all those with the same keypoints at once."""
+    groups: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for place, choice in enumerate(choices):
+        if choice.index is not None:
+            names = observations[place].detections.keypoint_names
+            groups.setdefault(names, []).append((place, choice.index))
+    subjects: list[Subject | None] = [None] * len(choices)
+    for names, group in groups.items():
+        found = [observations[place].detections for place, _ in group]
+        indices = [index for _, index in group]
+        tables = [[each.boxes for each in found], [each.scores for each in found]]
+        if names:
+            tables.append([each.keypoints for each in found if each.keypoints is not None])
+            scores = (each.keypoint_scores for each in found)
+            tables.append([each for each in scores if each is not None])
+        columns = [column.tolist() for column in row_of_each(indices, *tables)]
+        columns += [[()] * len(group)] * (4 - len(columns))
+        for (place, index), each, *row in zip(group, found, *columns, strict=True):
+            similarity = choices[place].similarity
+            subjects[place] = each.subject_of(index, row, similarity=similarity)
+    return subjects
 
 
 def with_masks(

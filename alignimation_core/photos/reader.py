@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -27,15 +28,16 @@ def read(
     executor: Executor,
     store: Store,
     step: Callable[[], None],
+    zone: tzinfo | None,
 ) -> tuple[list[Photo], list[Failure]]:
     """Return the photos, in the order of their files; and those that cannot be read.
 
-    Dates may still be in UTC, see ``order.in_zone``. Names are relative to the folder. Files that
-    have not changed are not read again.
+    Dates are local ones, of the zone where nobody says more, see ``order.in_zone``. Names are
+    relative to the folder. Files that have not changed are not read again.
     """
     photos: list[Photo] = []
     broken: list[Failure] = []
-    for path, facts in zip(files, _facts_of(files, folder, executor, store), strict=True):
+    for path, facts in zip(files, _facts_of(files, folder, executor, store, zone), strict=True):
         if isinstance(facts, Photo):
             photos.append(facts)
         else:
@@ -45,7 +47,7 @@ def read(
 
 
 def _facts_of(
-    files: Sequence[File], folder: Path, executor: Executor, store: Store
+    files: Sequence[File], folder: Path, executor: Executor, store: Store, zone: tzinfo | None
 ) -> Iterator[Photo | PhotoError | Lost]:
     """Yield the facts of each file, in order, or why they cannot be read."""
     stamped = time.time()
@@ -58,11 +60,13 @@ def _facts_of(
     for text, path in named:
         facts = known.get(text)
         if facts is None:
-            yield next(read)
+            answer = next(read)
+            yield order.in_zone(answer, zone) if isinstance(answer, Photo) else answer
         else:
-            sha256, height, width, at, origin, zone, modified = facts
-            name = order.relative_name(path, folder)
-            yield Photo(path, name, sha256, height, width, at, origin, stamps[text], zone, modified)
+            sha256, height, width, at, origin, written, modified = facts
+            name, stamp = order.relative_name(path, folder), stamps[text]
+            at, offset = order.local(at, written, zone)
+            yield Photo(path, name, sha256, height, width, at, origin, stamp, offset, modified)
 
 
 def _read(

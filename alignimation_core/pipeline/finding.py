@@ -10,7 +10,12 @@ from alignimation_core.api.errors import AlignimationError
 from alignimation_core.api.stages import AnnotationDetector
 from alignimation_core.api.stages.individuals import Shown
 from alignimation_core.detection.gates import Values
-from alignimation_core.detection.observations import Observed, count_known, observe
+from alignimation_core.detection.observations import (
+    Observed,
+    boxes_from_left,
+    count_known,
+    observe,
+)
 from alignimation_core.detection.quality import complete, unmeasured
 from alignimation_core.detection.selection import select, undamaged, with_masks
 from alignimation_core.detection.thinned.thinning import thins, within
@@ -31,14 +36,14 @@ class Finding:
         """Return the photos in order, as they are corrected, but those left out unread."""
         corrections = self.work.corrections
         files = corrections.kept(self.work.recipe, files)
+        zone = zone_of(name) if (name := self.work.recipe.time_zone) else None
         with self.work.timed("photos", len(files)) as step:
             photos, failures = read(
-                files, self.work.recipe.folder, self.work.executor, self.work.store, step
+                files, self.work.recipe.folder, self.work.executor, self.work.store, step, zone
             )
         failures += corrections.without()
         names = [failure.photo for failure in failures]
-        by, zone = self.work.recipe.order, self.work.recipe.time_zone
-        photos = corrections.of_facts(photos, names, by, None if zone is None else zone_of(zone))
+        photos = corrections.of_facts(photos, names, self.work.recipe.order, zone)
         self.work.record.add(photos)
         self.work.record.fail(failures)
         return photos
@@ -81,9 +86,9 @@ class Finding:
         for remark in sorted(observed.remarks):
             self.work.remark(remark)
         records = self.work.record.by_name()
-        for each in observed.observations:
-            boxes = sorted(each.detections.boxes.tolist(), key=lambda box: box[0] + box[2])
-            records[each.photo.name].found = [[round(side, 1) for side in box] for box in boxes]
+        boxes = boxes_from_left(observed.observations)
+        for each, found in zip(observed.observations, boxes, strict=True):
+            records[each.photo.name].found = found
         self.work.record.fail(observed.failures)
         self.work.record.remark_damage(observed.damaged)
         self.work.record.seconds["detector"] -= observed.embedding

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,12 @@ def _slices(lengths: bytes) -> list[slice]:
 def encode(header: object, *arrays: bytes) -> bytes:
     """Return a header, as JSON, and arrays as one."""
     return join([json.dumps(header).encode(), *arrays])
+
+
+def parsed(texts: Iterable[bytes]) -> list[Any]:
+    """Return what JSON texts hold: of many short ones, in a fraction of the time of each."""
+    parsed: list[Any] = json.loads(b"[" + b",".join(texts) + b"]")
+    return parsed
 
 
 def pack(values: Tensor) -> bytes:

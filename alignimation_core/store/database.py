@@ -38,8 +38,8 @@ PRAGMA user_version = {VERSION};
 PRAGMA application_id = {MARK + VERSION};
 """
 RECALL = """
-WITH found AS MATERIALIZED (SELECT id, key FROM entries WHERE kind = ? ORDER BY id)
-SELECT found.id, found.key, value FROM found LEFT JOIN entries ON entries.id = found.id
+WITH found AS MATERIALIZED (SELECT id FROM entries WHERE kind = ? ORDER BY id)
+SELECT found.id, key, value FROM found LEFT JOIN entries ON entries.id = found.id
 """  # in the order of rows on the disk; a row that only the index has is NULL, and so is damage
 KEEP = """
 INSERT INTO entries (kind, key, value, used) VALUES (?, ?, ?, ?)
@@ -159,7 +159,7 @@ class Database:
 
         They count as used. What ``decode`` raises is damage.
         """
-        wanted = {os.fsencode(key): key for key in keys}
+        wanted = {_encoded(key): key for key in keys}
         seed = zlib.crc32(kind.encode())
 
         def rows(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
@@ -183,7 +183,7 @@ class Database:
         signed = [
             (kind, name, value + zlib.crc32(kind.encode() + name + value).to_bytes(4, "little"))
             for kind, key, value in rows
-            for name in [os.fsencode(key)]
+            for name in [_encoded(key)]
         ]
 
         def operation(db: sqlite3.Connection) -> None:
@@ -322,6 +322,11 @@ class Database:
             f"{self.path}: cannot be written ({error}); {advice}, or set `output` to another "
             "place; what is done so far is kept there"
         )
+
+
+def _encoded(key: str) -> bytes:
+    """Return a key as bytes; a path, too, that is no text."""
+    return key.encode(errors="surrogatepass")
 
 
 def _code(error: Exception) -> int:

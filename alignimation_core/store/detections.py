@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -169,10 +170,10 @@ def _tables(
     rows: Iterator[tuple[str, bytes]], photo_of: Mapping[str, str], seen: Mapping[str, Detections]
 ) -> dict[str, Tensor]:
     """Return tables of a row a detection, by photo; those of one width lie in one block."""
-    blocks: dict[bytes, tuple[list[str], bytearray]] = {}
+    blocks = defaultdict[bytes, tuple[list[str], bytearray]](lambda: ([], bytearray()))
     for key, value in rows:
         length, numbers = split(value)
-        photos, block = blocks.setdefault(length, ([], bytearray()))
+        photos, block = blocks[length]
         photos.append(photo_of[key])
         block += numbers  # a row at a time: twice all of them is a lot of memory
     each: dict[str, Tensor] = {}

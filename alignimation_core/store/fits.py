@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignimation_core.store.codec import encode, split
+from alignimation_core.store.codec import encode, parsed, split
 from alignimation_core.store.database import Database
 
 
@@ -111,5 +111,9 @@ def _agreements(rows: Iterable[tuple[str, bytes]]) -> dict[str, Tensor]:
 
 
 def _fits(rows: Iterable[tuple[str, bytes]]) -> dict[str, Fit]:
-    each = ((key, split(value)) for key, value in rows)
-    return {key: Fit(matrix or None, *json.loads(header)) for key, (header, matrix) in each}
+    each = {key: split(value) for key, value in rows}
+    headers = parsed(header for header, _ in each.values())
+    return {
+        key: Fit(matrix or None, *header)
+        for (key, (_, matrix)), header in zip(each.items(), headers, strict=True)
+    }

@@ -13,6 +13,7 @@ from alignimation_core.api.data import Photo
 from alignimation_core.api.stages import Detector, Embedder, TargetBuilder, TransformModel
 from alignimation_core.plugin.fingerprint import digest, fingerprint
 from alignimation_core.store import detections
+from alignimation_core.store.codec import parsed
 from alignimation_core.store.database import HIDDEN, Database
 from alignimation_core.store.detections import Known
 from alignimation_core.store.fits import Fits
@@ -130,7 +131,8 @@ class Store:
         """
 
         def decode(rows: Iterable[tuple[str, bytes]]) -> dict[str, Facts]:
-            known = ((path, json.loads(value)) for path, value in rows)
+            kept = dict(rows)
+            known = zip(kept, parsed(kept.values()), strict=True)
             return {
                 path: Facts(
                     sha256,

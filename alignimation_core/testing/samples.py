@@ -115,8 +115,8 @@ def observations(*, embedded: bool = True) -> list[Observation]:
     both = Detections(
         torch.cat([first.boxes, there.boxes]),
         torch.cat([first.scores, there.scores]),
-        torch.stack([each.pick(0)[0] for each in (first, there)]),
-        torch.stack([each.pick(0)[1] for each in (first, there)]),
+        torch.cat([points for each in (first, there) if (points := each.keypoints) is not None]),
+        torch.ones(2, len(NAMES)),
         NAMES,
         (*(first.masks or ()), *(there.masks or ())),
     )

@@ -227,8 +227,8 @@ class Identity(FacingSelector, ShownSelector):
             texts = distinct(similarity, verdict.runner_up)
             reason = f"uncertain (two here are alike: {texts[0]} and {texts[1]})"
         else:
-            return Choice(verdict.index, similarity=similarity, least=decision.threshold)
-        return Choice(None, reason, similarity, verdict.index, least=decision.threshold)
+            return Choice(verdict.detection, similarity=similarity, least=decision.threshold)
+        return Choice(None, reason, similarity, verdict.detection, least=decision.threshold)
 
     def _rule(self, observations: Sequence[Observation]) -> _identity.Rule:
         from alignimation_subject import _identity

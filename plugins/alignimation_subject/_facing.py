@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignimation_core import Choice, Observation, Subject, SubjectSelector
 from alignimation_core.api.data import EYES
-from alignimation_core.api.stages.faces import as_table, evenness, facing_forward
+from alignimation_core.api.stages.faces import (
+    as_table,
+    evenness,
+    facing_forward,
+    of_each,
+)
 from alignimation_core.api.stages.selectors import distinct
 
 if TYPE_CHECKING:
@@ -39,20 +44,26 @@ class FacingForward(BaseModel):
         ),
     ] = 0.7
 
-    def reason_against(self, subject: Subject) -> str | None:
-        """Return why the subject does not face forward; None when it does.
+    def reasons_against(self, subjects: Sequence[Subject]) -> list[str | None]:
+        """Return why each of M subjects does not face forward; None where it does.
 
         Both corners of the mouth count where they were found; the nose and both eyes must be.
         """
-        points = subject.keypoints
+        found = evenness(*as_table(subjects))
+        ratios = zip(*(column.tolist() for column in found.values()), strict=True)
+        return [
+            self._reason_against(subject, dict(zip(found, each, strict=True)))
+            for subject, each in zip(subjects, ratios, strict=True)
+        ]
+
+    def _reason_against(self, subject: Subject, evenness: Mapping[str, float]) -> str | None:
         for name in ("nose", *EYES):
-            if name not in points:
+            if name not in subject.keypoints:
                 return (
                     f"the subject may look away (its {name} was not found); "
                     "`facing_forward: false` keeps it"
                 )
-        for feature, found in evenness(*as_table([subject])).items():
-            ratio = float(found)
+        for feature, ratio in evenness.items():
             if ratio < self.min_ratio:
                 told, needed = distinct(ratio, self.min_ratio)
                 return (
@@ -71,9 +82,9 @@ class FacingForward(BaseModel):
             if observation.detections.keypoints is not None:
                 groups.setdefault(observation.detections.keypoint_names, []).append(place)
         for names, places in groups.items():
-            some = [observations[place].detections.pick(indices[place]) for place in places]
-            points, scores = (torch.stack(column) for column in zip(*some, strict=True))
-            forward[places] = facing_forward(names, points.double(), scores > 0) >= self.min_ratio
+            some = [observations[place].detections for place in places]
+            points, there = of_each(some, [indices[place] for place in places])
+            forward[places] = facing_forward(names, points, there) >= self.min_ratio
         return forward
 
 
@@ -113,11 +124,11 @@ class FacingSelector(SubjectSelector):
         forward = self.facing_forward.passes(
             [observations[place] for place, _ in chosen], [index for _, index in chosen]
         )
-        for (place, index), passes in zip(chosen, forward.tolist(), strict=True):
-            if passes:
-                continue
-            subject = observations[place].detections.subject(index)
-            if (reason := self.facing_forward.reason_against(subject)) is not None:
+        aside = [each for each, passes in zip(chosen, forward.tolist(), strict=True) if not passes]
+        subjects = [observations[place].detections.subject(index) for place, index in aside]
+        reasons = self.facing_forward.reasons_against(subjects)
+        for (place, index), reason in zip(aside, reasons, strict=True):
+            if reason is not None:
                 held[place] = replace(
                     choices[place],
                     index=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,19 +81,18 @@ class Person:
     size: float
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The face of one photo that is most like the subject, by its index there.
+class Verdict(NamedTuple):
+    """The face of one photo that is most like the subject.
 
     Attributes:
-        index: of the detection.
+        detection: which one of the photo's it is.
         similarity: to the subject at the photo's time.
         runner_up: the next best similarity in the photo; None without another.
         rival: the similarity to somebody else who is more like it, or as much; None without one.
         unlike: whether it is more like one of those who the subject is not.
     """
 
-    index: int
+    detection: int
     similarity: float
     runner_up: float | None
     rival: float | None
@@ -287,22 +287,19 @@ def _judge(
         usual = usual[usual >= threshold]
     verdicts: list[Verdict | None] = [None] * (len(faces.first) - 1)
     places = faces.photos[best]
-    columns = (
-        places,
-        best - faces.first[places],
-        scores[best].clamp(-1, 1),
-        following[places],
-        against[best],
-        refused[best],
+    similarity, after, rival = (
+        (column.double() * 1e6).round() / 1e6
+        for column in (scores[best].clamp(-1, 1), following[places], against[best])
     )
-    for place, index, value, after, rival, unlike in zip(
+    columns = places, best - faces.first[places], similarity, after, rival, refused[best]
+    for place, index, value, second, other, unlike in zip(
         *(column.tolist() for column in columns), strict=True
     ):
         verdicts[place] = Verdict(
             index,
-            round(value, 6),
-            round(after, 6) if after > -torch.inf else None,
-            round(rival, 6) if rival > value - 2 else None,
+            value,
+            second if second > -torch.inf else None,
+            other if other > value - 2 else None,
             unlike,
         )
     ends = (float(usual.min()), float(usual.max())) if len(usual) else (threshold, 1.0)

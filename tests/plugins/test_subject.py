@@ -147,7 +147,8 @@ def facing(points, names=NAMES, scores=None, **options):
         keypoint_names=names,
         keypoint_scores=None if scores is None else torch.tensor([scores]),
     )
-    return FacingForward(**options).reason_against(detections.subject(0))
+    (reason,) = FacingForward(**options).reasons_against([detections.subject(0)])
+    return reason
 
 
 def test_a_symmetric_face_faces_forward_even_at_the_strictest_ratio():

@@ -43,11 +43,15 @@ def series_of(
     outlines. None where there are too few photos, or the target is made of anything else.
     """
     aligned = alignment.aligned
-    if len(aligned) < FEWEST or "pixels" in builder.requires():
+    needed = builder.requires()
+    if len(aligned) < FEWEST or "pixels" in needed:
+        return None
+    found = {name for item in aligned for name in item.subject.keypoints}
+    if "masks" not in needed and found.isdisjoint(TORSO):
         return None
     subjects = [(item.photo, item.subject) for item in aligned]
     keypoints = keypoints_that_count(subjects, builder, model, kept)
-    of_mask = keypoints is None and "masks" in builder.requires()
+    of_mask = keypoints is None and "masks" in needed
     if not of_mask and (keypoints is None or set(TORSO).isdisjoint(keypoints.names)):
         return None
     photos = [(item.photo, item.subject.mask) for item in aligned]

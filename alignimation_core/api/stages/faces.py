@@ -71,11 +71,26 @@ def as_table(subjects: Sequence[Subject]) -> tuple[Sequence[str], Tensor, Tensor
     """Return the keypoints of M subjects that count here, as ``evenness`` takes them."""
     import torch
 
+    from alignimation_core.api import geometry
+
     names = ("nose", *(end for ends in FEATURES.values() for end in ends))
-    rows = [[each.keypoints.get(name, (0.0, 0.0)) for name in names] for each in subjects]
+    rows = [each.keypoints.get(name, (0.0, 0.0)) for each in subjects for name in names]
     there = [[name in each.keypoints for name in names] for each in subjects]
-    points = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names), 2)
-    return names, points, torch.tensor(there).reshape(-1, len(names))
+    points = geometry.table(rows, 2).reshape(-1, len(names), 2)
+    return names, points, torch.tensor(there, dtype=torch.bool).reshape(-1, len(names))
+
+
+def of_each(found: Sequence[Detections], indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the keypoints of one detection of each of M photos, as ``evenness`` takes them.
+
+    The photos have the same keypoints, and they have some.
+    """
+    from alignimation_core.api.sampling import row_of_each
+
+    tables = [each.keypoints for each in found if each.keypoints is not None]
+    of_scores = [each.keypoint_scores for each in found if each.keypoint_scores is not None]
+    points, scores = row_of_each(indices, tables, of_scores)
+    return points.double(), scores > 0
 
 
 class FaceEmbedder(Embedder):

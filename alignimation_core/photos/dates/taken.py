@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 INSTANT = "UTC"
@@ -122,12 +123,14 @@ def offset(text: object) -> str | None:
     return f"{sign}{hours}:{minutes}" if int(hours) * 60 + int(minutes) <= 14 * 60 else None
 
 
+@lru_cache
 def offset_of(delta: timedelta) -> str:
     """Return an offset from UTC as text, ``+02:00``."""
     minutes = round(delta.total_seconds() / 60)
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
+@lru_cache
 def delta_of(offset: str) -> timedelta:
     """Return the length of an offset such as ``+02:00``, or ``UTC``."""
     if offset == INSTANT:

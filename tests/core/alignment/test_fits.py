@@ -368,7 +368,8 @@ def key(change=None, *, pixels=False, side=16, sha256="0", **changes):
     (item,) = in_working_frames(pairs, Batchwise(working_side=side))
     if change is not None:
         item.working_from_photo[0, 2] += change
-    return Targets(Seeing(), side).key(item)
+    (key,) = Targets(Seeing(), side).keys([item])
+    return key
 
 
 def test_the_key_is_all_that_a_builder_sees():

@@ -8,7 +8,6 @@ from PIL import Image
 
 from alignimation_core.execution.executor import Threads
 from alignimation_core.photos import metadata
-from alignimation_core.photos.order import in_zone
 from alignimation_core.photos.reader import read
 from alignimation_core.store.store import Store
 
@@ -26,10 +25,10 @@ def count(tmp_path, monkeypatch):
     def count(zone=None):
         reads.clear()
         with Store(tmp_path, None, None, print) as store:
-            found, broken = read(photos, tmp_path, Threads(1), store, lambda: None)
-        entries = [in_zone(photo, zone and ZoneInfo(zone)) for photo in found]
-        assert ([each.height for each in entries], broken) == ([6, 6], [])
-        return len(reads), entries[0].taken, entries[0].taken_zone
+            there = zone and ZoneInfo(zone)
+            found, broken = read(photos, tmp_path, Threads(1), store, lambda: None, there)
+        assert ([each.height for each in found], broken) == ([6, 6], [])
+        return len(reads), found[0].taken, found[0].taken_zone
 
     return count
 
