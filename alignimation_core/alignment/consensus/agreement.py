@@ -89,10 +89,10 @@ def agree(
     places = None
     if keypoints is not None and len(subjects) > 1:
         key = _digest(subjects, keypoints)
-        places = kept.recall_agreement(key)
+        places = kept.recall_series("agreement", key)
         if places is None:
             places = corrected(subjects, keypoints, executor, step)
-            kept.keep_agreement(key, places)
+            kept.keep_series("agreement", key, places)
         else:
             for _ in subjects:
                 step()
