@@ -19,7 +19,7 @@ SIDE = 320
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
     """Return a JPEG of a picture, (h, w, 3 or 4) uint8; what is transparent becomes grey."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "#808080"), image)
     stream = io.BytesIO()
