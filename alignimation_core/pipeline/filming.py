@@ -143,11 +143,12 @@ class Filming:
     def _realign(self, alignment: Alignment) -> Alignment:
         """Align bodies by their rigid parts."""
         builder, model = self.work.recipe.target_builder, self.work.recipe.transform_model
-        series = series_of(alignment, builder, model, self.work.store.fits)
+        kept = self.work.store.fits
+        series = series_of(alignment, builder, model, kept)
         if series is None:
             return alignment
         with self.work.timed("refine", len(alignment.aligned)) as step:
-            return realign(alignment, series, step)
+            return realign(alignment, series, kept, step)
 
     def _place(self, alignment: Alignment) -> Placement:
         placement = place(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from alignimation_core.store.codec import encode, parsed, split
 from alignimation_core.store.database import Database
+
+SeriesKind: TypeAlias = Literal["agreement", "rigid"]
+"""The places of keypoints on which photos agree; where photos lie by a body's rigid parts."""
 
 
 class TargetSummary(NamedTuple):
@@ -76,21 +79,20 @@ class Fits:
             rows = ((kind, key, encode(fit[1:], fit[0] or b"")) for key, fit in fits.items())
             self._file.keep(rows, replace=True)
 
-    def recall_agreement(self, series: str) -> Tensor | None:
-        """Return the places, (N, K, 2) float64, on which the photos of a series agree, if known."""
+    def recall_series(self, what: SeriesKind, series: str) -> Tensor | None:
+        """Return the float64 numbers that the photos of a series settled on, if known."""
         if self._file is None:
             return None
-        return self._file.recall(self._agreement, [series], _agreements).get(series)
+        return self._file.recall(self._of_series(what), [series], _numbers).get(series)
 
-    def keep_agreement(self, series: str, places: Tensor) -> None:
-        """Store the places on which the photos of a series agree."""
+    def keep_series(self, what: SeriesKind, series: str, numbers: Tensor) -> None:
+        """Store the float64 numbers that the photos of a series settled on."""
         if self._file is not None:
-            numbers = places.numpy().astype("<f8").tobytes()
-            self._file.keep([(self._agreement, series, encode([*places.shape], numbers))])
+            value = encode([*numbers.shape], numbers.numpy().astype("<f8").tobytes())
+            self._file.keep([(self._of_series(what), series, value)])
 
-    @property
-    def _agreement(self) -> str:
-        return f"agreement {self._builder.partition(' ')[2]}"
+    def _of_series(self, what: SeriesKind) -> str:
+        return f"{what} {self._builder.partition(' ')[2]}"
 
     def _of(self, reference: str) -> str:
         return f"{self._model} {reference[:16]}"
@@ -101,7 +103,7 @@ def _summaries(rows: Iterable[tuple[str, bytes]]) -> dict[str, TargetSummary]:
     return {key: TargetSummary(int(channels), *arrays) for key, (channels, *arrays) in each}
 
 
-def _agreements(rows: Iterable[tuple[str, bytes]]) -> dict[str, Tensor]:
+def _numbers(rows: Iterable[tuple[str, bytes]]) -> dict[str, Tensor]:
     known: dict[str, Tensor] = {}
     for key, value in rows:
         header, numbers = split(value)

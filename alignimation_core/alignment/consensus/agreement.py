@@ -10,19 +10,18 @@ from hashlib import sha256
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from alignimation_core.alignment.consensus.correlation import (
     WINDOW,
     Spectra,
-    normalised,
     shifts,
     thumbnails,
 )
 from alignimation_core.alignment.consensus.neighbours import hubs_of, neighbours
-from alignimation_core.alignment.consensus.patches import Cut, Spool
+from alignimation_core.alignment.consensus.patches import Cut, Sampler, Spool
 from alignimation_core.alignment.consensus.settlement import settle
 from alignimation_core.alignment.consensus.shape import are_usable, common_frame
+from alignimation_core.alignment.consensus.witnesses import Points, overruled
 from alignimation_core.alignment.subjects import in_working_frames, keypoints_of
 from alignimation_core.alignment.targets import Targets, stacked
 from alignimation_core.api import geometry
@@ -32,12 +31,14 @@ from alignimation_core.execution.executor import Executor
 from alignimation_core.store.fits import Fits
 
 PASSES = 2
-MARGIN = 6
-"""Pixels around what is compared: room for what the passes move."""
+MARGIN = 12
+"""Pixels around what is compared: room for what the passes move, and for a frame that is off."""
 FIRM = 0.5
 """Least weight of a keypoint that is corrected, as a share of the greatest."""
 MOST = 8
 """Keypoints that are corrected at most: the first of those that count most."""
+WITNESSES = 3
+"""Other keypoints that tell where these must be, at most."""
 PHOTOS_A_BATCH = 4
 BLOCK = 32
 """Photos whose patches are compared together."""
@@ -89,10 +90,10 @@ def agree(
     places = None
     if keypoints is not None and len(subjects) > 1:
         key = _digest(subjects, keypoints)
-        places = kept.recall_agreement(key)
+        places = kept.recall_series("agreement", key)
         if places is None:
             places = corrected(subjects, keypoints, executor, step)
-            kept.keep_agreement(key, places)
+            kept.keep_series("agreement", key, places)
         else:
             for _ in subjects:
                 step()
@@ -171,27 +172,42 @@ def corrected(
     weights = keypoints.weights
     detected = keypoints.points
     places = detected.clone()
+    looked_at = torch.cat([firm.nonzero()[:, 0], (~firm).nonzero()[:WITNESSES, 0]])
+    count = int(firm.sum())
     first_from_photo, shape = common_frame(places, weights, firm)
     usable = are_usable(first_from_photo)
     size = WINDOW[0] + 2 * MARGIN, WINDOW[1] + 2 * MARGIN
     half = torch.tensor([size[1] / 2, size[0] / 2], dtype=torch.float64)
-    corners = (shape[firm] - half).round()
+    corners = (shape[looked_at] - half).round()
     cut = Cut(tuple((int(x), int(y)) for x, y in corners.tolist()), size)
     with Spool((len(corners), *size)) as spool:
         _cut_all(subjects, first_from_photo, usable, cut, executor, spool, step)
         frame_from_photo = first_from_photo
         for _ in range(PASSES):
             photo_from_frame = _inverse(frame_from_photo, usable)
-            sampler = Sampler(spool, first_from_photo @ photo_from_frame, corners, shape[firm])
+            sampler = Sampler(
+                spool, first_from_photo @ photo_from_frame, corners[:count], shape[firm]
+            )
             here, there, moved, agreeing = _compare(sampler, len(subjects))
             seen = (weights[:, firm] > 0) & usable[:, None]
             offsets = geometry.apply(frame_from_photo, detected[:, firm]) - shape[firm]
             offsets = torch.where(seen[..., None], offsets, torch.nan)
-            settled = settle(offsets, here, there, moved, agreeing)
+            settled, confirmed = settle(offsets, here, there, moved, agreeing)
             found = geometry.apply(photo_from_frame, settled + shape[firm])
             places[:, firm] = torch.where(seen[..., None], found, detected[:, firm])
             frame_from_photo, shape = common_frame(places, weights, firm)
             usable &= are_usable(frame_from_photo)
+
+        others = looked_at[count:]
+
+        def of_witnesses(frame_from_photo: Tensor) -> Sampler:
+            inverse = _inverse(frame_from_photo, are_usable(frame_from_photo))
+            there = corners[count:], shape[others]
+            return Sampler(spool, first_from_photo @ inverse, *there, count)
+
+        points = Points(places[:, firm], seen, shape[firm])
+        witnesses = Points(places[:, others], weights[:, others] > 0, shape[others])
+        places[:, firm] = overruled(points, confirmed, witnesses, frame_from_photo, of_witnesses)
     return places
 
 
@@ -220,39 +236,6 @@ def _cut_all(
         answer = next(answers) if is_usable else nothing
         spool.append(answer if isinstance(answer, np.ndarray) else nothing)
         step()
-
-
-class Sampler:
-    """Samples the windows that are compared out of the patches that were cut.
-
-    ``first_from_frame`` (N, 3, 3) leads from the frame of this pass to the one in which patches
-    were cut, with their corners at (K, 2) ``corners``; ``centres`` (K, 2) are those of the windows.
-    """
-
-    def __init__(
-        self, spool: Spool, first_from_frame: Tensor, corners: Tensor, centres: Tensor
-    ) -> None:
-        self._spool, self._first_from_frame = spool, first_from_frame
-        self._corners = corners
-        y, x = (torch.arange(side, dtype=torch.float64) + 0.5 - side / 2 for side in WINDOW)
-        grid = torch.cartesian_prod(y, x).flip(1)
-        self._grid = grid + centres[:, None]
-
-    def windows(self, some: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the normalised (n, K, *WINDOW) windows of some photos; what of them is shown."""
-        patches = self._spool.read(some.tolist())
-        count, points = patches.shape[:2]
-        matrices = self._first_from_frame[some]
-        at = geometry.apply(matrices[:, None], self._grid) - self._corners[:, None]
-        height, width = patches.shape[-2:]
-        at = 2 * at / at.new_tensor([width, height]) - 1
-        grid = at.float().reshape(count * points, *WINDOW, 2)
-        shown = (patches > 0).float()
-        pixels = (patches.float() - 1).clamp(min=0) / 254
-        both = torch.stack([pixels, shown], 2).flatten(0, 1)
-        sampled = functional.grid_sample(both, grid, align_corners=False)
-        light, shares = sampled.reshape(count, points, 2, *WINDOW).unbind(2)
-        return normalised(light / shares.clamp(min=1e-3), shares), shares
 
 
 def _in_blocks(photos: Tensor) -> list[Tensor]:

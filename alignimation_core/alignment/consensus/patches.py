@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from alignimation_core.alignment.consensus.correlation import WINDOW, normalised
 from alignimation_core.api import geometry
 from alignimation_core.api.data import LUMA, Photo
 from alignimation_core.api.errors import PhotoError
@@ -109,3 +111,43 @@ class Spool:
             self._file.seek(photo * self._bytes)
             data += self._file.read(self._bytes)
         return torch.frombuffer(data, dtype=torch.uint8).reshape(-1, *self._shape)
+
+
+class Sampler:
+    """Samples the windows that are compared out of the patches that were cut.
+
+    ``first_from_frame`` (N, 3, 3) leads from the frame of this pass to the one in which patches
+    were cut, with their corners at (K, 2) ``corners``; ``centres`` (K, 2) are those of the windows.
+    The patches are those from the ``first`` on.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        first_from_frame: Tensor,
+        corners: Tensor,
+        centres: Tensor,
+        first: int = 0,
+    ) -> None:
+        self._spool, self._first_from_frame = spool, first_from_frame
+        self._some = slice(first, first + len(corners))
+        self._corners = corners
+        y, x = (torch.arange(side, dtype=torch.float64) + 0.5 - side / 2 for side in WINDOW)
+        grid = torch.cartesian_prod(y, x).flip(1)
+        self._grid = grid + centres[:, None]
+
+    def windows(self, some: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalised (n, K, *WINDOW) windows of some photos; what of them is shown."""
+        patches = self._spool.read(some.tolist())[:, self._some]
+        count, points = patches.shape[:2]
+        matrices = self._first_from_frame[some]
+        at = geometry.apply(matrices[:, None], self._grid) - self._corners[:, None]
+        height, width = patches.shape[-2:]
+        at = 2 * at / at.new_tensor([width, height]) - 1
+        grid = at.float().reshape(count * points, *WINDOW, 2)
+        shown = (patches > 0).float()
+        pixels = (patches.float() - 1).clamp(min=0) / 254
+        both = torch.stack([pixels, shown], 2).flatten(0, 1)
+        sampled = functional.grid_sample(both, grid, align_corners=False)
+        light, shares = sampled.reshape(count, points, 2, *WINDOW).unbind(2)
+        return normalised(light / shares.clamp(min=1e-3), shares), shares

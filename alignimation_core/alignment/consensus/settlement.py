@@ -15,6 +15,8 @@ STRAY = 4.0
 """Scale of the Cauchy weights of detections, pixels."""
 SUPPORT = 0.4
 """Least sum of a point's weights over all pairs: less may be chance."""
+LINK = 0.1
+"""Weight of a pair from which on it holds its photos together."""
 LONELY = 3.0
 """How much more a detection counts at most where a photo is like few others."""
 ROUNDS = 8
@@ -28,7 +30,7 @@ def settle(
     there: Tensor,
     shifts: Tensor,
     weights: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Find offsets whose differences are the shifts that were measured between photos.
 
     Args:
@@ -40,7 +42,8 @@ def settle(
         weights: (M, K) float64 >= 0.
 
     Returns:
-        (N, K, 2) offsets; without a pair of weight, those detected.
+        (N, K, 2) offsets; without a pair of weight, those detected. And (N, K) bool, whether
+        others confirm it: those of the photos that hold together, if that is most.
     """
     seen = detected.isfinite().all(-1)
     start = torch.where(seen[..., None], detected, 0.0)
@@ -60,7 +63,29 @@ def settle(
         offsets = moved
         if done:
             break
-    return torch.where(seen[..., None], offsets, detected)
+    return torch.where(seen[..., None], offsets, detected), _confirmed(firm, here, there, seen)
+
+
+def _confirmed(firm: Tensor, here: Tensor, there: Tensor, seen: Tensor) -> Tensor:
+    """Return which points hold together with those of most photos, (N, K) bool, by their pairs."""
+    total = torch.zeros(seen.shape, dtype=firm.dtype)
+    total.index_add_(0, here, firm).index_add_(0, there, firm)
+    group = torch.arange(len(seen))[:, None].expand_as(seen).clone()
+    linked = firm >= LINK
+    while True:
+        least = torch.minimum(group[here], group[there])
+        least = torch.where(linked, least, len(seen))
+        joined = group.clone()
+        for side in (here, there):
+            joined.scatter_reduce_(0, side[:, None].expand_as(least), least, "amin")
+        if torch.equal(joined, group):
+            break
+        group = joined.gather(0, joined)
+    members = torch.zeros(seen.shape, dtype=torch.int64)
+    members.scatter_add_(0, group, (seen & (total >= SUPPORT)).long())
+    most = members.argmax(0)
+    whole = 2 * members.amax(0) > seen.sum(0)
+    return seen & (total >= SUPPORT) & (group == most) & whole
 
 
 def _solve(

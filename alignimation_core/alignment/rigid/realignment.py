@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 import torch
 from torch import Tensor
 
 from alignimation_core.alignment.alignment import Alignment
 from alignimation_core.alignment.consensus.agreement import Keypoints, keypoints_that_count
-from alignimation_core.alignment.rigid.outlines import Masked, Outline, distances, mean_outline
+from alignimation_core.alignment.rigid.outlines import Masked, Masks, Outlines
 from alignimation_core.alignment.rigid.settlement import Parts, settle
 from alignimation_core.alignment.subjects import FramedSubject
 from alignimation_core.api import geometry
@@ -58,16 +59,22 @@ def series_of(
     return Series(photos, keypoints, _parameters(model))
 
 
-def realign(alignment: Alignment, series: Series, step: Callable[[], None]) -> Alignment:
+def realign(
+    alignment: Alignment, series: Series, kept: Fits, step: Callable[[], None]
+) -> Alignment:
     """Move aligned photos of a body so that its rigid parts lie on each other.
 
     The moves are similarities, without turns and scales where the transform model knows none, and
-    the reference stays where it is. ``step`` is called for each photo.
+    the reference stays where it is. They are kept in the store. ``step`` is called for each photo.
     """
     aligned = alignment.aligned
     unit_from_reference = _unit_from_photo(alignment.reference)
     start = unit_from_reference @ torch.stack([item.reference_from_photo for item in aligned])
-    unit_from_photo = series.settled(start)
+    key = series.digest(start)
+    unit_from_photo = kept.recall_series("rigid", key)
+    if unit_from_photo is None:
+        unit_from_photo = series.settled(start)
+        kept.keep_series("rigid", key, unit_from_photo)
     # a mean may have outlived the photo that it was drawn on: then the first stays
     photo = alignment.reference.photo
     own = next((i for i, item in enumerate(aligned) if item.photo is photo), 0)
@@ -97,8 +104,21 @@ class Series:
     def __init__(
         self, photos: Sequence[Masked], keypoints: Keypoints | None, parameters: list[int]
     ) -> None:
-        self.photos = photos
+        self.photos, self._masks = photos, Masks(photos)
         self._keypoints, self._parameters = keypoints, parameters
+
+    def digest(self, unit_from_photo: Tensor) -> str:
+        """Return the digest, hex, of everything that ``settled`` depends on, but the code."""
+        told = sha256(repr(self._parameters).encode() + unit_from_photo.numpy().tobytes())
+        if self._keypoints is not None:
+            for tensor in (self._keypoints.points, self._keypoints.weights):
+                told.update(repr(tensor.shape).encode() + tensor.numpy().tobytes())
+        for photo, mask in self.photos:
+            told.update(repr((photo.width, photo.height)).encode())
+            if mask is not None:
+                told.update(repr((mask.height, mask.width, mask.image_from_mask)).encode())
+                told.update(sha256(mask.data).digest())
+        return told.hexdigest()
 
     def settled(self, unit_from_photo: Tensor) -> Tensor:
         """Return where photos lie, (N, 3, 3), once all parts have a say by how rigid they are.
@@ -107,14 +127,21 @@ class Series:
         alignment begins as it is, or by the half of the outlines by which parts end up the most
         rigid; a sample of the photos tells which.
         """
-        some = spread(len(self.photos), OF_TRIALS)
-        trial = self._of(some)
-        begun: Half | None = None
-        if any(mask is not None for _, mask in trial.photos):
-            costs = {half: trial.passes(unit_from_photo[some], half)[1] for half in (None, *HALVES)}
-            begun = min(costs, key=lambda half: costs[half])
-        unit_from_photo, _ = self.passes(unit_from_photo, begun)
+        if not self._masks:
+            unit_from_photo = self.passes(unit_from_photo)[0]
+        else:
+            some = spread(len(self.photos), OF_TRIALS)
+            whole = len(some) == len(self.photos)
+            trial = self if whole else self._of(some)
+            ends = trial.trials(unit_from_photo[some])
+            begun = min(ends, key=lambda half: ends[half][1])
+            unit_from_photo, _ = ends[begun] if whole else self.passes(unit_from_photo, begun)
         return self._pass(unit_from_photo, REACHES[-1])[0]
+
+    def trials(self, unit_from_photo: Tensor) -> dict[Half | None, tuple[Tensor, float]]:
+        """Return what ``passes`` gives without and with each half."""
+        first = self._masks.outlines(unit_from_photo, FIRST_REACHES[0])
+        return {half: self.passes(unit_from_photo, half, first) for half in (None, *HALVES)}
 
     def _of(self, some: Tensor) -> Series:
         if (keypoints := self._keypoints) is not None:
@@ -126,29 +153,36 @@ class Series:
             keypoints = Keypoints(names, points[:, seen], weights[:, seen], keypoints.firm[seen])
         return Series([self.photos[i] for i in some.tolist()], keypoints, self._parameters)
 
-    def passes(self, unit_from_photo: Tensor, half: Half | None) -> tuple[Tensor, float]:
+    def passes(
+        self, unit_from_photo: Tensor, half: Half | None = None, first: Outlines | None = None
+    ) -> tuple[Tensor, float]:
         """Return where photos lie once settled from coarse to fine, and what that costs.
 
-        With a ``half``, the outlines' alone begins; then all parts have a say.
+        With a ``half``, the outlines' alone begins; then all parts have a say. ``first`` are the
+        outlines before any pass, where they are known.
         """
         cost = 0.0
         for reach in FIRST_REACHES:
-            unit_from_photo, _ = self._pass(unit_from_photo, reach, half)
+            unit_from_photo, _ = self._pass(unit_from_photo, reach, half, first)
+            first = None
         for reach in REACHES:
             unit_from_photo, cost = self._pass(unit_from_photo, reach)
         return unit_from_photo, cost
 
     def _pass(
-        self, unit_from_photo: Tensor, reach: float, half: Half | None = None
+        self,
+        unit_from_photo: Tensor,
+        reach: float,
+        half: Half | None = None,
+        known: Outlines | None = None,
     ) -> tuple[Tensor, float]:
         """Settle once, by a ``half`` of the outlines alone if one is given."""
         kinds = []
         if self._keypoints is not None and half is None:
             kinds.append(self._of_keypoints(self._keypoints, unit_from_photo))
-        outline = mean_outline(self.photos, unit_from_photo)
-        if outline is not None:
-            outline = outline if half is None else outline.towards(*half)
-            kinds.append(self._of_outline(outline, unit_from_photo, reach))
+        outlines = known or self._masks.outlines(unit_from_photo, reach)
+        if outlines is not None:
+            kinds.append(self._of_outlines(outlines if half is None else outlines.towards(*half)))
         kinds = [kind for kind in kinds if kind.weights.any()]
         if not kinds:
             return unit_from_photo, 0.0
@@ -169,11 +203,11 @@ class Series:
         firmness = usual / usual.median()
         return Parts(off, weights, self._moves(mean), firmness, float(len(mean)))
 
-    def _of_outline(self, outline: Outline, unit_from_photo: Tensor, reach: float) -> Parts:
-        """Return an outline as parts; what is often not within reach is not to be relied on."""
-        off = distances(self.photos, unit_from_photo, outline, reach)
+    def _of_outlines(self, outlines: Outlines) -> Parts:
+        """Return outlines as parts; what is often not within reach is not to be relied on."""
+        mean, off = outlines.mean, outlines.off
         found = off.isfinite().double()
-        moves = torch.einsum("pd,pdm->pm", outline.outwards, self._moves(outline.places))
+        moves = torch.einsum("pd,pdm->pm", mean.outwards, self._moves(mean.places))
         firmness = torch.ones(len(moves), dtype=torch.float64)
         off = off.nan_to_num(0.0)[..., None]
         return Parts(off, found * found.mean(0), moves[:, None], firmness, INDEPENDENT)

@@ -28,7 +28,8 @@ FINEST = 2e-4
 """Least deviation, in units."""
 LOOSE = 1.0
 """Deviation of the moves themselves, in units: what nothing holds stays."""
-PRECISION = 1e-6
+PRECISION = 1e-5
+"""Moves below which there is nothing left to settle, in units and radians."""
 OBSERVED = 256
 """Photos by which it is seen how independent parts are, at most."""
 

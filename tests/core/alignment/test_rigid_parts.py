@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from alignimation_core.alignment.alignment import align
-from alignimation_core.alignment.rigid.realignment import realign, series_of
+from alignimation_core.alignment.rigid.realignment import Series, realign, series_of
 from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.mask import Mask
 from alignimation_core.store.fits import Fits
+from alignimation_core.store.store import Store
 from alignimation_kornia import Crop, Homography, Rigid, Similarity, Translation
 from alignimation_targets import GaussianKeypoints, Pixels, SoftMask
 
@@ -74,7 +75,7 @@ def aligned(subjects, builder, model=None, reference="first"):
     model = model or Similarity()
     fitted = align(subjects, builder, model, reference, lambda: None)
     series = series_of(fitted, builder, model, Fits())
-    return fitted, series and realign(fitted, series, lambda: None)
+    return fitted, series and realign(fitted, series, Fits(), lambda: None)
 
 
 def error(alignment, truth):
@@ -178,7 +179,7 @@ def test_a_mean_whose_own_photo_was_lost_on_the_way_still_has_a_place():
     kept = [item for item in fitted.aligned if item.photo is not fitted.reference.photo]
     lost = replace(fitted, aligned=kept)
     series = series_of(lost, GaussianKeypoints(), Similarity(), Fits())
-    rigid = realign(lost, series, lambda: None).aligned
+    rigid = realign(lost, series, Fits(), lambda: None).aligned
     assert rigid[0].reference_from_photo == pytest.approx(kept[0].reference_from_photo, abs=1e-9)
 
 
@@ -187,6 +188,28 @@ def test_what_is_learned_anew_is_the_same_to_the_bit():
     once, again = (aligned(subjects, GaussianKeypoints())[1].aligned for _ in range(2))
     for one, other in zip(once, again, strict=True):
         assert torch.equal(one.reference_from_photo, other.reference_from_photo)
+
+
+def test_what_is_in_the_store_is_not_learned_again(tmp_path, monkeypatch):
+    subjects = [body(i, warp, noise=3.0, belly=3.0 * i) for i, warp in enumerate(warps(6))]
+    settled, counts = Series.settled, []
+    monkeypatch.setattr(Series, "settled", lambda *given: counts.append(1) or settled(*given))
+
+    def rigid(some):
+        with Store(tmp_path, "d", None, [].append, builder="b", model="m") as store:
+            model = Similarity()
+            fitted = align(some, GaussianKeypoints(), model, "first", lambda: None)
+            series = series_of(fitted, GaussianKeypoints(), model, store.fits)
+            return realign(fitted, series, store.fits, lambda: None).aligned
+
+    for one, other in zip(rigid(subjects), rigid(subjects), strict=True):
+        assert torch.equal(one.reference_from_photo, other.reference_from_photo)
+    assert len(counts) == 1
+    photo, subject = subjects[4]
+    thinner = body(4, warps(6)[4], noise=3.0, belly=0.0)[1].mask
+    for changed in (replace(subject, mask=thinner), body(9, warps(6)[4], noise=3.0)[1]):
+        rigid([*subjects[:4], (photo, changed), subjects[5]])
+    assert len(counts) == 3
 
 
 def test_targets_of_something_else_stay_as_they_were_fitted():
