@@ -17,6 +17,7 @@ from alignimation_core.api.data import LUMA, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
 from alignimation_core.photos import decoder
+from alignimation_core.photos.decoder import Part, Picture
 
 ENOUGH = 0.6
 """Pixels along a side of a decoded photo for one of the frame: finer ones are blurred away."""
@@ -24,8 +25,8 @@ IN_MEMORY = 64 << 20
 """Bytes of patches that are kept in memory; more go to a temporary file."""
 
 Bytes = npt.NDArray[np.uint8]
-CutItem = tuple[Photo, Tensor, Mask | None]
-"""A photo, (3, 3) ``frame_from_photo``, and its subject's mask if there is one."""
+CutItem = tuple[Photo, Tensor, Mask | None, tuple[Part, ...]]
+"""A photo, (3, 3) ``frame_from_photo``, its subject's mask if there is one, what is kept of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Cut:
         """
         return [self._patches(*item) for item in items]
 
-    def _patches(self, photo: Photo, frame_from_photo: Tensor, mask: Mask | None) -> Bytes:
+    def _patches(
+        self, photo: Photo, frame_from_photo: Tensor, mask: Mask | None, kept: tuple[Part, ...]
+    ) -> Bytes:
         height, width = self.size
         left, top = (min(corner[axis] for corner in self.corners) for axis in (0, 1))
         right = max(x for x, _ in self.corners) + width
@@ -55,10 +58,11 @@ class Cut:
         part_from_photo = geometry.translation(-left, -top) @ frame_from_photo
         whole = bottom - top, right - left
         try:
-            picture, part_from_picture = decoder.load_onto(photo, part_from_photo, ENOUGH)
+            picture = _picture(photo, part_from_photo, whole, kept)
         except PhotoError:
             return np.zeros((len(self.corners), height, width), np.uint8)
-        pixels = geometry.warp_photo(picture, part_from_picture, whole)
+        part_from_picture = part_from_photo @ geometry.as_tensor(picture.photo_from_picture)
+        pixels = geometry.warp_photo(picture.pixels, part_from_picture, whole)
         grey = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(0)
         shown = _covered((photo.height, photo.width), part_from_photo, whole)
         if mask is not None:
@@ -68,6 +72,21 @@ class Cut:
         return np.stack(
             [part[y - top : y - top + height, x - left : x - left + width] for x, y in self.corners]
         )
+
+
+def _picture(
+    photo: Photo, part_from_photo: Tensor, size: tuple[int, int], kept: tuple[Part, ...]
+) -> Picture:
+    """Return a photo as it is decoded for a part of the frame; out of what is kept if it is there.
+
+    Raises:
+        PhotoError: the photo cannot be read, or has changed.
+    """
+    side = decoder.side_onto(photo, part_from_photo, ENOUGH)
+    for each in kept:
+        if each.serves(photo, side, part_from_photo, size):
+            return each.picture()
+    return decoder.read(photo, side)
 
 
 def _covered(size: tuple[int, int], part_from_photo: Tensor, whole: tuple[int, int]) -> Tensor:

@@ -394,3 +394,23 @@ def test_a_second_run_reads_no_photo_to_correct_and_gives_the_same(recipe, monke
     shutil.copy(path, tmp_path / "photos" / f"one-more{path.suffix}")
     run(make(True))
     assert cuts
+
+
+def test_what_is_kept_of_decoded_photos_saves_decoding_them_again_and_changes_nothing(
+    recipe, monkeypatch
+):
+    _, make = recipe
+    read, reads = decoder.read, []
+    monkeypatch.setattr(decoder, "read", lambda *given: reads.append(given) or read(*given))
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **given: empty(*size, **given).fill_(99))
+    rows = {}
+    for room in (decoder.MOST, 3 * 200 * 200 * COUNT // 2, 0):
+        monkeypatch.setattr(decoder.Parts.__init__, "__defaults__", (room,))
+        reads.clear()
+        photos = run(make(True), fresh=True).as_json()["photos"]
+        rows[json.dumps(photos)] = [*rows.get(json.dumps(photos), []), len(reads)]
+    assert len(rows) == 1  # the same, whatever was kept
+    ((every, some, none),) = rows.values()
+    assert every == none - COUNT
+    assert every < some < none
