@@ -108,7 +108,7 @@ class _Item:
             pixels = self.picture.pixels
             self.result.measures = quality.measure(pixels, self.photo, found.boxes)
 
-    def keep_eyes(self, side: int | None) -> None:
+    def keep_eyes(self, side: int) -> None:
         """Keep what is around all eyes that were found, in the picture decoded with this side."""
         found = self.result.detections
         if self.picture is None or found is None or found.keypoints is None:
@@ -117,9 +117,8 @@ class _Item:
             return
         left, right = (found.keypoints[:, found.keypoint_names.index(name)] for name in EYES)
         reaches = AROUND * (left - right).norm(dim=1) + MARGIN
-        least = max(self.photo.height, self.photo.width) if side is None else side
         cut = (
-            Part.of(self.photo, least, self.picture, x, y, reach)
+            Part.of(self.photo, side, self.picture, x, y, reach)
             for (x, y), reach in zip(((left + right) / 2).tolist(), reaches.tolist(), strict=True)
             if isfinite(reach)
         )
@@ -170,13 +169,14 @@ class Inference:
         if self._detecting is not None:
             detector, lock = self._detecting
             begun = time.perf_counter()
+            side = detector.input_side()
             for item in items:
-                item.picture = _read(item, detector.input_side())
+                item.picture = _read(item, side)
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
                 item.measure()
-                if self._eyes:
-                    item.keep_eyes(detector.input_side())
+                if self._eyes and side is not None:
+                    item.keep_eyes(side)
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
         if self._embedding is not None:
             begun = time.perf_counter()

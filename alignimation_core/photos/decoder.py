@@ -101,10 +101,15 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """Parts of photos, kept in memory, by the photos' content: so many bytes at most."""
+    """Parts of photos, kept in memory, by the photos' content: so many bytes at most.
 
-    def __init__(self, most: int = MOST) -> None:
-        self._left = most
+    Attributes:
+        min_side: with which photos are decoded where parts are cut, and at least where parts are
+            used, so that one serves for the other; 0 leaves that to their users.
+    """
+
+    def __init__(self, min_side: int = 0, most: int = MOST) -> None:
+        self.min_side, self._left = min_side, most
         self._parts: dict[str, tuple[Part, ...]] = {}
 
     def keep(self, photo: Photo, parts: Sequence[Part]) -> None:

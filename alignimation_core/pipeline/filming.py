@@ -131,8 +131,8 @@ class Filming:
                 self.work.executor,
                 self.work.store.fits,
                 step,
-                names,
                 self.work.parts,
+                names,
             )
         self.work.parts.forget()  # memory that the frames can use
         self._detected = {photo.name: subject for photo, subject in subjects}

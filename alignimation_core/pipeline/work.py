@@ -58,7 +58,7 @@ class Work:
     ) -> None:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
-        self.parts = Parts()
+        self.parts = Parts(recipe.detector.input_side() or 0)
         self._remarked: set[str] = set()
         self.record = Record(
             alignimation=version("alignimation"),

@@ -72,8 +72,8 @@ def agree(
     executor: Executor,
     kept: Fits,
     step: Callable[[], None],
+    parts: Parts,
     names: Container[str] | None = None,
-    parts: Parts | None = None,
 ) -> list[tuple[Photo, Subject]]:
     """Move keypoints to where the patches around them agree, photo against photo.
 
@@ -90,10 +90,10 @@ def agree(
         keypoints = None
     places = None
     if keypoints is not None and len(subjects) > 1:
-        key = _digest(subjects, keypoints)
+        key = _digest(subjects, keypoints, parts.min_side)
         places = kept.recall_agreement(key)
         if places is None:
-            places = corrected(subjects, keypoints, executor, step, parts or Parts())
+            places = corrected(subjects, keypoints, executor, step, parts)
             kept.keep_agreement(key, places)
         else:
             for _ in subjects:
@@ -151,9 +151,9 @@ def keypoints_that_count(
     return Keypoints(chosen, points[:, counted].nan_to_num(0.0), weights[:, counted], firm)
 
 
-def _digest(subjects: Subjects, keypoints: Keypoints) -> str:
+def _digest(subjects: Subjects, keypoints: Keypoints, min_side: int) -> str:
     """Return the digest, hex, of everything that the answer depends on, but the code."""
-    told = sha256(repr((keypoints.names, keypoints.firm.tolist())).encode())
+    told = sha256(repr((keypoints.names, keypoints.firm.tolist(), min_side)).encode())
     for tensor in (keypoints.points, keypoints.weights):
         told.update(tensor.numpy().astype("<f8").tobytes())
     for photo, subject in subjects:
@@ -182,7 +182,7 @@ def corrected(
     size = WINDOW[0] + 2 * MARGIN, WINDOW[1] + 2 * MARGIN
     half = torch.tensor([size[1] / 2, size[0] / 2], dtype=torch.float64)
     corners = (shape[firm] - half).round()
-    cut = Cut(tuple((int(x), int(y)) for x, y in corners.tolist()), size)
+    cut = Cut(tuple((int(x), int(y)) for x, y in corners.tolist()), size, parts.min_side)
     with Spool((len(corners), *size)) as spool:
         _cut_all(subjects, first_from_photo, usable, cut, executor, spool, step, parts)
         frame_from_photo = first_from_photo

@@ -33,11 +33,13 @@ CutItem = tuple[Photo, Tensor, Mask | None, tuple[Part, ...]]
 class Cut:
     """Decodes photos, no larger than needed, and cuts patches of ``size`` (height, width).
 
-    ``corners`` are the K upper left corners (x, y) of the patches in the frame.
+    ``corners`` are the K upper left corners (x, y) of the patches in the frame; ``min_side`` is
+    ``Parts``'s.
     """
 
     corners: tuple[tuple[int, int], ...]
     size: tuple[int, int]
+    min_side: int = 0
 
     def __call__(self, items: list[CutItem]) -> list[Bytes]:
         """Return each photo's patches.
@@ -58,7 +60,7 @@ class Cut:
         part_from_photo = geometry.translation(-left, -top) @ frame_from_photo
         whole = bottom - top, right - left
         try:
-            picture = _picture(photo, part_from_photo, whole, kept)
+            picture = self._picture(photo, part_from_photo, whole, kept)
         except PhotoError:
             return np.zeros((len(self.corners), height, width), np.uint8)
         part_from_picture = part_from_photo @ geometry.as_tensor(picture.photo_from_picture)
@@ -73,20 +75,19 @@ class Cut:
             [part[y - top : y - top + height, x - left : x - left + width] for x, y in self.corners]
         )
 
+    def _picture(
+        self, photo: Photo, part_from_photo: Tensor, size: tuple[int, int], kept: Sequence[Part]
+    ) -> Picture:
+        """Return a photo as it is decoded for a part of the frame, or what is kept of that.
 
-def _picture(
-    photo: Photo, part_from_photo: Tensor, size: tuple[int, int], kept: tuple[Part, ...]
-) -> Picture:
-    """Return a photo as it is decoded for a part of the frame; out of what is kept if it is there.
-
-    Raises:
-        PhotoError: the photo cannot be read, or has changed.
-    """
-    side = decoder.side_onto(photo, part_from_photo, ENOUGH)
-    for each in kept:
-        if each.serves(photo, side, part_from_photo, size):
-            return each.picture()
-    return decoder.read(photo, side)
+        Raises:
+            PhotoError: the photo cannot be read, or has changed.
+        """
+        side = max(self.min_side, decoder.side_onto(photo, part_from_photo, ENOUGH))
+        for each in kept:
+            if each.serves(photo, side, part_from_photo, size):
+                return each.picture()
+        return decoder.read(photo, side)
 
 
 def _covered(size: tuple[int, int], part_from_photo: Tensor, whole: tuple[int, int]) -> Tensor:
