@@ -6,6 +6,7 @@ then packs and copies three times over: twice the time for a photo of 12 megapix
 
 from __future__ import annotations
 
+import os
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def decode(
         return None
     reduction = eighths(image.size, long_side)
     columns, rows = (-(-side * reduction // BLOCK) for side in image.size)
+    length = stream.seek(0, os.SEEK_END)  # for more, memory would be set aside first
     stream.seek(0)
-    data = stream.read(METADATA + 6 * image.width * image.height)
+    data = stream.read(min(length, METADATA + 6 * image.width * image.height))
     reduced = {"min_width": columns, "min_height": rows, "min_factor": SLOWER}
     damage = None
     if not damaged and _scans(data) > SCANS:
