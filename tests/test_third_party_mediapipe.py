@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from alignimation_core import WeightsError
+from alignimation_core import Recipe, WeightsError
 from alignimation_core.api.data import COCO_KEYPOINTS
+from alignimation_core.cli import verbs
 
 ROOT = Path(__file__).parents[1]
 PLACES = (parent / "shared" / "data" for parent in Path(__file__).parents[2:])
@@ -98,7 +99,7 @@ def plugin(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "plugins" / "alignimation-mediapipe"))
     monkeypatch.delitem(sys.modules, "alignimation_mediapipe", raising=False)
     yield importlib.import_module("alignimation_mediapipe")
-    del sys.modules["alignimation_mediapipe"], sys.modules["alignimation_mediapipe.processes"]
+    del sys.modules["alignimation_mediapipe"]
 
 
 @pytest.fixture
@@ -182,9 +183,9 @@ def test_a_face_has_eyes_irises_and_outlines_and_the_largest_comes_first(stand_i
 
 def test_what_fails_costs_that_image_alone(stand_in, bundle):
     detector = stand_in.MediaPipePose(weights=bundle("pose"))
-    with pytest.raises(RuntimeError, match=r"^an image that it does not like$"):
+    with pytest.raises(ValueError, match=r"^an image that it does not like"):
         detector.detect([grey(1)])
-    with pytest.raises(RuntimeError, match=r"^MediaPipe's process died \(code 7\)$"):
+    with pytest.raises(RuntimeError, match=r"_look died \(exit status 7\)$"):
         detector.detect([grey(2)])
     assert len(detector.detect([grey()])[0]) == 2
 
@@ -194,14 +195,14 @@ def test_a_bundle_that_mediapipe_refuses_is_named(stand_in, bundle):
     with pytest.raises(WeightsError) as caught:
         stand_in.MediaPipePose(weights=own).detect([grey()])
     assert str(caught.value) == (
-        f"{own}: MediaPipe cannot use it (no such model); delete it to fetch it again, or name "
-        "another as `weights`"
+        f"{own}: MediaPipe cannot use it (RuntimeError: no such model); delete it to fetch it "
+        "again, or name another as `weights`"
     )
 
 
 def test_reports_of_use_go_nowhere(stand_in, bundle, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(ValueError, match="https_proxy") as caught:
         stand_in.MediaPipePose(weights=bundle("pose")).detect([grey(3)])
     given = ast.literal_eval(str(caught.value))
     assert given == dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
@@ -210,9 +211,11 @@ def test_reports_of_use_go_nowhere(stand_in, bundle, monkeypatch):
 
 def test_wrong_files_and_versions_are_refused_in_a_line(stand_in, bundle, tmp_path, monkeypatch):
     (tmp_path / "text.task").write_text("no bundle")
+    (tmp_path / "torn.task").write_bytes(bundle("pose").read_bytes().replace(b"PK\1\2", b"    "))
     for path, text in (
         (tmp_path / "none.task", "no such file"),
         (tmp_path / "text.task", "no .task bundle with pose_landmarks_detector.tflite in it"),
+        (tmp_path / "torn.task", "no .task bundle with pose_landmarks_detector.tflite in it"),
         (bundle("face"), "no .task bundle with pose_landmarks_detector.tflite in it"),
     ):
         with pytest.raises(ValidationError) as caught:
@@ -226,6 +229,23 @@ def test_wrong_files_and_versions_are_refused_in_a_line(stand_in, bundle, tmp_pa
     found.clear()
     with pytest.raises(ValidationError, match="found none; pip install 'mediapipe>=1'"):
         stand_in.MediaPipeFace()
+
+
+def test_a_first_run_of_bodies_takes_it_where_it_is_installed(
+    stand_in, install, site, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.png")
+    assert verbs.main(["init", "photos", "--body"]) == 0
+    recipe = tmp_path / "out" / "recipe.yaml"
+    assert "mediapipe-pose" in recipe.read_text()  # as advice
+    assert Recipe.load(recipe).detector.name == "keypoint-rcnn"
+    recipe.unlink()
+    install("alignimation-mediapipe", "", points=["mediapipe = alignimation_mediapipe"])
+    (site / "alignimation_mediapipe.py").unlink()
+    assert verbs.main(["init", "photos", "--body"]) == 0
+    assert isinstance(Recipe.load(recipe).detector, stand_in.MediaPipePose)
 
 
 @pytest.mark.mediapipe

@@ -75,6 +75,7 @@ def first_recipe(given: argparse.Namespace, progress: Progress) -> Path:
         raise RecipeError([Fault("--set", None, "", what)])
     embedder = starter.embedder_here()
     if embedder is None and given.subject != "body":
+        _recipe_text(given, given.recipe, None)  # what is wrong is said before anything is fetched
         try:
             embedder = _fetched(starter.EMBEDDERS[0], progress)
         except WeightsError as error:
@@ -84,6 +85,8 @@ def first_recipe(given: argparse.Namespace, progress: Progress) -> Path:
             )
     path = write(given, given.recipe, embedder)
     progress.note(f"the recipe of this run is {path}: edit it, and run it again")
+    if given.subject == "body" and (advice := starter.without_gpu()):
+        progress.note(advice)
     return path
 
 
@@ -127,11 +130,37 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
         RecipeError: an option is wrong, or there are no photos.
         OutputError: the recipe cannot be written, or another one is there.
     """
+    from alignimation_core.api import atomic
+    from alignimation_core.api.errors import OutputError
+
+    path, text = _recipe_text(given, photos, embedder)
+    try:
+        if os.path.lexists(path):
+            if path.read_text(encoding="utf-8", errors="replace") == text:
+                return path
+            raise OutputError(
+                f"{path} is there already, and says something else; run it "
+                f"(alignimation-run {path}), move it away, or give another --out"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.AtomicWrite(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: {atomic.reason(error, 'give another --out')}") from error
+    return path
+
+
+def _recipe_text(given: argparse.Namespace, photos: str, embedder: str | None) -> tuple[Path, str]:
+    """Return where the recipe for photos is to lie, and its text.
+
+    Raises:
+        RecipeError: an option is wrong, or there are no photos.
+    """
     import yaml
 
     from alignimation_core import preflight
-    from alignimation_core.api import atomic, urls
-    from alignimation_core.api.errors import Fault, OutputError, RecipeError
+    from alignimation_core.api import urls
+    from alignimation_core.api.errors import Fault, RecipeError
     from alignimation_core.cli import starter
     from alignimation_core.recipe.recipe import Recipe
 
@@ -161,20 +190,7 @@ def write(given: argparse.Namespace, photos: str, embedder: str | None) -> Path:
                 for fault in error.faults
             ]
         ) from None
-    try:
-        if os.path.lexists(path):
-            if path.read_text(encoding="utf-8", errors="replace") == text:
-                return path
-            raise OutputError(
-                f"{path} is there already, and says something else; run it "
-                f"(alignimation-run {path}), move it away, or give another --out"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic.AtomicWrite(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: {atomic.reason(error, 'give another --out')}") from error
-    return path
+    return path, text
 
 
 def _refuse_no_photos(photos: str) -> None:

@@ -108,6 +108,52 @@ def test_bodies(photos):
     assert (recipe.detector.name, recipe.subject_selector.name) == ("keypoint-rcnn", "largest")
     assert "left_hip" in recipe.target_builder.keypoints
     assert recipe.renderers[0].fps == 4
+    assert "install the plugin alignimation-mediapipe" in Path("out/recipe.yaml").read_text()
+
+
+POSE = """
+from typing import ClassVar
+from alignimation_core import Detections, Detector, hookimpl
+
+class Pose(Detector):
+    \"\"\"Nobody at all.\"\"\"
+
+    name: ClassVar[str] = "mediapipe-pose"
+    parts: ClassVar = ("ear", "shoulder", "hip")
+
+    def provides(self):
+        return frozenset(f"keypoints.{side}_{part}" for side in ("left", "right")
+                         for part in self.parts) | {"keypoints"}
+
+    def detect(self, images):
+        return [Detections.empty() for _ in images]
+
+@hookimpl
+def alignimation_detectors():
+    return [Pose]
+"""
+
+
+def test_bodies_are_found_by_mediapipe_where_it_is_installed(photos, install):
+    install("pose", POSE)
+    assert verbs.main(["init", "my photos", "--body"]) == 0
+    assert Recipe.load("out/recipe.yaml").detector.name == "mediapipe-pose"
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_run_of_bodies_tells_what_needs_no_gpu(photos, capsys, monkeypatch, gpu):
+    def fetch(needed, *, progress=None):
+        raise WeightsError("cannot be fetched")
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    main(["my photos", "--body"])
+    advice = (
+        "without a GPU `keypoint-rcnn` takes seconds a photo; `mediapipe-pose`, of the plugin "
+        "alignimation-mediapipe, takes under 0.1 s"
+    )
+    assert (advice in capsys.readouterr().err.splitlines()) is not gpu
 
 
 def test_what_is_photos_and_what_a_recipe(photos, tmp_path):
@@ -163,7 +209,9 @@ def test_what_is_no_photos_gets_no_recipe(photos, capsys, tmp_path):
 )
 def test_wrong_options_are_one_line(photos, offline, capsys, arguments, message):
     assert main(arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"alignimation-run: {message}"
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == f"alignimation-run: {message}"
+    assert "nothing here tells people apart" not in said  # nothing was asked for before
     assert not (photos.parent / "out").exists()
 
 
