@@ -206,15 +206,9 @@ def strips(
         (3, some, width) float32 in [0, 255], from the top of the canvas down.
     """
     height, width = image.shape[-2:]
-    corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
-    shown = apply(inverse(canvas_from_photo.double()), corners.double())
-    margin = 4.0 + 0.02 * float((shown.amax(0) - shown.amin(0)).max())
-    x0, y0 = (shown.amin(0) - margin).floor().int().tolist()
-    x1, y1 = (shown.amax(0) + margin).ceil().int().tolist()
-    x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 1), width)
-    y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 1), height)
-    if padding == "reflection":
-        x0, y0, x1, y1 = 0, 0, width, height
+    x0, y0, x1, y1 = 0, 0, width, height
+    if padding != "reflection":
+        x0, y0, x1, y1 = part_shown((height, width), canvas_from_photo, size)
     part = image[:, y0:y1, x0:x1]
     canvas_from_part = canvas_from_photo.double() @ translation(x0, y0)
 
@@ -235,6 +229,21 @@ def strips(
         )[0]
     mode: Literal["bilinear", "bicubic"] = "bicubic" if scale > 1.25 else "bilinear"
     yield from _sampled(part.float(), canvas_from_part, size, padding, mode)
+
+
+def part_shown(
+    photo_size: tuple[int, int], canvas_from_photo: Tensor, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return ``x0, y0, x1, y1``: the pixels of a photo that ``warp_photo`` touches."""
+    height, width = photo_size
+    corners = torch.tensor([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]])
+    shown = apply(inverse(canvas_from_photo.double()), corners.double())
+    margin = 4.0 + 0.02 * float((shown.amax(0) - shown.amin(0)).max())
+    x0, y0 = (shown.amin(0) - margin).floor().int().tolist()
+    x1, y1 = (shown.amax(0) + margin).ceil().int().tolist()
+    x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 1), width)
+    y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 1), height)
+    return x0, y0, x1, y1
 
 
 def _sampled(
@@ -270,11 +279,9 @@ def _sampled(
 
 
 def stretch(matrix: Tensor, size: tuple[int, int]) -> tuple[float, float]:
-    """Return how long a pixel at the middle of an image becomes, across and down.
+    """Return how long a pixel at the middle of a source becomes, across and down.
 
-    Args:
-        matrix: (3, 3) ``dst_from_src``.
-        size: (height, width) of the source.
+    ``matrix`` is (3, 3) ``dst_from_src``, ``size`` the source's (height, width).
     """
     middle = torch.tensor([[size[1] / 2, size[0] / 2]], dtype=torch.float64)
     steps = torch.cat([middle, middle + torch.eye(2, dtype=torch.float64)])
@@ -284,15 +291,10 @@ def stretch(matrix: Tensor, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def draw(grid: Tensor, dst_from_grid: Tensor, size: tuple[int, int]) -> Tensor:
-    """Warp a grid, such as a mask's, reduced with a low-pass first where it is finer.
-
-    Args:
-        grid: (h, w) floating point.
-        dst_from_grid: (3, 3).
-        size: (height, width) of the result.
+    """Warp a (h, w) grid, such as a mask's, reduced with a low-pass first where it is finer.
 
     Returns:
-        (height, width), 0 outside the grid.
+        (height, width) ``size``, 0 outside the grid.
     """
     height, width = grid.shape
     across, down = (min(1.0, side) for side in stretch(dst_from_grid, (height, width)))

@@ -8,20 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from alignimation_core.api.data import Damage, Detections, Photo
+from alignimation_core.api.data import EYES, Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
 from alignimation_core.detection import quality
 from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
 from alignimation_core.photos import decoder
-from alignimation_core.photos.decoder import Picture
+from alignimation_core.photos.decoder import Part, Picture
 from alignimation_core.plugin import contract
+
+AROUND, MARGIN = 1.5, 40.0
+"""How far what is kept around eyes reaches: eye distances, and pixels of the full-size photo."""
 
 
 class StageLock:
@@ -67,6 +71,7 @@ class Result:
         measures: (N, 3), what gates need the pixels for; None where they were not decoded.
         detecting: seconds, as ``embedding`` is.
         remark: what is wrong with a stage, though nothing failed.
+        parts: what is around the eyes, where that is asked for.
     """
 
     detections: Detections | None = None
@@ -77,6 +82,7 @@ class Result:
     detecting: float = 0.0
     embedding: float = 0.0
     remark: str | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -102,18 +108,40 @@ class _Item:
             pixels = self.picture.pixels
             self.result.measures = quality.measure(pixels, self.photo, found.boxes)
 
+    def keep_eyes(self, side: int) -> None:
+        """Keep what is around all eyes that were found, in the picture decoded with this side."""
+        found = self.result.detections
+        if self.picture is None or found is None or found.keypoints is None:
+            return
+        if not all(name in found.keypoint_names for name in EYES):
+            return
+        left, right = (found.keypoints[:, found.keypoint_names.index(name)] for name in EYES)
+        reaches = AROUND * (left - right).norm(dim=1) + MARGIN
+        cut = (
+            Part.of(self.photo, side, self.picture, x, y, reach)
+            for (x, y), reach in zip(((left + right) / 2).tolist(), reaches.tolist(), strict=True)
+            if isfinite(reach)
+        )
+        self.result.parts = tuple(part for part in cut if part is not None)
+
 
 class Inference:
     """Decode photos, and run the detector and the embedder on them.
 
     One photo that cannot be read, or on which a stage fails, costs no other. Without a detector,
-    all detections are known. Seed and cores are ``StageLock``'s.
+    all detections are known. Seed and cores are ``StageLock``'s. With ``eyes``, results have parts.
     """
 
     def __init__(
-        self, detector: Detector | None, embedder: Embedder | None, seed: int, cores: int
+        self,
+        detector: Detector | None,
+        embedder: Embedder | None,
+        seed: int,
+        cores: int,
+        eyes: bool = False,
     ) -> None:
-        self._given = detector, embedder, seed, cores
+        self._given = detector, embedder, seed, cores, eyes
+        self._eyes = eyes
         lock = threading.Lock()
         self._detecting = (
             None if detector is None else (detector, StageLock(detector, seed, cores, lock))
@@ -141,11 +169,14 @@ class Inference:
         if self._detecting is not None:
             detector, lock = self._detecting
             begun = time.perf_counter()
+            side = detector.input_side()
             for item in items:
-                item.picture = _read(item, detector.input_side())
+                item.picture = _read(item, side)
             _detect(detector, lock, [item for item in items if item.result.detections is None])
             for item in items:
                 item.measure()
+                if self._eyes and side is not None:
+                    item.keep_eyes(side)
                 item.result.detecting = (time.perf_counter() - begun) / len(items)
         if self._embedding is not None:
             begun = time.perf_counter()

@@ -17,6 +17,7 @@ from alignimation_core.api.stages import AnnotationDetector, Detector, Embedder
 from alignimation_core.detection.inference import Inference, Result
 from alignimation_core.execution.executor import Executor, Lost
 from alignimation_core.failure import Failure
+from alignimation_core.photos.decoder import Parts
 from alignimation_core.plugin import contract, guard
 from alignimation_core.store.store import Known
 
@@ -88,12 +89,14 @@ def observe(
     step: Callable[[], None],
     known: Mapping[str, Known],
     keep: Callable[[Mapping[str, Known]], None],
+    parts: Parts | None = None,
 ) -> Observed:
     """Detect and embed, in batches, holding only a few decoded photos at a time.
 
     The batches do not depend on what is known already, so that a run that goes on where another
     was killed gives its networks the same batches, and gets the same last bits. What is ``known``
     goes by the photo's ``content``; ``keep`` is called with what is found now, batch by batch.
+    In ``parts`` is kept what is around the eyes of those that are decoded.
 
     Raises:
         AlignimationError: what concerns not one photo but all, such as missing weights.
@@ -111,8 +114,9 @@ def observe(
     if isinstance(detector, AnnotationDetector):
         strangers = guard.call("detector", detector, lambda: detector.strangers(photos))
         _annotate(detector, contents.values(), observed)
-    inference = Inference(None if annotated else detector, embedder, seed, executor.cores)
-    _infer(list(contents.values()), inference, executor, step, keep, observed)
+    looking = None if annotated else detector
+    inference = Inference(looking, embedder, seed, executor.cores, eyes=parts is not None)
+    _infer(list(contents.values()), inference, executor, step, keep, observed, parts)
     same_above = None if embedder is None else embedder.same_above
     nothing_found = f"no {detector.finds()} was found: {strangers or detector.hint()}"
     lost = {failure.photo for failure in observed.failures}
@@ -141,6 +145,7 @@ def _infer(
     step: Callable[[], None],
     keep: Callable[[Mapping[str, Known]], None],
     observed: Observed,
+    parts: Parts | None,
 ) -> None:
     """Compute what is not known; where a file cannot be read, try again with a copy of it."""
     embeds = inference.embeds
@@ -164,6 +169,8 @@ def _infer(
                 if isinstance(result, Lost):
                     observed.failures += content.fail("detector", result.reason)
                 else:
+                    if parts is not None:
+                        parts.keep(content.photos[0], result.parts)
                     detecting += result.detecting
                     embedding += result.embedding
                     if result.remark is not None:

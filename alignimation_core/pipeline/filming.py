@@ -125,8 +125,16 @@ class Filming:
         with self.work.timed("refine", len(subjects)) as step:
             names = EYES if self.work.recipe.refine.photos == "eyes" else None
             agreed = agree(
-                subjects, builder, model, self.work.executor, self.work.store.fits, step, names
+                subjects,
+                builder,
+                model,
+                self.work.executor,
+                self.work.store.fits,
+                step,
+                self.work.parts,
+                names,
             )
+        self.work.parts.forget()  # memory that the frames can use
         self._detected = {photo.name: subject for photo, subject in subjects}
         agreed = [(photo, self.work.corrections.corrected(photo, s)) for photo, s in agreed]
         self.work.record.choose(agreed)

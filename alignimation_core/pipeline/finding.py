@@ -82,6 +82,7 @@ class Finding:
                 step,
                 known,
                 self.work.store.keep,
+                self.work.parts if self.work.recipe.refine.photos else None,
             )
         for remark in sorted(observed.remarks):
             self.work.remark(remark)

@@ -15,6 +15,7 @@ from alignimation_core.api.files import PhotoNames
 from alignimation_core.corrections.corrections import Corrections
 from alignimation_core.execution.executor import Executor
 from alignimation_core.output.folder import OutputFolder
+from alignimation_core.photos.decoder import Parts
 from alignimation_core.progress import Progress, Step
 from alignimation_core.recipe.recipe import Recipe
 from alignimation_core.record import Record
@@ -46,6 +47,7 @@ class Work:
         record: what is known of the run so far.
         executor: where batches run; set once it is there.
         store: what was computed; set once it is open.
+        parts: what is kept of decoded photos for a later step.
     """
 
     executor: Executor
@@ -56,6 +58,7 @@ class Work:
     ) -> None:
         self.recipe, self.corrections = recipe, corrections
         self.output, self.progress = output, progress
+        self.parts = Parts(recipe.detector.input_side() or 0)
         self._remarked: set[str] = set()
         self.record = Record(
             alignimation=version("alignimation"),

@@ -59,7 +59,8 @@ class _Layer:
 
     def __call__(self, maps: Tensor) -> Tensor:
         if self.weight.ndim == 2:
-            return functional.linear(maps.flatten(1), self.weight, self.bias)
+            # in one order: how a BLAS adds up depends on the number of threads, and of crops
+            return (maps.flatten(1)[:, None] * self.weight).sum(2) + self.bias
         maps = functional.conv2d(maps, self.weight, self.bias)
         if self.slopes is not None:
             maps = functional.prelu(maps, self.slopes)
@@ -69,9 +70,9 @@ class _Layer:
             return functional.max_pool2d(maps, *self.pool, ceil_mode=True)
         return maps
 
-    def pad(self) -> None:
+    def pad(self, step: int = 8) -> None:
         """Add channels that are always 0, for torch, which takes eight at once or one by one."""
-        more = -len(self.bias) % 8
+        more = -len(self.bias) % step
         self.weight = functional.pad(self.weight, (0, 0, 0, 0, 0, 0, 0, more))
         self.weight = self.weight.contiguous(memory_format=torch.channels_last)
         self.bias = functional.pad(self.bias, (0, more))
@@ -80,11 +81,15 @@ class _Layer:
 
 
 class Network:
-    """One of the three networks, from a state dict in the order of the layers."""
+    """One of the three networks, from a state dict in the order of the layers.
+
+    It computes on its device; what it is given and gives is on the CPU.
+    """
 
     def __init__(
         self, state: Mapping[str, Tensor], pools: tuple[tuple[int, int], ...], device: torch.device
     ) -> None:
+        self._device = device
         self._layers: list[_Layer] = []
         # conv4_1 and conv4_2 are both heads of P-Net, and computed at once.
         for part, names in groupby(state, lambda name: name.split(".")[0].split("_")[0]):
@@ -99,6 +104,8 @@ class Network:
                 self._layers.append(_Layer(weight, torch.cat(tensors[1::2])))
         for layer, pool in zip(self._layers, pools, strict=False):
             layer.pool = pool
+        if self._layers[-1].weight.ndim == 4:
+            self._layers[-1].pad(16)  # of fewer, oneDNN's sums depend on the number of threads
         first = self._layers[0]  # which takes pixels as they are, and not from -1 to 1
         first.bias = first.bias - first.weight.sum((1, 2, 3)) * (127.5 / 128)
         first.weight = first.weight / 128
@@ -106,7 +113,7 @@ class Network:
     def everywhere(self, image: Tensor) -> Outputs:
         """Run over (1, 3, h, w) in [0, 255] in windows of 12 x 12 at a stride of 2, for P-Net."""
         width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
-        rows = max(1, _STRIP // width) if image.device.type == "cpu" else windows
+        rows = max(1, _STRIP // width) if self._device.type == "cpu" else windows
         strips = [
             self._forward(image[:, :, 2 * first : 2 * (first + rows) + 10])
             for first in range(0, windows, rows)
@@ -117,7 +124,7 @@ class Network:
         """Run on (N, 3, side, side) crops in [0, 255]: 24 for R-Net, 48 for O-Net."""
         seen = []
         at_once = max(1, len(crops))
-        if crops.device.type == "cpu":
+        if self._device.type == "cpu":
             at_once = _CROPS // crops.shape[-1] ** 2
         for batch in torch.split(crops, at_once):
             # Of a single crop torch would let a BLAS compute the convolutions.
@@ -126,10 +133,10 @@ class Network:
         return _outputs(torch.cat(seen))
 
     def _forward(self, images: Tensor) -> Tensor:
-        maps = images.contiguous(memory_format=torch.channels_last)
+        maps = images.to(self._device).contiguous(memory_format=torch.channels_last)
         for layer in self._layers:
             maps = layer(maps)
-        return maps
+        return maps.cpu()
 
 
 def load(device: torch.device) -> tuple[Network, ...]:

@@ -28,6 +28,7 @@ from alignimation_core.api import geometry
 from alignimation_core.api.data import Photo, Subject
 from alignimation_core.api.stages import TargetBuilder, TransformModel
 from alignimation_core.execution.executor import Executor
+from alignimation_core.photos.decoder import Parts
 from alignimation_core.store.fits import Fits
 
 PASSES = 2
@@ -72,6 +73,7 @@ def agree(
     executor: Executor,
     kept: Fits,
     step: Callable[[], None],
+    parts: Parts,
     names: Container[str] | None = None,
 ) -> list[tuple[Photo, Subject]]:
     """Move keypoints to where the patches around them agree, photo against photo.
@@ -79,7 +81,7 @@ def agree(
     Only those are moved on which the target builder lays weight, and of these the ones that count
     most. What patches cannot decide stays where the detector saw it. The answer is kept in the
     store. ``subjects``, in full-size pixels, are in the order of time; ``step`` is called for
-    each; with ``names``, no others are moved.
+    each; with ``names``, no others are moved. ``parts`` of photos need not be decoded again.
 
     Returns:
         The same photos, with their subjects' keypoints corrected.
@@ -89,10 +91,10 @@ def agree(
         keypoints = None
     places = None
     if keypoints is not None and len(subjects) > 1:
-        key = _digest(subjects, keypoints)
+        key = _digest(subjects, keypoints, parts.min_side)
         places = kept.recall_series("agreement", key)
         if places is None:
-            places = corrected(subjects, keypoints, executor, step)
+            places = corrected(subjects, keypoints, executor, step, parts)
             kept.keep_series("agreement", key, places)
         else:
             for _ in subjects:
@@ -150,9 +152,9 @@ def keypoints_that_count(
     return Keypoints(chosen, points[:, counted].nan_to_num(0.0), weights[:, counted], firm)
 
 
-def _digest(subjects: Subjects, keypoints: Keypoints) -> str:
+def _digest(subjects: Subjects, keypoints: Keypoints, min_side: int) -> str:
     """Return the digest, hex, of everything that the answer depends on, but the code."""
-    told = sha256(repr((keypoints.names, keypoints.firm.tolist())).encode())
+    told = sha256(repr((keypoints.names, keypoints.firm.tolist(), min_side)).encode())
     for tensor in (keypoints.points, keypoints.weights):
         told.update(tensor.numpy().astype("<f8").tobytes())
     for photo, subject in subjects:
@@ -165,7 +167,11 @@ def _digest(subjects: Subjects, keypoints: Keypoints) -> str:
 
 
 def corrected(
-    subjects: Subjects, keypoints: Keypoints, executor: Executor, step: Callable[[], None]
+    subjects: Subjects,
+    keypoints: Keypoints,
+    executor: Executor,
+    step: Callable[[], None],
+    parts: Parts,
 ) -> Tensor:
     """Return the (N, K, 2) float64 places on which the photos agree, in the photos' pixels."""
     firm = keypoints.firm
@@ -179,9 +185,9 @@ def corrected(
     size = WINDOW[0] + 2 * MARGIN, WINDOW[1] + 2 * MARGIN
     half = torch.tensor([size[1] / 2, size[0] / 2], dtype=torch.float64)
     corners = (shape[looked_at] - half).round()
-    cut = Cut(tuple((int(x), int(y)) for x, y in corners.tolist()), size)
+    cut = Cut(tuple((int(x), int(y)) for x, y in corners.tolist()), size, parts.min_side)
     with Spool((len(corners), *size)) as spool:
-        _cut_all(subjects, first_from_photo, usable, cut, executor, spool, step)
+        _cut_all(subjects, first_from_photo, usable, cut, executor, spool, step, parts)
         frame_from_photo = first_from_photo
         for _ in range(PASSES):
             photo_from_frame = _inverse(frame_from_photo, usable)
@@ -224,11 +230,15 @@ def _cut_all(
     executor: Executor,
     spool: Spool,
     step: Callable[[], None],
+    parts: Parts,
 ) -> None:
     """Cut the patches of all photos; nothing is seen on those that cannot be read."""
     nothing = np.zeros((len(cut.corners), *cut.size), np.uint8)
     known = [i for i, is_usable in enumerate(usable.tolist()) if is_usable]
-    items = [(subjects[i][0], frame_from_photo[i], subjects[i][1].mask) for i in known]
+    items = [
+        (photo, frame_from_photo[i], subject.mask, parts.of(photo))
+        for i, (photo, subject) in ((i, subjects[i]) for i in known)
+    ]
     starts = range(0, len(items), PHOTOS_A_BATCH)
     batches = (items[start : start + PHOTOS_A_BATCH] for start in starts)
     answers = (answer for batch in executor.map(cut, batches) for answer in batch)

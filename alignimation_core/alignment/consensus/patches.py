@@ -19,6 +19,7 @@ from alignimation_core.api.data import LUMA, Photo
 from alignimation_core.api.errors import PhotoError
 from alignimation_core.api.mask import Mask
 from alignimation_core.photos import decoder
+from alignimation_core.photos.decoder import Part, Picture
 
 ENOUGH = 0.6
 """Pixels along a side of a decoded photo for one of the frame: finer ones are blurred away."""
@@ -26,19 +27,21 @@ IN_MEMORY = 64 << 20
 """Bytes of patches that are kept in memory; more go to a temporary file."""
 
 Bytes = npt.NDArray[np.uint8]
-CutItem = tuple[Photo, Tensor, Mask | None]
-"""A photo, (3, 3) ``frame_from_photo``, and its subject's mask if there is one."""
+CutItem = tuple[Photo, Tensor, Mask | None, tuple[Part, ...]]
+"""A photo, (3, 3) ``frame_from_photo``, its subject's mask if there is one, what is kept of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Decodes photos, no larger than needed, and cuts patches of ``size`` (height, width).
 
-    ``corners`` are the K upper left corners (x, y) of the patches in the frame.
+    ``corners`` are the K upper left corners (x, y) of the patches in the frame; ``min_side`` is
+    ``Parts``'s.
     """
 
     corners: tuple[tuple[int, int], ...]
     size: tuple[int, int]
+    min_side: int = 0
 
     def __call__(self, items: list[CutItem]) -> list[Bytes]:
         """Return each photo's patches.
@@ -49,7 +52,9 @@ class Cut:
         """
         return [self._patches(*item) for item in items]
 
-    def _patches(self, photo: Photo, frame_from_photo: Tensor, mask: Mask | None) -> Bytes:
+    def _patches(
+        self, photo: Photo, frame_from_photo: Tensor, mask: Mask | None, kept: tuple[Part, ...]
+    ) -> Bytes:
         height, width = self.size
         left, top = (min(corner[axis] for corner in self.corners) for axis in (0, 1))
         right = max(x for x, _ in self.corners) + width
@@ -57,10 +62,11 @@ class Cut:
         part_from_photo = geometry.translation(-left, -top) @ frame_from_photo
         whole = bottom - top, right - left
         try:
-            picture, part_from_picture = decoder.load_onto(photo, part_from_photo, ENOUGH)
+            picture = self._picture(photo, part_from_photo, whole, kept)
         except PhotoError:
             return np.zeros((len(self.corners), height, width), np.uint8)
-        pixels = geometry.warp_photo(picture, part_from_picture, whole)
+        part_from_picture = part_from_photo @ geometry.as_tensor(picture.photo_from_picture)
+        pixels = geometry.warp_photo(picture.pixels, part_from_picture, whole)
         grey = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(0)
         shown = _covered((photo.height, photo.width), part_from_photo, whole)
         if mask is not None:
@@ -70,6 +76,20 @@ class Cut:
         return np.stack(
             [part[y - top : y - top + height, x - left : x - left + width] for x, y in self.corners]
         )
+
+    def _picture(
+        self, photo: Photo, part_from_photo: Tensor, size: tuple[int, int], kept: Sequence[Part]
+    ) -> Picture:
+        """Return a photo as it is decoded for a part of the frame, or what is kept of that.
+
+        Raises:
+            PhotoError: the photo cannot be read, or has changed.
+        """
+        side = max(self.min_side, decoder.side_onto(photo, part_from_photo, ENOUGH))
+        for each in kept:
+            if each.serves(photo, side, part_from_photo, size):
+                return each.picture()
+        return decoder.read(photo, side)
 
 
 def _covered(size: tuple[int, int], part_from_photo: Tensor, whole: tuple[int, int]) -> Tensor:

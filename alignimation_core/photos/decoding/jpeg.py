@@ -6,6 +6,7 @@ then packs and copies three times over: twice the time for a photo of 12 megapix
 
 from __future__ import annotations
 
+import os
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
@@ -56,10 +57,11 @@ def decode(
 
     if not is_jpeg(image):
         return None
-    eighths = _eighths(image.size, long_side)
-    columns, rows = (-(-side * eighths // BLOCK) for side in image.size)
+    reduction = eighths(image.size, long_side)
+    columns, rows = (-(-side * reduction // BLOCK) for side in image.size)
+    length = stream.seek(0, os.SEEK_END)  # for more, memory would be set aside first
     stream.seek(0)
-    data = stream.read(METADATA + 6 * image.width * image.height)
+    data = stream.read(min(length, METADATA + 6 * image.width * image.height))
     reduced = {"min_width": columns, "min_height": rows, "min_factor": SLOWER}
     damage = None
     if not damaged and _scans(data) > SCANS:
@@ -75,14 +77,14 @@ def decode(
             return None
         if (pixels == GREY).all():
             return None
-        damage = _damage(pixels, eighths, image, data, str(error))
+        damage = _damage(pixels, reduction, image, data, str(error))
     if pixels.shape[:2] != (rows, columns):
         return None
     turn, size = orientation.turn_of(image), orientation.upright_size(image)
     pixels = colour.srgb_of_jpeg(pixels, image.mode, image.info.get("icc_profile"))
     pixels = orientation.upright(pixels, turn)
     height, width = pixels.shape[:2]
-    scale = BLOCK / eighths
+    scale = BLOCK / reduction
     photo_from_picture = orientation.photo_from_reduced(scale, turn, size, (width, height))
     return Pixels(pixels, photo_from_picture, damage)
 
@@ -101,8 +103,11 @@ def _scans(data: bytes) -> int:
     return found
 
 
-def _eighths(size: tuple[int, int], long_side: int) -> int:
-    """Return to how many eighths a picture is reduced; tiny ones, whose sides would not tell."""
+def eighths(size: tuple[int, int], long_side: int) -> int:
+    """Return to how many eighths a picture of (width, height), upright or not, is reduced.
+
+    Tiny ones, whose sides would not tell, are not.
+    """
     long = max(size)
     least = BLOCK * min(long_side, long)
     found = next(n for n in EIGHTHS if n * long >= least)

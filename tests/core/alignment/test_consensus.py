@@ -18,6 +18,7 @@ from alignimation_core.alignment.consensus.agreement import agree
 from alignimation_core.api.mask import Mask
 from alignimation_core.execution.executor import Threads
 from alignimation_core.photos import decoder
+from alignimation_core.photos.decoder import Parts
 from alignimation_core.photos.metadata import facts
 from alignimation_core.recipe.options import CanvasOptions, RefineOptions
 from alignimation_core.store.fits import Fits
@@ -95,7 +96,7 @@ def warps():
 
 def agreed(subjects, builder=None, kept=None):
     builder = builder or GaussianKeypoints()
-    return agree(subjects, builder, Similarity(), Threads(1), kept or Fits(), lambda: None)
+    return agree(subjects, builder, Similarity(), Threads(1), kept or Fits(), lambda: None, Parts())
 
 
 def points_of(subjects):
@@ -234,12 +235,12 @@ def test_only_points_that_the_target_builder_lays_weight_on_are_moved(tmp_path, 
 def test_with_names_no_other_points_are_moved(tmp_path, warps):
     series = Series(tmp_path, warps[:4], error=0.015)
     builder, given = GaussianKeypoints(weights={}), (Similarity(), Threads(1), Fits())
-    after = agree(series.subjects, builder, *given, lambda: None, EYES)
+    after = agree(series.subjects, builder, *given, lambda: None, Parts(), EYES)
     for (_, before), (_, now) in zip(series.subjects, after, strict=True):
         assert now.keypoints["nose"] == before.keypoints["nose"]
         assert now.keypoints["left_eye"] != before.keypoints["left_eye"]
     seen: list[None] = []
-    assert agree(series.subjects, builder, *given, lambda: seen.append(None), ["hip"]) == (
+    assert agree(series.subjects, builder, *given, lambda: seen.append(None), Parts(), ["hip"]) == (
         series.subjects
     )
     assert len(seen) == 4
@@ -262,7 +263,7 @@ def test_many_points_that_count_as_much_do_not_keep_the_named_ones_from_being_mo
         )
         crowded.append((photo, changed))
     builder, given = GaussianKeypoints(weights={}), (Similarity(), Threads(1), Fits())
-    after = agree(crowded, builder, *given, lambda: None, EYES)
+    after = agree(crowded, builder, *given, lambda: None, Parts(), EYES)
     for (_, before), (_, now) in zip(crowded, after, strict=True):
         assert now.keypoints["jaw_0"] == before.keypoints["jaw_0"]
         assert now.keypoints["left_eye"] != before.keypoints["left_eye"]
@@ -378,6 +379,9 @@ class Known(Detector):
     def provides(self):
         return frozenset({"keypoints", *(f"keypoints.{name}" for name in EYES | NOSE)})
 
+    def input_side(self):
+        return SIDE
+
     def detect(self, images):
         return [self.table[bytes(image.contiguous().numpy().data)] for image in images]
 
@@ -444,3 +448,23 @@ def test_a_second_run_reads_no_photo_to_correct_and_gives_the_same(recipe, monke
     shutil.copy(path, tmp_path / "photos" / f"one-more{path.suffix}")
     run(make(True))
     assert cuts
+
+
+def test_what_is_kept_of_decoded_photos_saves_decoding_them_again_and_changes_nothing(
+    recipe, monkeypatch
+):
+    _, make = recipe
+    read, reads = decoder.read, []
+    monkeypatch.setattr(decoder, "read", lambda *given: reads.append(given) or read(*given))
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **given: empty(*size, **given).fill_(99))
+    rows = {}
+    for room in (decoder.MOST, 3 * 200 * 200 * COUNT // 2, 0):
+        monkeypatch.setattr(Parts.__init__, "__defaults__", (0, room))
+        reads.clear()
+        photos = run(make(True), fresh=True).as_json()["photos"]
+        rows[json.dumps(photos)] = [*rows.get(json.dumps(photos), []), len(reads)]
+    assert len(rows) == 1  # the same, whatever was kept
+    ((every, some, none),) = rows.values()
+    assert every == none - COUNT
+    assert every < some < none
