@@ -17,6 +17,7 @@ from torch import Tensor
 from alignimation_core.api.data import EYES, Damage, Detections, Photo
 from alignimation_core.api.errors import PhotoError, StageError
 from alignimation_core.api.stages import Detector, Embedder, Stage
+from alignimation_core.api.stages.faces import FEATURES
 from alignimation_core.detection import quality
 from alignimation_core.detection.turns import TURNS, in_image, in_turned, turned
 from alignimation_core.execution.executor import torch_threads
@@ -25,7 +26,7 @@ from alignimation_core.photos.decoder import Part, Picture
 from alignimation_core.plugin import contract
 
 AROUND, MARGIN = 1.5, 40.0
-"""How far what is kept around eyes reaches: eye distances, and pixels of the full-size photo."""
+"""How far what is kept of a face reaches: eye distances, and pixels of the full-size photo."""
 
 
 class StageLock:
@@ -109,18 +110,21 @@ class _Item:
             self.result.measures = quality.measure(pixels, self.photo, found.boxes)
 
     def keep_eyes(self, side: int) -> None:
-        """Keep what is around all eyes that were found, in the picture decoded with this side."""
+        """Keep what is around eyes and mouths, in the picture decoded with this side."""
         found = self.result.detections
         if self.picture is None or found is None or found.keypoints is None:
             return
-        if not all(name in found.keypoint_names for name in EYES):
+        names = found.keypoint_names
+        if not all(name in names for name in EYES):
             return
-        left, right = (found.keypoints[:, found.keypoint_names.index(name)] for name in EYES)
+        left, right = (found.keypoints[:, names.index(name)] for name in EYES)
         reaches = AROUND * (left - right).norm(dim=1) + MARGIN
+        seen = [names.index(name) for some in FEATURES.values() for name in some if name in names]
+        low, high = found.keypoints[:, seen].aminmax(dim=1)
         cut = (
             Part.of(self.photo, side, self.picture, x, y, reach)
-            for (x, y), reach in zip(((left + right) / 2).tolist(), reaches.tolist(), strict=True)
-            if isfinite(reach)
+            for (x, y), reach in zip(((low + high) / 2).tolist(), reaches.tolist(), strict=True)
+            if isfinite(x + y + reach)
         )
         self.result.parts = tuple(part for part in cut if part is not None)
 
