@@ -18,8 +18,8 @@ from alignimation_core.detection.inference import StageLock
 from alignimation_core.plugin import contract
 from alignimation_core.scoring.judges import Judge
 
-SEARCHED = 600
-"""Longest side at which a frame is searched for the subject, pixels."""
+SEARCHED = (400, 800)
+"""Longest sides at which a frame is searched for the subject until it is found, pixels."""
 CLOSER = 1.1
 """How much larger the subject is shown at the second look."""
 AROUND = 0.5
@@ -84,10 +84,9 @@ class Looking(Generic[Item]):
         height, width = frame.shape[:2]
         try:
             image = _opaque(torch.from_numpy(frame).permute(2, 0, 1))
-            scale = min(1.0, SEARCHED / max(height, width))
-            found = self._view(image, (0.0, 0.0, float(width), float(height)), scale)
+            found = self._search(image)
             if found is not None:
-                box, places[0] = found
+                scale, (box, places[0]) = found
                 around = AROUND * max(box[2] - box[0], box[3] - box[1])
                 x0, y0 = (max(side - around, 0.0) for side in box[:2])
                 x1, y1 = min(box[2] + around, width), min(box[3] + around, height)
@@ -97,6 +96,17 @@ class Looking(Generic[Item]):
         except AlignimationError as error:
             return Look(places * np.nan, (height, width), str(error))
         return Look(places, (height, width))
+
+    def _search(
+        self, image: Tensor
+    ) -> tuple[float, tuple[list[float], npt.NDArray[np.float64]]] | None:
+        """Return the scale at which the subject is found in a frame, and what ``_view`` does."""
+        height, width = image.shape[-2:]
+        for scale in sorted({min(1.0, side / max(height, width)) for side in SEARCHED}):
+            found = self._view(image, (0.0, 0.0, float(width), float(height)), scale)
+            if found is not None:
+                return scale, found
+        return None
 
     def _view(
         self,

@@ -128,6 +128,26 @@ def test_left_is_left_in_the_mirror_too(film, scored):
     assert found["percent_of_height"]["noise"] < 0.02
 
 
+def test_a_small_subject_is_searched_for_in_a_larger_picture(tmp_path, discs):
+    size = (720, 960)
+    warps = [discs.placed(480 + x, 360 + y, 0, SCALE) for x, y in circle(1.5, 6)]
+    frames = [tmp_path / name for name in discs.series(tmp_path, warps, size)]
+
+    class Near(Eyes):
+        def detect(self, images):
+            found = super().detect(images)
+            return [each if wide(each) > 50 else Detections.empty(Eyes.names) for each in found]
+
+    def wide(found):
+        return float(found.keypoints[0, 0, 0] - found.keypoints[0, 1, 0])
+
+    assert 400 / 960 * BETWEEN < 50 < 800 / 960 * BETWEEN
+    found = score_frames(frames, Judge(Near(), Eyes.names, True), lambda: None)
+    assert found["seen"] == 6
+    assert found["percent_of_height"]["mean"] == pytest.approx(100 * 1.5 / size[0], rel=0.05)
+    assert found["percent_of_height"]["noise"] < 0.02
+
+
 def test_frames_without_the_subject_are_counted_and_two_are_needed(film, scored, discs):
     frames = film(circle(1.5, 3))
     discs.paint(frames[0], discs.placed(-500, -500), SIZE)
