@@ -127,6 +127,16 @@ def test_grey_of_many_bits_and_of_floats_is_scaled(tmp_path, values, mode):
     assert found[1:] == found[:1] * 2
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_scan_in_which_white_is_zero_is_no_negative(tmp_path, dtype):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    values = np.array([[0, np.iinfo(dtype).max]], dtype)
+    tifffile.imwrite(path, values, photometric="miniswhite")
+    assert decoder.load(path)[0, 0].tolist() == [255, 0]
+
+
 @pytest.mark.parametrize("most", [65535, 4095, 1000])
 def test_a_pgm_of_16_bits_is_scaled_by_its_own_white(tmp_path, most):
     path = tmp_path / "a.pgm"
