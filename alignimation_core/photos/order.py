@@ -96,5 +96,8 @@ def relative_name(path: File | str, folder: Path) -> str:
     if text.startswith(start) and inside.startswith(os.sep):
         inside = inside[1:]
     else:
-        inside = os.path.relpath(text, start)
+        try:
+            inside = os.path.relpath(text, start)
+        except ValueError:  # on another drive of Windows
+            inside = text
     return inside if os.sep == "/" else Path(inside).as_posix()
