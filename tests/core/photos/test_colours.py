@@ -127,6 +127,19 @@ def test_grey_of_many_bits_and_of_floats_is_scaled(tmp_path, values, mode):
     assert found[1:] == found[:1] * 2
 
 
+@pytest.mark.parametrize("dtype", ["<u1", "<u2", ">u2"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_channels_may_lie_apart(tmp_path, dtype, compression):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    most = np.iinfo(dtype).max
+    planes = np.array([[[0, 0]], [[0, most]], [[most, most]]], dtype)  # blue, then cyan
+    how = {"planarconfig": "separate", "compression": compression, "byteorder": dtype[0]}
+    tifffile.imwrite(path, planes, photometric="rgb", **how)
+    assert decoder.load(path)[:, 0].T.tolist() == [[0, 0, 255], [0, 255, 255]]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_scan_in_which_white_is_zero_is_no_negative(tmp_path, dtype):
     import tifffile
