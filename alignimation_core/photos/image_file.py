@@ -195,6 +195,8 @@ def _unidentified(head: bytes) -> str:
     what = contents.described(head)
     if what is None:
         return "this is no picture of a format that is known; replace or remove it"
+    if contents.picture_format(head) == "TIFF":  # which may hold nearly anything
+        return "this TIFF is broken, or of a kind that is not read; export it as JPEG, or remove it"
     if contents.picture_format(head):
         return f"this is {what}, of which nothing can be read; replace or remove it"
     return f"this is {what}, no photo; replace or remove it"
