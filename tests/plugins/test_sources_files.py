@@ -65,8 +65,10 @@ def test_litter_that_is_named_is_meant(tmp_path):
 @pytest.mark.parametrize("photos", ["p", "p/**/*.*"])
 def test_frames_and_films_of_an_earlier_run_are_no_photos(tmp_path, photos):
     touch(tmp_path / "p", "a.jpg", "old/b.jpg", "old/frames/000001.png", "old/deep/aging.gif")
-    touch(tmp_path / "p", "old/kept.gif")
-    record(tmp_path / "p" / "old", outputs=["frames", "deep/aging.gif"], kept=["kept.gif"])
+    touch(tmp_path / "p", "old/kept.gif", "old/report/1.jpg", "old/report/1-frame.jpg")
+    report = {"report": "", "report.html": ""}
+    outputs = ["frames", "deep/aging.gif"]
+    record(tmp_path / "p" / "old", outputs=outputs, kept=["kept.gif"], report=report)
     names, others = found(tmp_path, photos)
     assert {*names} - {"p/old/run.json"} == {"p/a.jpg", "p/old/b.jpg"}
     assert others == []
