@@ -349,6 +349,14 @@ def test_frames_tell_date_and_name_if_asked(tmp_path: Path, picture: str) -> Non
         assert ExifTags.Base.ImageDescription not in image.getexif()
 
 
+def test_a_name_that_is_no_utf_8_is_told_as_the_disk_has_it(tmp_path: Path) -> None:
+    renderer = Frames.model_validate({"metadata": "name"})
+    shown = replace(photo(0), name="photos/gr\udcf6\udcdfe.jpg")
+    (only,) = write(renderer, tmp_path, [frame(0, shown)]).iterdir()
+    with Image.open(only) as image:
+        assert image.getexif()[ExifTags.Base.ImageDescription] == "größe.jpg"
+
+
 def test_import_is_light() -> None:
     code = (
         "import alignimation_imageio as a, sys; a.Average(); a.BeforeAfter(); print(*sys.modules)"
