@@ -58,7 +58,8 @@ def outputs_at(folder: str) -> frozenset[str]:
         record = Path(folder, RECORD).read_bytes()
     except OSError:
         return frozenset()
-    return frozenset(os.path.join(folder, name) for name in outputs_in(record))  # noqa: PTH118
+    names = (name.split("/") for name in outputs_in(record))
+    return frozenset(os.path.join(folder, *parts) for parts in names)  # noqa: PTH118
 
 
 @dataclass(slots=True)
