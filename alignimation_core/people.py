@@ -16,6 +16,7 @@ from alignimation_core import preflight
 from alignimation_core.api import atomic, geometry
 from alignimation_core.api.data import Observation
 from alignimation_core.api.errors import AlignimationError, OutputError, PhotoError, RecipeError
+from alignimation_core.api.font import FONT
 from alignimation_core.api.sampling import spread
 from alignimation_core.api.stages.individuals import IdentitySelector, from_left
 from alignimation_core.execution.executor import torch_threads
@@ -158,7 +159,7 @@ def sheet(individual: Individual) -> bytes:
     rows = -(-len(chosen) // COLUMNS)
     width = min(len(chosen), COLUMNS) * TILE
     picture = Image.new("RGB", (width, rows * (TILE + CAPTION)), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    draw, font = ImageDraw.Draw(picture), ImageFont.truetype(str(FONT), 11)
     for i, (observation, index) in enumerate(chosen):
         left, top = i % COLUMNS * TILE, i // COLUMNS * (TILE + CAPTION)
         face = _face(observation, index)
@@ -177,7 +178,7 @@ def _caption(observation: Observation, index: int) -> tuple[str, str]:
     """Return a face's photo; its date, and its number where there are more."""
     photo, order = observation.photo, from_left(observation.detections)
     which = f"  face {order.index(index) + 1} of {len(order)}" if len(order) > 1 else ""
-    return photo.name, f"{photo.taken:%Y-%m-%d}{which}"
+    return " ".join(photo.name.split()), f"{photo.taken:%Y-%m-%d}{which}"
 
 
 def _ends(text: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ BROKEN = next(filter(Path.exists, PLACES), None)
 
 DAMAGED = "the {} is damaged and cannot be decoded; replace or remove it"
 BEYOND = "this is a broken {}, of which nothing can be read; replace or remove it"
+ODD = "this TIFF is broken, or of a kind that is not read; export it as JPEG, or remove it"
 LOST = {
     "crash-0c7e0e8e11ce787078f00b5b0ca409a167f070e0.tif": DAMAGED.format("TIFF"),
     "crash-0e16d3bfb83be87356d026d66919deaefca44dac.tif": DAMAGED.format("TIFF"),
@@ -20,8 +21,8 @@ LOST = {
     "crash-1185209cf7655b5aed8ae5e77784dfdd18ab59e9.tif": DAMAGED.format("TIFF"),
     "syntax_num_frames_zero.png": DAMAGED.format("PNG"),
     "badbitcount.bmp": DAMAGED.format("BMP"),
-    "oom-225817ca0f8c663be7ab4b9e717b02c661e66834.tif": BEYOND.format("TIFF"),
-    "tiff_overflow_rows_per_strip.tif": BEYOND.format("TIFF"),
+    "oom-225817ca0f8c663be7ab4b9e717b02c661e66834.tif": ODD,
+    "tiff_overflow_rows_per_strip.tif": ODD,
     "unbound_variable.jp2": BEYOND.format("JPEG 2000"),
     "broken.png": BEYOND.format("PNG"),
     "zero_height.j2k": BEYOND.format("JPEG 2000"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -36,6 +37,8 @@ LARGEST_FILE = 1 << 30
 
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 """Where an AVIF file lists its EXIF: of an item of another type, no decoder takes notice."""
+
+_BITS = 258  # of a sample, a tag of TIFF
 
 NO_MEMORY = "there is too little memory to decode it; set `executor.workers` to fewer"
 
@@ -115,6 +118,8 @@ def _picture(path: File, head: bytes, stream: BufferedReader | BytesIO) -> Image
         image = _by_pillow(picture, _formats(path, kind), kind)
         if camera_raw.is_raw(image):
             image = _camera_raw(path, stream)
+        elif kind == "TIFF":
+            _widen_planes(image)
     if kind == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         image.info["exif"] = exif  # or Pillow would decode the picture to look behind it
     with suppress(Exception):  # garbage costs no photo: from here on there is no EXIF
@@ -141,6 +146,17 @@ def _by_pillow(
         picture.seek(0)
         data = picture.read(LARGEST_FILE)
         return Image.open(BytesIO(_EXIF_ITEM.sub(rb"\1skip", data, count=1)), formats=formats)
+
+
+def _widen_planes(image: Any) -> None:
+    """Have the planes of a TIFF read as 16 bits where they are: Pillow takes them for bytes."""
+    if image.tag_v2.get(_BITS, (8,))[0] != 16:
+        return
+    order = "L" if image.tag_v2.prefix == b"II" else "B"
+    for i, tile in enumerate(image.tile):
+        mode, *rest = tile.args
+        if tile.codec_name == "raw" and mode in tuple("RGBA"):
+            image.tile[i] = tile._replace(args=(f"{mode};16{order}", *rest))
 
 
 def _formats(path: File, kind: str | None) -> list[str]:
@@ -179,6 +195,8 @@ def _unidentified(head: bytes) -> str:
     what = contents.described(head)
     if what is None:
         return "this is no picture of a format that is known; replace or remove it"
+    if contents.picture_format(head) == "TIFF":  # which may hold nearly anything
+        return "this TIFF is broken, or of a kind that is not read; export it as JPEG, or remove it"
     if contents.picture_format(head):
         return f"this is {what}, of which nothing can be read; replace or remove it"
     return f"this is {what}, no photo; replace or remove it"

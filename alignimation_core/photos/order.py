@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
+from alignimation_core.api import urls
 from alignimation_core.api.data import File, Photo
+from alignimation_core.api.files import SourcePhoto
 from alignimation_core.photos.dates.taken import INSTANT, delta_of, offset_of
 from alignimation_core.recipe.timeline import Order
 
@@ -31,8 +33,19 @@ def order(photos: Sequence[Photo], by: Order = "taken", zone: tzinfo | None = No
     if by == "taken":
         ordered.sort(key=lambda photo: instant(photo, zone))
     elif by == "modified":
-        ordered.sort(key=lambda photo: photo.modified or instant(photo, zone))
+        ordered.sort(key=lambda photo: _written(photo) or instant(photo, zone))
     return ordered
+
+
+def _written(photo: Photo) -> datetime | None:
+    """Return when a photo's file was last written, UTC; None where nobody says."""
+    if photo.modified is not None or isinstance(photo.path, Path | SourcePhoto):
+        return photo.modified
+    try:
+        time = urls.modified(photo.path)
+    except Exception:  # backends raise their own; the photo itself has been read
+        return None
+    return None if time is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
 def instant(photo: Photo, zone: tzinfo | None) -> datetime:
@@ -96,5 +109,8 @@ def relative_name(path: File | str, folder: Path) -> str:
     if text.startswith(start) and inside.startswith(os.sep):
         inside = inside[1:]
     else:
-        inside = os.path.relpath(text, start)
+        try:
+            inside = os.path.relpath(text, start)
+        except ValueError:  # on another drive of Windows
+            inside = text
     return inside if os.sep == "/" else Path(inside).as_posix()

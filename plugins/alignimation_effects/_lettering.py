@@ -10,8 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-OWN_FONT = Path(__file__).with_name("DejaVuSans.ttf")
-"""DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew and more."""
+from alignimation_core.api.font import FONT
 
 MARGIN = 0.035
 """Between what is put onto a frame and its edge, in heights of the canvas."""
@@ -64,7 +63,7 @@ def _measured(
     text: str, font: Path | None, size: float, outline: str | None, align: str
 ) -> tuple[ImageFont.FreeTypeFont, float, tuple[float, float, float, float]]:
     """Return the font, the width of the outline, and the bounds of the text in pixels."""
-    letters = ImageFont.truetype(str(font or OWN_FONT), max(4.0, size))
+    letters = ImageFont.truetype(str(font or FONT), max(4.0, size))
     stroke = max(1.0, size / 14) if outline else 0.0
     room = ImageDraw.Draw(Image.new("L", (1, 1)))
 

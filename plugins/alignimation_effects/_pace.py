@@ -18,8 +18,8 @@ LONGEST = 12
 
 def gaps(photos: Sequence[Photo]) -> list[float]:
     """Return for how long each photo stands: until the next, at most ``LONGEST`` median gaps."""
-    times = [photo.taken.timestamp() for photo in photos]
-    found = [max(0.0, after - before) for before, after in pairwise(times)]
+    times = [photo.taken for photo in photos]
+    found = [max(0.0, (after - before).total_seconds()) for before, after in pairwise(times)]
     usual = statistics.median([gap for gap in found if gap > 0] or [1.0])
     return [min(gap, LONGEST * usual) for gap in [*found, usual]]
 

@@ -31,5 +31,6 @@ def exif(photo: Photo, wanted: tuple[Metadata, ...]) -> Image.Exif:
         if photo.taken_zone is not None:
             inner[ExifTags.Base.OffsetTimeOriginal] = photo.taken_zone
     if "name" in wanted:
-        made[ExifTags.Base.ImageDescription] = caption(photo, "name").encode()
+        name = caption(photo, "name").encode("utf-8", "surrogateescape")  # as the disk has it
+        made[ExifTags.Base.ImageDescription] = name
     return made

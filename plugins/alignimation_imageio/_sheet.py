@@ -9,6 +9,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from alignimation_core import Canvas, Frame, OutputError
 from alignimation_core.api.data import LUMA
+from alignimation_core.api.font import FONT
 from alignimation_imageio._atomic import AtomicWriter
 from alignimation_imageio._metadata import caption
 from alignimation_imageio._pdf import POINTS, Pdf
@@ -45,7 +46,7 @@ class Grid:
         self.cell, self.columns, self._background = cell, columns, background
         self.gap = max(2, cell[0] // 40)
         size = max(9, cell[0] // 14)
-        self._font = ImageFont.load_default(size)
+        self._font = ImageFont.truetype(str(FONT), size)
         self._words = round(size * 1.5) if captioned else 0
         colours = zip(LUMA, ImageColor.getrgb(background)[:3], strict=True)
         self._ink = "black" if sum(weight * value for weight, value in colours) > 127 else "white"
@@ -78,7 +79,7 @@ class Grid:
         x = self.gap + column * (self.cell[0] + self.gap)
         y = self.height(row)
         sheet.paste(Image.fromarray(pixels), (x, y))
-        short = words
+        short = words = " ".join(words.split())
         while short and self._font.getlength(short) > self.cell[0]:
             words = words[:-1]
             short = f"{words}..." if words else ""

@@ -163,14 +163,10 @@ def contents(paths: Sequence[Path]) -> Contents:
     Raises:
         ArchiveError: a part cannot be read.
     """
-    folders: dict[str, list[Entry]] = defaultdict(list)
     found = Contents()
-    for container in containers(paths):
-        for member in _members(container):
-            folder = member.name.rpartition("/")[0]
-            folders[folder].append(Entry(container, member))
+    folders = _folders(paths)
     once: dict[tuple[object, ...], Shot] = {}
-    for folder in sorted(folders, key=lambda name: _YEAR.match(name.rpartition("/")[2]) is None):
+    for folder in sorted(folders, key=lambda each: _YEAR.match(each[1].rpartition("/")[2]) is None):
         for shot in _shots(folders[folder], found.others):
             member = shot.entry.member
             key = member.name.rpartition("/")[2], member.size, shot.taken
@@ -179,6 +175,29 @@ def contents(paths: Sequence[Path]) -> Contents:
                 known.albums = tuple(dict.fromkeys((*known.albums, *shot.albums)))
     found.shots = list(once.values())
     return found
+
+
+def _folders(paths: Sequence[Path]) -> dict[tuple[str, str], list[Entry]]:
+    """Return the files of each folder of each export, of one account at one time, by both.
+
+    What has no name of an export is taken for a part of the others, unless it holds another photo
+    under the same path.
+    """
+    every = [(container, _members(container)) for container in containers(paths)]
+    named = {each: found[0].lower() for each, _ in every if (found := _EXPORT.match(each.name))}
+    several = len({*named.values()}) > 1
+    sizes: dict[tuple[str, str], int] = {}
+    folders: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for container, members in every:
+        export = named.get(container, "") if several else ""
+        photos = {member.name: member.size for member in members if is_photo(member.name)}
+        if any(sizes.get((export, name), size) != size for name, size in photos.items()):
+            export = str(container)
+        sizes |= {(export, name): size for name, size in photos.items()}
+        for member in members:
+            folder = member.name.rpartition("/")[0]
+            folders[export, folder].append(Entry(container, member))
+    return folders
 
 
 def _members(container: Path) -> list[Member]:

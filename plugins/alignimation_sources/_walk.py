@@ -45,7 +45,8 @@ def outputs_in(record: bytes) -> frozenset[str]:
         record = record[: begin + len(b'"photos": [')] + record[end:]
     try:
         data = json.loads(record)
-        names = [*data["outputs"], *data.get("kept", ())] if "alignimation" in data else []
+        every = (data["outputs"], data.get("kept", ()), data.get("report", ()))
+        names = [name for some in every for name in some] if "alignimation" in data else []
     except (ValueError, KeyError, TypeError, AttributeError):
         return frozenset()
     return frozenset(name for name in names if isinstance(name, str))
@@ -57,7 +58,8 @@ def outputs_at(folder: str) -> frozenset[str]:
         record = Path(folder, RECORD).read_bytes()
     except OSError:
         return frozenset()
-    return frozenset(os.path.join(folder, name) for name in outputs_in(record))  # noqa: PTH118
+    names = (name.split("/") for name in outputs_in(record))
+    return frozenset(os.path.join(folder, *parts) for parts in names)  # noqa: PTH118
 
 
 @dataclass(slots=True)

@@ -2,13 +2,16 @@
 
 import importlib.util
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from alignimation_core import OutputError, Recipe, RecipeError, people, run
+from alignimation_core import OutputError, Photo, Recipe, RecipeError, people, run
+from alignimation_core.api.data import Detections, Observation
 from alignimation_core.cli import main, verbs
 from alignimation_core.progress import Progress
 from alignimation_subject import Identity, Largest
@@ -209,6 +212,18 @@ def test_a_sheet_shows_each_face_and_names_its_photo(recipe, tmp_path):
             assert int(np.argmax(middle)) == 1
         caption = np.asarray(sheet)[people.TILE :]
     assert caption.min() < 100
+
+
+def test_a_sheet_writes_every_name(monkeypatch):
+    def captioned(name):
+        found = Detections(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.ones(1))
+        shown = Photo(Path("/a.jpg"), name, "", 8, 8, datetime(2020, 1, 1), "exif")
+        face = Observation(shown, found), 0
+        monkeypatch.setattr(people, "_face", lambda *_: None)
+        return people.sheet(people.Individual(1, [face]))
+
+    assert captioned("Käthe.jpg") != captioned("Kéthe.jpg")
+    assert captioned("two\nlines.jpg")
 
 
 def test_sheets_of_earlier_times_are_replaced_and_removed(recipe, tmp_path):

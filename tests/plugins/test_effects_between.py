@@ -1,5 +1,6 @@
 """Frames between two photos, and how long each is shown."""
 
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_a_year_is_always_as_long_and_gaps_are_capped():
         for p, d in zip(some, days, strict=True)
     ]
     assert [gap / 86400 for gap in gaps(some)] == [1, 1, 2, 12, 1, 1]
+
+
+def test_how_long_a_photo_stands_is_the_same_on_every_computer(monkeypatch):
+    from alignimation_effects._pace import gaps
+
+    some = [
+        Photo(p.path, p.name, p.sha256, 96, 128, datetime(2021, 3, 13, 12) + timedelta(i), "exif")
+        for i, p in enumerate(photos(3))
+    ]
+    monkeypatch.setenv("TZ", "America/New_York")  # summer time begins on the 14th
+    time.tzset()
+    try:
+        assert gaps(some) == [86400] * 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_slow_ends_and_no_photo_shorter_than_a_frame():

@@ -107,6 +107,15 @@ def test_words_are_seen_on_any_background_and_never_wider_than_their_photo(
     assert columns.max() < seen.shape[1] - 2
 
 
+def test_letters_beyond_ascii_are_letters_and_no_boxes(tmp_path: Path) -> None:
+    def drawn(name: str) -> bytes:
+        shown = replace(photo(0), name=name)
+        return pixels(write(ContactSheet(captions="name"), tmp_path, [frame(0, shown)])).tobytes()
+
+    names = [*(f"K{letter}.jpg" for letter in "äéłЖ"), "two\r\nlines.jpg"]
+    assert len({drawn(name) for name in names}) == len(names)
+
+
 def test_one_picture_a_photo_whatever_effects_add(tmp_path: Path) -> None:
     frames = [frame(0), frame(1, photo(0), 77), frame(2, photo(1), 90), frame(3, photo(0), 50)]
     assert panels(write(ContactSheet(columns=2), tmp_path, frames), 2, 1) == [0, 90]
@@ -338,6 +347,14 @@ def test_frames_tell_date_and_name_if_asked(tmp_path: Path, picture: str) -> Non
     (only,) = write(dates, tmp_path, shown[:1]).iterdir()
     with Image.open(only) as image:
         assert ExifTags.Base.ImageDescription not in image.getexif()
+
+
+def test_a_name_that_is_no_utf_8_is_told_as_the_disk_has_it(tmp_path: Path) -> None:
+    renderer = Frames.model_validate({"metadata": "name"})
+    shown = replace(photo(0), name="photos/gr\udcf6\udcdfe.jpg")
+    (only,) = write(renderer, tmp_path, [frame(0, shown)]).iterdir()
+    with Image.open(only) as image:
+        assert image.getexif()[ExifTags.Base.ImageDescription] == "größe.jpg"
 
 
 def test_import_is_light() -> None:

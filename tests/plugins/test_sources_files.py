@@ -1,14 +1,16 @@
 """Folders, globs and addresses: what is a photo, what is passed over, what is nobody's."""
 
 import json
+import ntpath
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from alignimation_core import Recipe, preflight, run, summary
 from alignimation_core.photos import order
-from alignimation_sources import Files
+from alignimation_sources import Files, _walk
 
 SMALLEST = {"detector": "mtcnn"}
 
@@ -65,13 +67,21 @@ def test_litter_that_is_named_is_meant(tmp_path):
 @pytest.mark.parametrize("photos", ["p", "p/**/*.*"])
 def test_frames_and_films_of_an_earlier_run_are_no_photos(tmp_path, photos):
     touch(tmp_path / "p", "a.jpg", "old/b.jpg", "old/frames/000001.png", "old/deep/aging.gif")
-    touch(tmp_path / "p", "old/kept.gif")
-    record(tmp_path / "p" / "old", outputs=["frames", "deep/aging.gif"], kept=["kept.gif"])
+    touch(tmp_path / "p", "old/kept.gif", "old/report/1.jpg", "old/report/1-frame.jpg")
+    report = {"report": "", "report.html": ""}
+    outputs = ["frames", "deep/aging.gif"]
+    record(tmp_path / "p" / "old", outputs=outputs, kept=["kept.gif"], report=report)
     names, others = found(tmp_path, photos)
     assert {*names} - {"p/old/run.json"} == {"p/a.jpg", "p/old/b.jpg"}
     assert others == []
     assert found(tmp_path, "p/old/frames")[0] == ["p/old/frames/000001.png"]
     assert found(tmp_path, "p/old/deep/*.gif")[0] == ["p/old/deep/aging.gif"]
+
+
+def test_outputs_in_folders_are_known_as_windows_writes_paths(tmp_path, monkeypatch):
+    record(tmp_path, outputs=["deep/aging.gif"])
+    monkeypatch.setattr(_walk, "os", SimpleNamespace(path=ntpath))
+    assert _walk.outputs_at(str(tmp_path)) == {f"{tmp_path}\\deep\\aging.gif"}
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"outputs": ["a.jpg"]}', "no JSON", ""])

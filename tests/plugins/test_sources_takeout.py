@@ -209,6 +209,34 @@ def test_a_photo_comes_once_with_its_albums_and_persons_and_the_bin_is_left_out(
 
 
 @both
+def test_photos_of_two_accounts_may_have_the_same_name(tmp_path, given):
+    parts = []
+    for name, day in (("ann", 1), ("bob", 2)):
+        files = {
+            f"{YEAR}/IMG_0001.jpg": picture(original=f"2019:07:0{day} 12:00:00") + b"x" * day,
+            f"{YEAR}/IMG_0001.jpg.json": sidecar(1530000000 + day, people=[{"name": name}]),
+            f"{YEAR}/{name}.png": picture(50 + day),
+            f"{YEAR}/{name}.png.json": sidecar(1540000000 + day, people=[{"name": name}]),
+        }
+        (tmp_path / name).mkdir()
+        part = tmp_path / name / given(tmp_path / name, files)
+        for each in (tmp_path / name).glob("*.zip"):
+            each.rename(each.with_name(each.name.replace("20240102", f"2024010{day}")))
+        parts.append(str(part).replace("20240102", f"2024010{day}"))
+    found = preflight.find_photos(
+        Recipe.of({**SMALLEST, "photos": {"use": "takeout", "path": parts}}, folder=tmp_path)
+    )
+    of = {(Path(photo.place).name, photo.persons, photo.taken.second) for photo in found.photos}
+    assert of == {
+        ("IMG_0001.jpg", ("ann",), 1),
+        ("IMG_0001.jpg", ("bob",), 2),
+        ("ann.png", ("ann",), 41),
+        ("bob.png", ("bob",), 42),
+    }
+    assert len(found.photos) == 4
+
+
+@both
 def test_albums_and_persons_may_be_chosen(tmp_path, given):
     place = given(tmp_path, ALBUMS)
 

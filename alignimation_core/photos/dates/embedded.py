@@ -138,7 +138,7 @@ def _text(text: str, origin: str) -> Taken | None:
         return Taken(at, origin, None, span(at.year, month, day)) if at else None
     try:
         mailed = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     delta = mailed.utcoffset()
     return Taken(mailed.replace(tzinfo=None), origin, None if delta is None else offset_of(delta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -108,8 +109,8 @@ def span(year: int, month: int | None, day: int | None) -> timedelta:
     if day is not None:
         return DAY
     if month is not None:
-        return datetime(year + month // 12, month % 12 + 1, 1) - datetime(year, month, 1)
-    return datetime(year + 1, 1, 1) - datetime(year, 1, 1)
+        return timedelta(calendar.monthrange(year, month)[1])
+    return timedelta(365 + calendar.isleap(year))
 
 
 def offset(text: object) -> str | None:

@@ -17,7 +17,8 @@ SAME = 2
 _SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 """The colour space that a profile must be of, by the mode of the pixels."""
 
-_BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # tags of TIFF
+_BITS, _KIND, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_WHITE_IS_ZERO, _SIGNED = 0, 2  # values of the latter two
 
 
 def srgb(image: Image.Image) -> np.ndarray:
@@ -127,6 +128,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         scales = (1, 255, 65535) if image.mode == "F" else (255, 65535)
         full = next((scale for scale in scales if highest <= scale), (1 << 31) - 1)
     eight = np.floor(values.clip(0, full) * 255 / full + 0.5)
+    tags: Any = getattr(image, "tag_v2", {})
+    if tags.get(_KIND) == _WHITE_IS_ZERO:  # which Pillow heeds up to 8 bits
+        eight = 255 - eight
     result = Image.fromarray(eight.astype(np.uint8))
     result.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
     return result

@@ -81,6 +81,10 @@ class Process:
         damage = None if reason is None else Damage(reason, tuple(map(tuple, lost)))
         return Pixels(rgb, tuple(map(tuple, answer["matrix"])), damage)
 
+    def has_ended(self) -> bool:
+        """Return whether somebody has ended it, such as a system that was short of memory."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
@@ -108,8 +112,11 @@ class Pool:
     def take(self) -> Process:
         """Return a process that nobody uses."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                process = self._idle.pop()
+                if not process.has_ended():
+                    return process
+                process.close()
         return Process()
 
     def give_back(self, process: Process) -> None:

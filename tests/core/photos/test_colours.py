@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from alignimation_core import PhotoError
 from alignimation_core.photos import decoder
 
 SPEC = importlib.util.spec_from_file_location("profiles", Path(__file__).with_name("profiles.py"))
@@ -125,6 +126,38 @@ def test_grey_of_many_bits_and_of_floats_is_scaled(tmp_path, values, mode):
     found = decoder.load(path)[:, 0].tolist()
     assert found[0] in ([0, 127, 255], [0, 128, 255]), mode
     assert found[1:] == found[:1] * 2
+
+
+def test_a_sound_tiff_that_is_not_read_is_not_called_broken(tmp_path):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 8, 3), np.float32), photometric="rgb")
+    with pytest.raises(PhotoError, match="or of a kind that is not read; export it as JPEG, or"):
+        decoder.load(path)
+
+
+@pytest.mark.parametrize("dtype", ["<u1", "<u2", ">u2"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_channels_may_lie_apart(tmp_path, dtype, compression):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    most = np.iinfo(dtype).max
+    planes = np.array([[[0, 0]], [[0, most]], [[most, most]]], dtype)  # blue, then cyan
+    how = {"planarconfig": "separate", "compression": compression, "byteorder": dtype[0]}
+    tifffile.imwrite(path, planes, photometric="rgb", **how)
+    assert decoder.load(path)[:, 0].T.tolist() == [[0, 0, 255], [0, 255, 255]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_scan_in_which_white_is_zero_is_no_negative(tmp_path, dtype):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    values = np.array([[0, np.iinfo(dtype).max]], dtype)
+    tifffile.imwrite(path, values, photometric="miniswhite")
+    assert decoder.load(path)[0, 0].tolist() == [255, 0]
 
 
 @pytest.mark.parametrize("most", [65535, 4095, 1000])

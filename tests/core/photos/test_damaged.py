@@ -284,6 +284,23 @@ def test_a_decoder_that_takes_too_long_or_crashes_costs_its_photo_alone(tmp_path
         assert torch.equal(decoder.load(path), whole)
 
 
+def test_a_decoder_that_somebody_ended_is_no_fault_of_the_next_photo(tmp_path, monkeypatch):
+    sandbox.POOL.close()
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda *given, **named: started.append(start(*given, **named)) or started[-1],
+    )
+    path = at(tmp_path, encoded("TIFF"))
+    whole = decoder.load(path)
+    (process,) = started
+    process.kill()
+    process.wait()
+    assert torch.equal(decoder.load(path), whole)
+
+
 def test_a_decoder_that_eats_memory_is_stopped(tmp_path, monkeypatch):
     sandbox.POOL.close()
     monkeypatch.setattr(sandbox, "MEMORY", 1 << 30)

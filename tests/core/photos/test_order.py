@@ -1,5 +1,7 @@
 """The order of photos, and what clocks showed where they were taken."""
 
+import ntpath
+import os
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -144,3 +146,8 @@ def test_the_order_is_the_same_however_photos_come(moments, zone, by, random):
 )
 def test_names_are_relative_to_the_recipe(path, name):
     assert order.relative_name(Path(path), Path("/home/me")) == name
+
+
+def test_a_photo_on_another_drive_of_windows_keeps_its_whole_name(monkeypatch):
+    monkeypatch.setattr(os.path, "relpath", ntpath.relpath)
+    assert order.relative_name(Path("D:/photos/a.jpg"), Path("C:/home/me")) == "D:/photos/a.jpg"

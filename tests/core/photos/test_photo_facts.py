@@ -11,7 +11,7 @@ from PIL import Image
 
 from alignimation_core import Photo, PhotoError, SourcePhoto
 from alignimation_core.api import geometry
-from alignimation_core.photos import decoder, metadata
+from alignimation_core.photos import decoder, metadata, order
 from alignimation_core.photos.dates import embedded
 
 
@@ -117,6 +117,16 @@ def test_the_facts_of_a_file_at_an_address(tmp_path, memory):
     memory.pipe_file("/box/b 1.png", local.read_bytes() + b"more")
     with pytest.raises(PhotoError, match="the file has changed since the run began; run again"):
         decoder.load(photo)
+
+
+def test_files_at_an_address_come_by_their_time_too(tmp_path, memory):
+    photos = []
+    for name, wrote in (("2010.png", 2022), ("2012.png", 2021), ("2014.png", 2020)):
+        remote = at_address(memory, picture(tmp_path / name), name)
+        memory.store[f"/box/{name}"].modified = datetime(wrote, 1, 1, tzinfo=UTC)
+        photos.append(metadata.facts(remote, tmp_path))
+    assert [each.taken.year for each in photos] == [2010, 2012, 2014]
+    assert order.order(photos, "modified") == photos[::-1]
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,20 @@ def test_the_creation_time_of_a_png_is_read(
         assert dates(image) == [Taken(at, "png", zone)]
 
 
-def test_a_creation_time_that_is_none_is_none() -> None:
-    assert dates(image_with({}, **{"Creation Time": "long ago"})) == []
+@pytest.mark.parametrize(
+    "text",
+    ["long ago", "Thu, 01 Jan 2018 00:00:00 +99999999999999", f"Thu, 01 Jan {'9' * 20} 00:00:00"],
+)
+def test_a_creation_time_that_is_none_is_none(text: str) -> None:
+    assert dates(image_with({}, **{"Creation Time": text})) == []
+
+
+def test_the_last_year_that_there_is_costs_no_photo() -> None:
+    packet = b"<x xmp:CreateDate='9999' photoshop:DateCreated='9999-12'/>"
+    assert [(each.at.year, each.span.days) for each in dates(image_with({}, xmp=packet))] == [
+        (9999, 31),
+        (9999, 365),
+    ]
 
 
 @given(st.text(max_size=30), st.text(max_size=10), st.binary(max_size=60))
