@@ -107,6 +107,15 @@ def test_a_preview_is_small_and_writes_one_film(discs_recipe):
     assert rendering.small(recipe, None).canvas.size is None
 
 
+def test_a_preview_of_a_film_for_editors_is_one_that_browsers_show(discs_recipe):
+    film = Video(path="film.mov", codec="prores", fps=5)
+    preview = rendering.small(discs_recipe(renderers=[film]), None)
+    assert preview.renderers == (Video(path="preview.mp4", fps=5),)
+    film = Video(path="film.mp4", codec="h265", crf=40)
+    preview = rendering.small(discs_recipe(renderers=[film]), None)
+    assert preview.renderers == (Video(path="preview.mp4"),)
+
+
 PEOPLE = """\
 photos: photos/
 detector: squares
