@@ -52,7 +52,7 @@ class Session:
         self._read = self._record_stamp(self.recipe)
         self._record = records.read(self.recipe)
         self.decisions = Decisions(self.recipe, path, self._record)
-        self.pictures = Pictures(self.recipe, self._record)
+        self.pictures = self._pictures(self.recipe, self._record, self._read)
         self.run = 1
         self._job: Job | None = None
         self._starting, self._looking = threading.Lock(), threading.Lock()
@@ -106,6 +106,9 @@ class Session:
     @staticmethod
     def _record_stamp(recipe: Recipe) -> object:
         return _stamp(records.place_of(recipe) / RECORD_NAME)
+
+    def _pictures(self, recipe: Recipe, record: Mapping[str, Any], read: object) -> Pictures:
+        return Pictures(recipe, record, lambda: self._record_stamp(recipe) == read)
 
     def _has(self, option: str) -> bool:
         return option.partition(".")[0] in type(self.recipe.subject_selector).model_fields
@@ -264,7 +267,7 @@ class Session:
         self.decisions.take(record)
         self.decisions.obey(recipe)
         self.recipe, self._record, self._seen, self._read = recipe, record, seen, read
-        self.pictures = Pictures(recipe, record)
+        self.pictures = self._pictures(recipe, record, read)
         self.run += 1
 
     def films(self, *, trial: bool = False) -> list[str]:
