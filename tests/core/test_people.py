@@ -211,6 +211,12 @@ def test_a_sheet_shows_each_face_and_names_its_photo(recipe, tmp_path):
     assert caption.min() < 100
 
 
+def test_a_sheet_shows_a_photo_whatever_it_is_called(recipe, tmp_path):
+    (tmp_path / "photos" / "2003-01-01.png").rename(tmp_path / "photos" / "2003-01-01\n.png")
+    sheets = people.write_sheets(people.find(recipe(), Progress()), tmp_path / "out")
+    assert len(sheets) == 3
+
+
 def test_sheets_of_earlier_times_are_replaced_and_removed(recipe, tmp_path):
     (tmp_path / "out").mkdir()
     found = people.find(recipe(), Progress())
