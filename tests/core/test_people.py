@@ -155,6 +155,13 @@ def test_who_the_subject_is_not_is_shown_too(recipe, paint, tmp_path):
                 "photos/2006-01-01.png or photos/2005-01-01.png?; nor is {folder}/2001-01-02 a file"
             ),
         ),
+        (
+            {"person": "~nobody-of-this-name/me.png"},
+            (
+                "person[0]: there is no photo '~nobody-of-this-name/me.png'; photos are named as "
+                "photos/2001-01-01.png; nor is {folder}/~nobody-of-this-name/me.png a file"
+            ),
+        ),
     ],
 )
 def test_a_reference_that_shows_nobody_or_several_is_told(
