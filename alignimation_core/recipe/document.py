@@ -219,10 +219,12 @@ class Source:
             if len(location) > 1 and location[0] in defaults:
                 self.data.setdefault(str(location[0]), deepcopy(defaults[str(location[0])]))
             try:
-                _put(self.data, location, yaml.load(text, _Loader))  # noqa: S506 - a safe one
-            except (yaml.YAMLError, ValueError):
+                value = yaml.load(text, _Loader)  # noqa: S506 - a safe one
+            except Exception:  # what PyYAML makes of a tag such as !!timestamp "" may be anything
                 what = f"the value {shown(text)} is no valid YAML; quote it"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
+            try:
+                _put(self.data, location, value)
             except LookupError:
                 what = "the recipe has no such place to set"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None

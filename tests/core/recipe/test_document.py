@@ -262,6 +262,10 @@ def test_settings_apply_in_their_order(tmp_path):
         ("[0]=3", "--set [0]=3: expected key=value, such as canvas.size=1080x1080"),
         ("seed=[", "--set seed=[: seed: the value '[' is no valid YAML; quote it"),
         (
+            "seed=!!timestamp x",
+            "--set seed=!!timestamp x: seed: the value '!!timestamp x' is no valid YAML; quote it",
+        ),
+        (
             "seed=!!python/name:os.system",
             (
                 "--set seed=!!python/name:os.system: seed: the value '!!python/name:os.system' is "
