@@ -377,6 +377,12 @@ def test_another_run_and_another_file_of_corrections_are_seen(review, places, de
         what = "there was another run meanwhile; load the page again, then decide"
         assert (answer.status_code, answer.json()["error"]) == (409, what)
     assert recipe_file.with_name("other.yaml").read_text() == text
+    shown = ["small/0", "photo/0", "full/0", "face/0/1", "faces/0", "corrections"]
+    assert {review.get(f"{path}?run=1").status_code for path in shown} == {409}
+    assert {review.get(f"{path}?run=2").status_code for path in shown} == {200}
+    assert "another run" in review.get("people?run=1").json()["error"]
+    review.post("reload", json={})  # of the same record, as after a run that two pages follow
+    assert review.get("state").json()["run"] == 2
     assert review.post("decide?run=2", json=[]).status_code == 200
 
 
