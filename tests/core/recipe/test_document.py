@@ -92,6 +92,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
         ("a: &a {b: *a}\n", "recipe.yaml:1: a.b: too many nested aliases"),
         ("a: " + "[" * 5000 + "\n", "recipe.yaml: this is no valid YAML: "),
         (b"photos: \xff\xfe\n", "recipe.yaml: this is no UTF-8 text; save the recipe as UTF-8"),
+        (
+            b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+            "recipe.yaml: this is no file of text; give the recipe's file",
+        ),
         ("photos: a\n".encode("utf-16"), "recipe.yaml: this is no UTF-8 text; save the"),
         ("#" * 1_000_001, "recipe.yaml: the file is larger than a recipe can be (1 MB)"),
     ],
