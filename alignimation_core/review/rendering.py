@@ -107,7 +107,7 @@ class Events(Progress):
         self._say({"note": text})
 
     def _say(self, event: Mapping[str, object]) -> None:
-        print(json.dumps(event), file=self._stream, flush=True)
+        print(f"{json.dumps(event)}\n", end="", file=self._stream, flush=True)  # threads warn, too
 
 
 class Job:

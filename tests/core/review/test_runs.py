@@ -1,12 +1,14 @@
 """Runs that the page asks for, who is in the photos, and reviews that cannot begin."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -49,6 +51,15 @@ def test_a_run_tells_how_far_it_is_and_what_it_says():
         "total": 3,
         "left": 0,
     }
+
+
+def test_what_threads_say_meanwhile_comes_between_the_lines_of_a_run():
+    written = []
+    stream = SimpleNamespace(write=written.append, flush=lambda: None)
+    with rendering.Events(stream).stage("rendering", 1) as step:
+        step()
+    assert [json.loads(each)["done"] for each in written if each] == [0, 1]
+    assert all(each.endswith("}\n") for each in written if each)
 
 
 def test_a_run_that_fails_says_why():
