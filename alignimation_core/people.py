@@ -15,7 +15,13 @@ from torch import Tensor
 from alignimation_core import preflight
 from alignimation_core.api import atomic, geometry
 from alignimation_core.api.data import Observation
-from alignimation_core.api.errors import AlignimationError, OutputError, PhotoError, RecipeError
+from alignimation_core.api.errors import (
+    AlignimationError,
+    OutputError,
+    PhotoError,
+    RecipeError,
+    printable,
+)
 from alignimation_core.api.font import FONT
 from alignimation_core.api.sampling import spread
 from alignimation_core.api.stages.individuals import IdentitySelector, from_left
@@ -178,7 +184,7 @@ def _caption(observation: Observation, index: int) -> tuple[str, str]:
     """Return a face's photo; its date, and its number where there are more."""
     photo, order = observation.photo, from_left(observation.detections)
     which = f"  face {order.index(index) + 1} of {len(order)}" if len(order) > 1 else ""
-    return " ".join(photo.name.split()), f"{photo.taken:%Y-%m-%d}{which}"
+    return printable(photo.name), f"{photo.taken:%Y-%m-%d}{which}"
 
 
 def _ends(text: str) -> Iterator[str]:

@@ -33,6 +33,7 @@ except ImportError as error:
 
 from alignimation_core.api import images
 from alignimation_core.api.data import Detections, File, Photo, Subject
+from alignimation_core.api.errors import printable
 from alignimation_core.api.mask import scaling
 from alignimation_core.api.registration import Target
 from alignimation_core.photos import decoder
@@ -171,7 +172,7 @@ def contact_sheet(
     plot, every = _figure(pictures, columns or ceil(sqrt(2 * len(pictures))), 0.3 * INCHES)
     for axes, image, caption in zip(every, pictures, captions, strict=True):
         _show(axes, image, SMALL)
-        axes.set_title(caption, size=7, pad=2)
+        axes.set_title(printable(caption), size=7, pad=2, parse_math=False)
     return plot
 
 
@@ -212,7 +213,8 @@ def residuals(record: Record | str | Path) -> Plot:
         axes.plot(times, values, "o", ms=4, color=colour, label=label)  # type: ignore[arg-type]
     for at, value, name in outliers([(at, e["residual"], e["path"]) for at, e in measured]):
         place: Any = at, value
-        axes.annotate(name.rpartition("/")[2], place, (5, 3), textcoords="offset points", size=7)
+        text = printable(name.rpartition("/")[2])
+        axes.annotate(text, place, (5, 3), textcoords="offset points", size=7, parse_math=False)
     locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(
@@ -259,6 +261,7 @@ def _name_keypoints(axes: Axes, subject: Subject, width: int) -> None:
             va="center",
             color="white",
             size=7,
+            parse_math=False,
             path_effects=[withStroke(linewidth=1.5, foreground="black")],
             in_layout=False,
         )

@@ -49,12 +49,13 @@ def find_photos(recipe: Recipe, progress: Progress | None = None) -> Listing:
     for i, entry in enumerate(recipe.photos):
         found: Sequence[File] = ()
         try:
-            with progress.waiting(f"looking for photos at {entry}"):
+            place = entry if isinstance(entry, str) else entry.name
+            with progress.waiting(f"looking for photos at {place}"):
                 found, others, reason = search.find(entry, recipe.folder, recipe.output)
             skipped += others
             if reason and isinstance(entry, str) and not urls.is_address(entry):
-                place = (recipe.folder / entry).resolve()
-                if output in (place, *place.parents):
+                there = (recipe.folder / entry).resolve()
+                if output in (there, *there.parents):
                     reason = search.INSIDE.format(output)
         except urls.AddressError as error:
             reason = f"{entry}: {error}"

@@ -162,10 +162,13 @@ class PhotoNames:
         """
         if self.meant(pattern) or not has_magic(pattern):
             return [self.one(pattern)]
+        patterns = {pattern, pattern.replace("\\", "/")}
         found = [
             name
             for name in self._every
-            if fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
+            if any(
+                fnmatchcase(each, p) for each in (name, name.rpartition("/")[2]) for p in patterns
+            )
         ]
         if not found:
             raise LookupError(f"no photo matches {pattern!r}; {self._sample()}")

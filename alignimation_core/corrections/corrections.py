@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -299,8 +300,8 @@ def _file_of(written: str, known: PhotoNames, paths: Mapping[str, File], recipe:
         return paths.get(written) or urls.at(written)
     if len(known.meant(written)) == 1:
         return paths[known.one(written)]
-    file = recipe.folder / Path(written).expanduser()
-    if file.is_file():
+    file = recipe.folder / os.path.expanduser(written)  # noqa: PTH111 - nobody's home is none
+    if os.path.isfile(file):  # noqa: PTH113 - nor is what is no name: neither ever raises
         return file
     try:
         return paths[known.one(written)]

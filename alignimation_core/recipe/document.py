@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -148,6 +149,9 @@ class Source:
         except FileNotFoundError:
             raise refuse("there is no such file") from None
         except UnicodeDecodeError:
+            beginning = path.read_bytes()[:4096]
+            if b"\0" in beginning and not beginning.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+                raise refuse(f"this is no file of text; give the {form.file}") from None
             raise refuse(f"this is no UTF-8 text; save the {form.what} as UTF-8") from None
         except OSError as error:
             raise refuse(f"cannot be read: {error.strerror}") from None
@@ -219,10 +223,12 @@ class Source:
             if len(location) > 1 and location[0] in defaults:
                 self.data.setdefault(str(location[0]), deepcopy(defaults[str(location[0])]))
             try:
-                _put(self.data, location, yaml.load(text, _Loader))  # noqa: S506 - a safe one
-            except (yaml.YAMLError, ValueError):
+                value = yaml.load(text, _Loader)  # noqa: S506 - a safe one
+            except Exception:  # what PyYAML makes of a tag such as !!timestamp "" may be anything
                 what = f"the value {shown(text)} is no valid YAML; quote it"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None
+            try:
+                _put(self.data, location, value)
             except LookupError:
                 what = "the recipe has no such place to set"
                 raise RecipeError([Fault(origin, None, field_name(location), what)]) from None

@@ -181,14 +181,28 @@ class Recipe(Settings):
             known_device(device)
         except ValueError as error:
             raise RecipeError([Fault(origin, None, "", str(error))]) from None
-        moved: dict[str, Any] = {}
-        for kind, _, stage in self.stages():
+        moved: dict[Location, Any] = {}
+        for _, place, stage in self.stages():
             fields = type(stage).model_fields
             if "device" in fields:  # made anew: a copy would keep its networks where they are
-                options = {name: getattr(stage, name) for name in fields}
-                moved[kind] = type(stage)(**{**options, "device": device})
-        source = self.source.overridden(((kind, "device") for kind in moved), origin)
-        return replace(self, **moved, source=source)
+                options = {known.alias or n: getattr(stage, n) for n, known in fields.items()}
+                moved[place] = type(stage)(**{**options, "device": device})
+        changed: dict[str, Any] = {
+            str(kind): stage for (kind, *rest), stage in moved.items() if not rest
+        }
+        for key in ("photos", "effects"):
+            listed = enumerate(getattr(self, key))
+            changed[key] = [moved.get((key, i), each) for i, each in listed]
+        changed["renderers"] = renderers = []
+        for i, renderer in enumerate(self.renderers):
+            effects = renderer.effects and [
+                moved.get(("renderers", i, "effects", j), each)
+                for j, each in enumerate(renderer.effects)
+            ]
+            there = moved.get(("renderers", i), renderer)
+            renderers.append(there.model_copy(update={"effects": effects}) if effects else there)
+        source = self.source.overridden(((*place, "device") for place in moved), origin)
+        return replace(self, **changed, source=source)
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as plain values, every default filled in, for the run record."""

@@ -37,7 +37,7 @@ def timeline(used: Sequence[datetime], others: Sequence[datetime]) -> Markup | N
     for gap, a, b in sorted(gaps, reverse=True)[:NAMED]:
         if gap.total_seconds() > 3 * usual and scale(b) - scale(a) > 60:
             marks.append(_line(scale(a) + 3, 46, scale(b) - 3, 46, "gap"))
-            marks.append(_text((scale(a) + scale(b)) / 2, 42, _span(gap.days), "middle"))
+            marks.append(_text((scale(a) + scale(b)) / 2, 42, _span(gap), "middle"))
     return _svg([*marks, *scale.axis(96)], 120, "When the photos were taken")
 
 
@@ -159,7 +159,7 @@ class _Time:
 
     def _names(self, days: float) -> Iterator[tuple[datetime, str]]:
         first = self._first
-        end = first.year + int(days / 365) + 1
+        end = min(first.year + int(days / 365) + 1, datetime.max.year)
         if days > 3 * 365:
             every = max(1, round(days / 365 / 9))
             years = range(first.year, end + 1)
@@ -176,9 +176,13 @@ class _Time:
                 yield at, f"{at:%m-%d}" if days > 2 else f"{at:%H:%M}"
 
 
-def _span(days: int) -> str:
+def _span(gap: timedelta) -> str:
+    days = gap / timedelta(days=1)
+    if days < 2:
+        hours = days * 24
+        return f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
     if days < 60:
-        return f"{days} days"
+        return f"{days:.0f} days"
     return f"{days / 30.4:.0f} months" if days < 730 else f"{days / 365.25:.1f} years"
 
 

@@ -51,11 +51,11 @@ def application(session: Session, token: str, hosts: frozenset[str]) -> ASGIApp:
     routes = [
         Route("/", _index),
         read("/state", _Told(lambda _, __: session.state())),
-        read("/corrections", _Told(lambda _, __: _corrections(session))),
+        read("/corrections", _Told(partial(_shown_corrections, session))),
         Route("/decide", _Told(partial(_decide, session)), methods=["POST"]),
         Route("/set", _Told(partial(_set, session)), methods=["POST"]),
         Route("/undo", _Told(lambda _, __: _undo(session)), methods=["POST"]),
-        read("/people", _Told(lambda _, __: session.people())),
+        read("/people", _Told(partial(_people, session))),
         read("/job", _Told(lambda _, __: session.job())),
         Route("/start", _Told(partial(_start, session)), methods=["POST"]),
         Route("/stop", _Told(lambda _, __: session.stop()), methods=["POST"]),
@@ -171,12 +171,15 @@ class _Picture:
         given = Request(scope, receive).path_params
         place = _place(self._session, given["place"])
         try:
+            _same_run(self._session, Request(scope, receive))
             data = await run_in_threadpool(
                 self._make, self._session.pictures, place, given.get("number")
             )
             response = Response(data, media_type="image/jpeg")
         except PhotoError as error:
             response = PlainTextResponse(error.reason, 404)
+        except ValueError as error:
+            response = PlainTextResponse(str(error), 409)
         await response(scope, receive, send)
 
 
@@ -201,9 +204,19 @@ def _corrections(session: Session) -> dict[str, Any]:
 
 
 def _same_run(session: Session, request: Request) -> None:
-    """Refuse what a page says that shows another run, in which other photos have the numbers."""
+    """Refuse a page that shows another run, in which other photos have the numbers."""
     if request.query_params.get("run", str(session.run)) != str(session.run):
         raise ValueError("there was another run meanwhile; load the page again, then decide")
+
+
+def _shown_corrections(session: Session, request: Request, _: object) -> dict[str, Any]:
+    _same_run(session, request)
+    return _corrections(session)
+
+
+def _people(session: Session, request: Request, _: object) -> list[dict[str, Any]]:
+    _same_run(session, request)
+    return session.people()
 
 
 def _decide(session: Session, request: Request, given: Any) -> dict[str, Any]:
@@ -243,6 +256,7 @@ def _films(session: Session, request: Request, _: object) -> list[str]:
 
 
 def _faces(session: Session, request: Request, _: object) -> list[dict[str, Any]]:
+    _same_run(session, request)
     return session.pictures.faces(_place(session, request.path_params["place"]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -38,10 +38,13 @@ class Pictures:
     Args:
         recipe: of the run.
         record: what it wrote.
+        is_last: whether no other run has written since: its report has other pictures.
     """
 
-    def __init__(self, recipe: Recipe, record: Mapping[str, Any]) -> None:
-        self._recipe, self._photos = recipe, record["photos"]
+    def __init__(
+        self, recipe: Recipe, record: Mapping[str, Any], is_last: Callable[[], bool]
+    ) -> None:
+        self._recipe, self._photos, self._is_last = recipe, record["photos"], is_last
         self._small = lru_cache(2000)(self._make_small)
         self._whole = lru_cache(12)(self._make_whole)
         self._face = lru_cache(2000)(self._make_face)
@@ -146,7 +149,9 @@ class Pictures:
         if isinstance(number, int):
             with suppress(Exception):  # whatever an address raises: the photo itself may be there
                 path = place_of(self._recipe) / REPORT_FOLDER / f"{number}.jpg"
-                return bytes(path.read_bytes())
+                data = bytes(path.read_bytes())
+                if self._is_last():
+                    return data
         image = self._read(place, SIDE)
         image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
         return _jpeg(image, 80)

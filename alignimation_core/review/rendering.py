@@ -44,7 +44,8 @@ def small(recipe: Recipe, canvas: Mapping[str, int] | None) -> Recipe:
     given = next((each for each in recipe.renderers if each.name == "video"), None)
     renderers: Sequence[Any] = recipe.renderers
     if given is not None:
-        renderers = (given.model_copy(update={"path": "preview.mp4"}),)
+        usual = dict.fromkeys({"codec", "crf"} & type(given).model_fields.keys())
+        renderers = (given.model_copy(update={"path": "preview.mp4", **usual}),)  # browsers show it
     elif video is not None:
         renderers = (video.stage.model_validate({"path": "preview.mp4"}),)
     return replace(
@@ -106,7 +107,7 @@ class Events(Progress):
         self._say({"note": text})
 
     def _say(self, event: Mapping[str, object]) -> None:
-        print(json.dumps(event), file=self._stream, flush=True)
+        print(f"{json.dumps(event)}\n", end="", file=self._stream, flush=True)  # threads warn, too
 
 
 class Job:

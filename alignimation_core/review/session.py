@@ -52,10 +52,11 @@ class Session:
         self._read = self._record_stamp(self.recipe)
         self._record = records.read(self.recipe)
         self.decisions = Decisions(self.recipe, path, self._record)
-        self.pictures = Pictures(self.recipe, self._record)
+        self.pictures = self._pictures(self.recipe, self._record, self._read)
         self.run = 1
         self._job: Job | None = None
         self._starting, self._looking = threading.Lock(), threading.Lock()
+        self._reading = threading.RLock()
 
     @property
     def photos(self) -> Sequence[Mapping[str, Any]]:
@@ -68,9 +69,10 @@ class Session:
         It is of the last run, whoever has run the recipe meanwhile.
         """
         self._obey()
-        if self._record_stamp(self.recipe) != self._read:
-            with suppress(AlignimationError):
-                self.reload()
+        with self._reading:
+            if self._record_stamp(self.recipe) != self._read:
+                with suppress(AlignimationError):
+                    self.reload()
         pictures = self.pictures
         return {
             "run": self.run,
@@ -106,6 +108,9 @@ class Session:
     @staticmethod
     def _record_stamp(recipe: Recipe) -> object:
         return _stamp(records.place_of(recipe) / RECORD_NAME)
+
+    def _pictures(self, recipe: Recipe, record: Mapping[str, Any], read: object) -> Pictures:
+        return Pictures(recipe, record, lambda: self._record_stamp(recipe) == read)
 
     def _has(self, option: str) -> bool:
         return option.partition(".")[0] in type(self.recipe.subject_selector).model_fields
@@ -257,15 +262,17 @@ class Session:
         Raises:
             AlignimationError: one of them cannot be read; what was read before stays.
         """
-        seen = _stamp(self._path)
-        recipe = self._load()
-        read = self._record_stamp(recipe)
-        record = records.read(recipe)
-        self.decisions.take(record)
-        self.decisions.obey(recipe)
-        self.recipe, self._record, self._seen, self._read = recipe, record, seen, read
-        self.pictures = Pictures(recipe, record)
-        self.run += 1
+        with self._reading:
+            seen = _stamp(self._path)
+            recipe = self._load()
+            read = self._record_stamp(recipe)
+            record = records.read(recipe)
+            another = read is None or read != self._read
+            self.run += another  # first: what is of the run before is refused from now on
+            self.decisions.take(record)
+            self.decisions.obey(recipe)
+            self.recipe, self._record, self._seen, self._read = recipe, record, seen, read
+            self.pictures = self._pictures(recipe, record, read)
 
     def films(self, *, trial: bool = False) -> list[str]:
         """Return the names of outputs that a page can show, of the last run or the last preview."""

@@ -124,20 +124,20 @@ def _join(joined: _Joined, path: Path) -> None:
         return
     for image in data["images"]:
         _join_picture(joined, path, image)
-    kind: int | None = None
+    kinds: set[int] = set()
     for entry in data["categories"]:
         joined.categories.add(get(entry, "name", str, f"{path}: a category"))
         if entry["name"] == joined.category:
-            kind = get(entry, "id", int, f"{path}: category {joined.category!r}")
-            joined.kinds.add(kind)
+            kinds.add(get(entry, "id", int, f"{path}: category {joined.category!r}"))
             _join_names(joined, path, entry.get("keypoints"))
+    joined.kinds |= kinds
     mine: dict[int, Annotation | None] = {}
     for position, entry in enumerate(data["annotations"]):
         number = get(entry, "id", int, f"{path}: annotations[{position}]")
         label = f"{path}: annotation {number}"
         if number in mine:
             raise ValueError(f"{label} is there twice; give each its own `id`")
-        ours = kind is not None and get(entry, "category_id", int, label) == kind
+        ours = bool(kinds) and get(entry, "category_id", int, label) in kinds
         mine[number] = _annotation(joined, entry, label) if ours else None
     for number, annotation in _centred(mine).items():
         before = joined.found.setdefault(number, annotation)

@@ -158,6 +158,13 @@ def test_who_the_subject_is_not_is_shown_too(recipe, paint, tmp_path):
                 "photos/2006-01-01.png or photos/2005-01-01.png?; nor is {folder}/2001-01-02 a file"
             ),
         ),
+        (
+            {"person": "~nobody-of-this-name/me.png"},
+            (
+                "person[0]: there is no photo '~nobody-of-this-name/me.png'; photos are named as "
+                "photos/2001-01-01.png; nor is {folder}/~nobody-of-this-name/me.png a file"
+            ),
+        ),
     ],
 )
 def test_a_reference_that_shows_nobody_or_several_is_told(
@@ -224,6 +231,12 @@ def test_a_sheet_writes_every_name(monkeypatch):
 
     assert captioned("Käthe.jpg") != captioned("Kéthe.jpg")
     assert captioned("two\nlines.jpg")
+
+
+def test_a_sheet_shows_a_photo_whatever_it_is_called(recipe, tmp_path):
+    (tmp_path / "photos" / "2003-01-01.png").rename(tmp_path / "photos" / "2003-01-01\n.png")
+    sheets = people.write_sheets(people.find(recipe(), Progress()), tmp_path / "out")
+    assert len(sheets) == 3
 
 
 def test_sheets_of_earlier_times_are_replaced_and_removed(recipe, tmp_path):

@@ -166,6 +166,19 @@ def test_residuals_of_a_run_are_drawn_over_time(files, discs_recipe, tmp_path):
         plot.residuals(record)
 
 
+def test_names_and_captions_are_told_as_they_are(files, discs_recipe):
+    record = run(discs_recipe())
+    record.photos[2].path = "photos/$x_$y\udce9.png"
+    for photo, residual in zip(record.photos, (0.1, 0.11, 9.0, 0.1), strict=True):
+        photo.residual = residual
+    figure = plot.residuals(record)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["$x_$y\\udce9.png"]
+    rendered(figure)
+    figure = plot.contact_sheet(files[:1], ["$x_$y\udce9"])
+    assert figure.axes[0].get_title() == "$x_$y\\udce9"
+    rendered(figure)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

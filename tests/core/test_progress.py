@@ -97,9 +97,10 @@ def test_the_search_for_photos_is_told(tmp_path: Path) -> None:
 
     told: list[str] = []
     (tmp_path / "a.jpg").touch()
-    recipe = Recipe.of({"photos": ["*.jpg", "a.jpg"], "detector": "mtcnn"}, folder=tmp_path)
+    photos = ["*.jpg", {"use": "files", "path": "a.jpg"}]
+    recipe = Recipe.of({"photos": photos, "detector": "mtcnn"}, folder=tmp_path)
     assert preflight.find_photos(recipe, Heard()).photos == [tmp_path / "a.jpg"]
-    assert told == ["looking for photos at *.jpg", "over", "looking for photos at a.jpg", "over"]
+    assert told == ["looking for photos at *.jpg", "over", "looking for photos at files", "over"]
 
 
 def test_bars_count_to_the_end_on_stderr(capsys) -> None:  # type: ignore[no-untyped-def]

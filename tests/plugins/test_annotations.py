@@ -63,6 +63,13 @@ def run_lengths(mask, *, compressed):
 # what comes out
 
 
+def test_two_categories_of_one_name_are_one(tmp_path):
+    persons = [{"id": 1, "name": "person"}, {"id": 2, "name": "person"}]
+    boxes = [{"bbox": [1, 2, 10 * kind, 20], "category_id": kind} for kind in (1, 2)]
+    found = detector_of(tmp_path, coco(boxes, categories=persons)).annotate(photo())
+    assert found.boxes.tolist() == [[1, 2, 21, 22], [1, 2, 11, 22]]
+
+
 def test_boxes_scores_and_keypoints_in_continuous_pixels_best_first(tmp_path):
     detector = detector_of(
         tmp_path,

@@ -1,5 +1,5 @@
 // The list of photos: however many there are, only those in view have elements.
-import {el, mark, model, rectangle, standing, subject} from "./model.js";
+import {el, mark, model, ofRun, rectangle, standing, subject} from "./model.js";
 
 const WIDTH = 150;
 const HEIGHT = 158;
@@ -130,7 +130,7 @@ function update(card, place) {
 function picture(photo, place) {
   const [width, height] = photo.size;
   if (!width || !height) return el("span", {className: "none"}, "no picture");
-  const image = mark("image", {href: `small/${place}`, width, height});
+  const image = mark("image", {href: ofRun(`small/${place}`), width, height});
   const boxes = photo.found.map((box) => rectangle(box, "found"));
   const svg = mark("svg", {viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"}, image, ...boxes);
   image.addEventListener("error", () => svg.replaceWith(el("span", {className: "none"}, "gone")));

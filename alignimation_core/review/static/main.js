@@ -1,6 +1,8 @@
 // The page: what is listed, which photo is chosen, and what the keys do.
 import {Grid} from "./grid.js";
-import {decide, el, load, model, refresh, set, standing, subject, undo, watch} from "./model.js";
+import {
+  changed, decide, el, load, model, ofRun, refresh, set, standing, subject, undo, watch,
+} from "./model.js";
 import * as panels from "./panels.js";
 import {Stage} from "./photo.js";
 import {resume, start} from "./run.js";
@@ -236,7 +238,7 @@ function burst(place) {
   const group = model.bursts.get(place);
   if (!group) return [];
   const images = group.map((each) => {
-    const image = el("img", {src: `small/${each}`, alt: "", loading: "lazy"});
+    const image = el("img", {src: ofRun(`small/${each}`), alt: "", loading: "lazy"});
     const sharp = model.photos[each].gates.sharpness;
     const made = el("button", {type: "button", className: `tile ${standing(each).status}`}, image,
       sharp === undefined ? "" : `sharp ${sharp.toFixed(2)}`);
@@ -331,7 +333,10 @@ async function again() {
 id("filter").addEventListener("change", list);
 id("sort").addEventListener("change", list);
 id("controls").addEventListener("submit", (event) => event.preventDefault());
-window.addEventListener("focus", () => model.state && refresh().catch(() => {}));
+window.addEventListener("focus", () => model.state && refresh().catch((error) => {
+  model.fault = error.message;
+  changed();
+}));
 
 load().then(() => {
   document.title = `Review: ${model.state.recipe}`;

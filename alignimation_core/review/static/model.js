@@ -37,15 +37,20 @@ export async function ask(path, body) {
   return answer;
 }
 
+/** The path of what is of the run that the page shows: in another, other photos have the numbers. */
+export function ofRun(path) {
+  return `${path}?run=${model.state.run}`;
+}
+
 export async function load() {
   model.state = await ask("state");
   model.photos = model.state.photos;
   model.bursts = bursts(model.photos, model.state.burst);
-  take(await ask("corrections"));
+  take(await ask(ofRun("corrections")));
 }
 
 export async function refresh() {
-  take(await ask("corrections"));
+  take(await ask(ofRun("corrections")));
 }
 
 function take(answer) {
@@ -98,7 +103,7 @@ export function decide(changes) {
   }
   model.undo += 1;
   changed();
-  return save(`decide?run=${model.state.run}`, changes.map(([photo, wanted]) => ({photo, changes: wanted})));
+  return save(ofRun("decide"), changes.map(([photo, wanted]) => ({photo, changes: wanted})));
 }
 
 /** Write a setting into the recipe. */
@@ -106,7 +111,7 @@ export function set(location, value) {
   model.fault = null;
   model.undo += 1;
   changed();
-  return save(`set?run=${model.state.run}`, {location, value});
+  return save(ofRun("set"), {location, value});
 }
 
 export function undo() {

@@ -1,5 +1,5 @@
 // What opens over the page: thresholds, people, a date, the keys.
-import {ask, decide, el, mark, model, set} from "./model.js";
+import {ask, decide, el, mark, model, ofRun, set} from "./model.js";
 
 const BINS = 30;
 const FACES = 24;
@@ -184,7 +184,7 @@ export async function people(goto) {
   open("People", [wait]);
   let found;
   try {
-    found = await ask("people");
+    found = await ask(ofRun("people"));
   } catch (error) {
     wait.textContent = error.message;
     return;
@@ -207,7 +207,7 @@ function pile({number: which, years, faces}, told, goto) {
   });
   const tiles = faces.slice(0, FACES).map(([place, face]) => {
     const name = model.photos[place].name;
-    const image = el("img", {src: `face/${place}/${face}`, alt: "", loading: "lazy", width: 72, height: 72});
+    const image = el("img", {src: ofRun(`face/${place}/${face}`), alt: "", loading: "lazy", width: 72, height: 72});
     const button = el("button", {type: "button", className: "tile", title: name}, image);
     button.setAttribute("aria-label", `${name}, face ${face}`);
     button.addEventListener("click", () => {

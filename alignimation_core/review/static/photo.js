@@ -1,5 +1,5 @@
 // One photo, large: what was found in it, and its keypoints, which can be dragged.
-import {ask, decide, el, mark, model, rectangle, standing, subject} from "./model.js";
+import {ask, decide, el, mark, model, ofRun, rectangle, standing, subject} from "./model.js";
 
 const NEAR = 2.2;
 
@@ -40,7 +40,7 @@ export class Stage {
     if (!seen) return;
     this.svg.setAttribute("aria-label", `photo ${name}`);
     this.fit();
-    this.image = mark("image", {href: `${there ? "photo" : "small"}/${place}`, width, height});
+    this.image = mark("image", {href: ofRun(`${there ? "photo" : "small"}/${place}`), width, height});
     this.image.addEventListener("error", () => {
       this.note.hidden = false;
       this.note.textContent = "This photo can no longer be read.";
@@ -49,7 +49,7 @@ export class Stage {
     this.svg.append(this.image, this.marks);
     this.draw();
     if (this.photo.found.length) {
-      ask(`faces/${place}`).then((faces) => {
+      ask(ofRun(`faces/${place}`)).then((faces) => {
         if (this.place !== place) return;
         this.faces = faces;
         this.draw();
@@ -111,7 +111,7 @@ export class Stage {
   frame() {
     this.svg.setAttribute("viewBox", this.view.join(" "));
     if (this.image && this.zoomed && this.photo.there) {
-      const full = `full/${this.place}`;
+      const full = ofRun(`full/${this.place}`);
       if (this.image.getAttribute("href") !== full) this.image.setAttribute("href", full);
     }
     this.draw();

@@ -55,6 +55,7 @@ def test_a_name_of_no_photo_or_of_two_says_which_there_are(written, message):
 
 def test_globs_match_whole_names_or_last_parts_and_brackets_in_names_stay():
     assert NAMES.matching("scans/*") == ["scans/IMG_2.png", "scans/a[1].png"]
+    assert NAMES.matching("scans\\*") == ["scans/IMG_2.png", "scans/a[1].png"]
     assert NAMES.matching("*.png") == ["scans/IMG_2.png", "scans/a[1].png"]
     assert NAMES.matching("a[1].png") == ["scans/a[1].png"]
     assert NAMES.matching("IMG_?.jpg") == ["photos/IMG_1.jpg", "photos/IMG_2.jpg"]

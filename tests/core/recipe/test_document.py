@@ -92,6 +92,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
         ("a: &a {b: *a}\n", "recipe.yaml:1: a.b: too many nested aliases"),
         ("a: " + "[" * 5000 + "\n", "recipe.yaml: this is no valid YAML: "),
         (b"photos: \xff\xfe\n", "recipe.yaml: this is no UTF-8 text; save the recipe as UTF-8"),
+        (
+            b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+            "recipe.yaml: this is no file of text; give the recipe's file",
+        ),
         ("photos: a\n".encode("utf-16"), "recipe.yaml: this is no UTF-8 text; save the"),
         ("#" * 1_000_001, "recipe.yaml: the file is larger than a recipe can be (1 MB)"),
     ],
@@ -261,6 +265,10 @@ def test_settings_apply_in_their_order(tmp_path):
         ("a[-1]=3", "--set a[-1]=3: expected key=value, such as canvas.size=1080x1080"),
         ("[0]=3", "--set [0]=3: expected key=value, such as canvas.size=1080x1080"),
         ("seed=[", "--set seed=[: seed: the value '[' is no valid YAML; quote it"),
+        (
+            "seed=!!timestamp x",
+            "--set seed=!!timestamp x: seed: the value '!!timestamp x' is no valid YAML; quote it",
+        ),
         (
             "seed=!!python/name:os.system",
             (

@@ -1,13 +1,17 @@
 import json
 from dataclasses import fields
+from typing import Annotated, ClassVar
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import Field
 
 from alignimation_core import Recipe, RecipeError, preflight
+from alignimation_core.api.stages import ComputeStage
+from alignimation_core.api.stages.renderers import Effect
 from alignimation_core.output.remote import output_folder
 from alignimation_core.plugin.registry import KINDS, registry
 from alignimation_core.recipe.schema import Settings
@@ -730,6 +734,41 @@ def test_another_device_is_for_every_stage_that_computes():
     with pytest.raises(RecipeError) as error:
         recipe.on("gpu")
     assert str(error.value) == ("--device gpu: 'gpu' is not one of auto, cpu, cuda, cuda:N, mps")
+
+
+class Still(Effect):
+    """An effect that does nothing."""
+
+    name: ClassVar[str] = "still"
+
+    def apply(self, frames, film):
+        return frames
+
+
+class Dream(Still, ComputeStage):
+    """An effect that computes."""
+
+    name: ClassVar[str] = "dream"
+    depth: Annotated[int, Field(alias="deep")] = 1
+
+
+def test_another_device_is_for_effects_that_compute_too(discs):
+    own = discs.Array(effects=[Dream(deep=3), Still()])
+    recipe = Recipe(
+        photos=["photos"],
+        detector=discs.Blobs(),
+        target_builder=discs.Points(),
+        transform_model=discs.ClosedForm(),
+        subject_selector=discs.First(),
+        effects=[Still(), Dream(deep=2)],
+        renderers=[discs.Array(path="b"), own],
+    ).on("cuda:1")
+    still, dream = recipe.effects
+    assert (type(still), dream.device, dream.depth) == (Still, "cuda:1", 2)
+    assert recipe.renderers[0].effects is None
+    dream, still = recipe.renderers[1].effects
+    assert (type(still), dream.device, dream.depth) == (Still, "cuda:1", 3)
+    assert own.effects[0].device == "auto"
 
 
 def test_devices_that_this_machine_lacks_are_all_named(tmp_path):

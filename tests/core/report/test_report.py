@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 import numpy as np
@@ -195,8 +196,6 @@ def test_a_mask_with_a_hole_and_an_island_has_three_outlines():
 
 
 def at(day):
-    from datetime import datetime, timedelta
-
     return datetime(2018, 1, 1) + timedelta(days=day)
 
 
@@ -209,6 +208,18 @@ def test_outliers_are_named_and_long_gaps_told_of():
     days = [at(day) for day in range(0, 100, 2)]
     assert "months</text>" not in plots.timeline(days, [])
     assert "10 months</text>" in plots.timeline([*days, at(400)], [])
+
+
+@pytest.mark.parametrize(
+    ("day", "told"), [(0.05, "69 minutes"), (0.4, "10 hours"), (1.8, "43 hours"), (2.6, "3 days")]
+)
+def test_short_gaps_are_told_of_in_hours(day, told):
+    shown = plots.timeline([at(0), at(0.001), at(0.0015), at(0.002), at(day)], [])
+    assert f">{told}</text>" in shown
+
+
+def test_a_year_of_many_digits_is_one_like_any_other():
+    assert ">9999-11</text>" in plots.timeline([datetime(9999, 1, 1), datetime(9999, 12, 1)], [])
 
 
 @pytest.mark.parametrize("last", [1e-5, 0.5, 20, 200, 5000, 36500])

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -106,6 +107,28 @@ def test_pictures_of_photos_are_shown_small_whole_and_face_by_face(review, place
     assert film.content.startswith(b"GIF8")
     assert review.get("films/render").json() == ["a b.gif"]
     assert review.get("films/preview").json() == []
+
+
+def test_small_pictures_are_of_their_photos_whoever_runs_the_recipe_meanwhile(
+    recipe_file, client_of, discs
+):
+    run(Recipe.load(recipe_file))
+    shown, asked_late = (client_of(recipe_file) for _ in range(2))
+    photos = shown.get("state").json()["photos"]
+    used = [place for place, photo in enumerate(photos) if photo["status"] == "used"]
+    before = [shown.get(f"small/{place}").content for place in used]
+    assert len({*before}) == len(used)
+    discs.paint(recipe_file.parent / "photos" / "2001-01-01.png", discs.WARPS[2])
+    run(Recipe.load(recipe_file))
+    assert [_like(asked_late.get(f"small/{place}").content, before) for place in used] == [
+        *range(len(used))
+    ]
+
+
+def _like(picture, others):
+    """Return which of some pictures one is most like."""
+    image, *rest = (np.asarray(Image.open(io.BytesIO(each)), float) for each in (picture, *others))
+    return int(np.argmin([np.abs(image - each).mean() for each in rest]))
 
 
 def test_each_decision_is_saved_at_once_beside_what_was_written_by_hand(
@@ -354,6 +377,12 @@ def test_another_run_and_another_file_of_corrections_are_seen(review, places, de
         what = "there was another run meanwhile; load the page again, then decide"
         assert (answer.status_code, answer.json()["error"]) == (409, what)
     assert recipe_file.with_name("other.yaml").read_text() == text
+    shown = ["small/0", "photo/0", "full/0", "face/0/1", "faces/0", "corrections"]
+    assert {review.get(f"{path}?run=1").status_code for path in shown} == {409}
+    assert {review.get(f"{path}?run=2").status_code for path in shown} == {200}
+    assert "another run" in review.get("people?run=1").json()["error"]
+    review.post("reload", json={})  # of the same record, as after a run that two pages follow
+    assert review.get("state").json()["run"] == 2
     assert review.post("decide?run=2", json=[]).status_code == 200
 
 

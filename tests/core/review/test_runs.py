@@ -1,12 +1,14 @@
 """Runs that the page asks for, who is in the photos, and reviews that cannot begin."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -49,6 +51,15 @@ def test_a_run_tells_how_far_it_is_and_what_it_says():
         "total": 3,
         "left": 0,
     }
+
+
+def test_what_threads_say_meanwhile_comes_between_the_lines_of_a_run():
+    written = []
+    stream = SimpleNamespace(write=written.append, flush=lambda: None)
+    with rendering.Events(stream).stage("rendering", 1) as step:
+        step()
+    assert [json.loads(each)["done"] for each in written if each] == [0, 1]
+    assert all(each.endswith("}\n") for each in written if each)
 
 
 def test_a_run_that_fails_says_why():
@@ -105,6 +116,15 @@ def test_a_preview_is_small_and_writes_one_film(discs_recipe):
     assert preview.canvas.size == "480x270"
     assert preview.renderers == (Video(path="preview.mp4"),)
     assert rendering.small(recipe, None).canvas.size is None
+
+
+def test_a_preview_of_a_film_for_editors_is_one_that_browsers_show(discs_recipe):
+    film = Video(path="film.mov", codec="prores", fps=5)
+    preview = rendering.small(discs_recipe(renderers=[film]), None)
+    assert preview.renderers == (Video(path="preview.mp4", fps=5),)
+    film = Video(path="film.mp4", codec="h265", crf=40)
+    preview = rendering.small(discs_recipe(renderers=[film]), None)
+    assert preview.renderers == (Video(path="preview.mp4"),)
 
 
 PEOPLE = """\
