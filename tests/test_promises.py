@@ -272,8 +272,9 @@ STORE = {
     "With one photo more they are compared again.": [
         "test_a_second_run_reads_no_photo_to_correct_and_gives_the_same",
     ],
-    "Which parts of a body are rigid (`refine: {rigid_parts: true}`) is learned anew by every run, "
-    "from keypoints and masks alone, with the same result.": [
+    "Where the photos lie by the *rigid parts* of a body (`refine: {rigid_parts: true}`) belongs "
+    "to their masks, keypoints and fits.": [
+        "test_what_is_in_the_store_is_not_learned_again",
         "test_what_is_learned_anew_is_the_same_to_the_bit",
     ],
     "*Facts* (hash, size, date) belong to a file's path and its size, times and inode, or to what "
