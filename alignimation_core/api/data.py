@@ -215,15 +215,18 @@ class Detections:
 
     def subject_of(self, index: int, row: Sequence[Any], *, similarity: float | None) -> Subject:
         """Return one detection as ``subject`` does, its rows of the four tables given as lists."""
-        (x0, y0, x1, y1), score, places, scores = row
-        names = self.keypoint_names
-        there = [each for each in zip(names, places, scores, strict=True) if each[2] > 0]
+        (x0, y0, x1, y1), score, places, point_scores = row
+        points: dict[str, tuple[float, float]] = {}
+        scores: dict[str, float] = {}
+        for name, (x, y), found in zip(self.keypoint_names, places, point_scores, strict=True):
+            if found > 0:
+                points[name], scores[name] = (x, y), found
         return Subject(
             box=(x0, y0, x1, y1),
             score=score,
-            keypoints={name: (x, y) for name, (x, y), _ in there},
-            keypoint_scores={name: score for name, _, score in there},
-            keypoint_names=names,
+            keypoints=points,
+            keypoint_scores=scores,
+            keypoint_names=self.keypoint_names,
             mask=None if self.masks is None else self.masks[index],
             similarity=similarity,
             turn=self.turn,

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignimation_core.api.sampling import spread
+from alignimation_core.api.sampling import row_of_each, spread
 
 
 @given(count=st.integers(0, 5000), most=st.integers(1, 600))
@@ -40,3 +40,11 @@ def test_by_weight_a_few_portraits_are_met_among_thousands_of_faces_in_crowds():
     weights = torch.cat([torch.ones(400), torch.full((48_000,), 1 / 30)]).double()
     chosen = spread(len(weights), 256, weights)
     assert (chosen < 400).sum() == pytest.approx(256 * 400 / 2000, abs=2)
+
+
+def test_the_rows_of_tables_of_any_length_are_those_asked_for():
+    tables = [torch.rand(count, 2) for count in (1, 3, 2)]
+    scores = [torch.rand(count) for count in (1, 3, 2)]
+    rows, numbers = row_of_each([0, 2, 1], tables, scores)
+    assert rows.equal(torch.stack([tables[0][0], tables[1][2], tables[2][1]]))
+    assert numbers.equal(torch.stack([scores[0][0], scores[1][2], scores[2][1]]))

@@ -1,6 +1,7 @@
 """Corrections in runs: the user has the last word, and the record tells what that changed."""
 
 import json
+import os
 from dataclasses import replace
 from typing import ClassVar
 
@@ -170,6 +171,15 @@ def test_a_corrected_date_moves_its_photo_and_the_record_tells_the_old_one(
         DAYS[0]: [{"what": "taken", "was": was, "is": "2020-01-03T12:00:00"}]
     }
     assert record.reference == DAYS[1]
+
+
+def test_a_corrected_date_was_one_of_the_recipes_time_zone(discs_recipe, photos, correct, tmp_path):
+    undated = (tmp_path / DAYS[0]).rename(tmp_path / "photos" / "undated.png")
+    os.utime(undated, (1_577_836_800, 1_577_836_800))  # 2020-01-01 in UTC
+    correct(undated={"taken": "2020-01-03 12:00"})
+    record = run(discs_recipe(time_zone="Asia/Kolkata"))
+    (change,) = changed(record)["photos/undated.png"]
+    assert change["was"] == "2020-01-01T05:30:00 (file)"
 
 
 def test_a_turn_says_how_the_detector_is_to_look_at_a_photo(discs_recipe, photos, correct):
