@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import TypeAlias
 
 import torch
@@ -91,7 +92,7 @@ def _write(found: list[Values], places: Sequence[int], columns: dict[str, Tensor
     for name, column in columns.items():
         rounded = (column.double() * 10**DIGITS).round() / 10**DIGITS
         for place, value in zip(places, rounded.tolist(), strict=True):
-            if value == value:  # not NaN
+            if isfinite(value):
                 found[place][name] = value
 
 

@@ -89,9 +89,10 @@ class Cascade:
         if scale < 1:
             reduced = functional.interpolate(image[None], small, mode="bilinear", antialias=True)[0]
         with exact(self.device):
-            boxes, scores, points = find(
-                reduced, self.networks, self.min_face, self.score_threshold
+            found = find(
+                reduced.to(self.device), self.networks, self.min_face, self.score_threshold
             )
+        boxes, scores, points = (part.cpu() for part in found)
         # The cascade also finds faces of half the size that it was told to begin with.
         large = (boxes[:, 2:] - boxes[:, :2]).amax(1) >= self.min_face
         if not large.any():
@@ -128,8 +129,8 @@ class Cascade:
         )
         seen = torch.cat([_seen(image, matrix, crop_from_patch) for matrix in patch_from_image])
         with exact(self.device):
-            answers = self.networks[2](torch.cat([seen, seen.flip(-1)])).points
-        plain, flipped = (answers.double().reshape(-1, 2, 5).mT * _OVERSAMPLED).chunk(2)
+            answers = self.networks[2](torch.cat([seen, seen.flip(-1)]).to(self.device)).points
+        plain, flipped = (answers.cpu().double().reshape(-1, 2, 5).mT * _OVERSAMPLED).chunk(2)
         mirrored = torch.stack([_OVERSAMPLED - flipped[..., 0], flipped[..., 1]], dim=-1)
         # What the network calls left in the mirror is the subject's left.
         both = (plain[:, _SUBJECTS_LEFT_FIRST] + mirrored) / 2

@@ -81,15 +81,11 @@ class _Layer:
 
 
 class Network:
-    """One of the three networks, from a state dict in the order of the layers.
-
-    It computes on its device; what it is given and gives is on the CPU.
-    """
+    """One of the three networks, from a state dict in the order of the layers."""
 
     def __init__(
         self, state: Mapping[str, Tensor], pools: tuple[tuple[int, int], ...], device: torch.device
     ) -> None:
-        self._device = device
         self._layers: list[_Layer] = []
         # conv4_1 and conv4_2 are both heads of P-Net, and computed at once.
         for part, names in groupby(state, lambda name: name.split(".")[0].split("_")[0]):
@@ -113,7 +109,7 @@ class Network:
     def everywhere(self, image: Tensor) -> Outputs:
         """Run over (1, 3, h, w) in [0, 255] in windows of 12 x 12 at a stride of 2, for P-Net."""
         width, windows = image.shape[3], (image.shape[2] - 11) // 2 + 1
-        rows = max(1, _STRIP // width) if self._device.type == "cpu" else windows
+        rows = max(1, _STRIP // width) if image.device.type == "cpu" else windows
         strips = [
             self._forward(image[:, :, 2 * first : 2 * (first + rows) + 10])
             for first in range(0, windows, rows)
@@ -124,7 +120,7 @@ class Network:
         """Run on (N, 3, side, side) crops in [0, 255]: 24 for R-Net, 48 for O-Net."""
         seen = []
         at_once = max(1, len(crops))
-        if self._device.type == "cpu":
+        if crops.device.type == "cpu":
             at_once = _CROPS // crops.shape[-1] ** 2
         for batch in torch.split(crops, at_once):
             # Of a single crop torch would let a BLAS compute the convolutions.
@@ -133,10 +129,10 @@ class Network:
         return _outputs(torch.cat(seen))
 
     def _forward(self, images: Tensor) -> Tensor:
-        maps = images.to(self._device).contiguous(memory_format=torch.channels_last)
+        maps = images.contiguous(memory_format=torch.channels_last)
         for layer in self._layers:
             maps = layer(maps)
-        return maps.cpu()
+        return maps
 
 
 def load(device: torch.device) -> tuple[Network, ...]:

@@ -149,7 +149,7 @@ def test_images_of_different_sizes_in_one_call_equal_one_by_one(detector):
 
 @pytest.mark.parametrize("portrait", [astronaut, hopper])
 @pytest.mark.parametrize("factor", [0.4, 1.0])
-def test_boxes_and_scores_are_nearly_those_of_facenet_pytorch(portrait, factor):
+def test_boxes_and_scores_are_those_of_facenet_pytorch(portrait, factor):
     image = resized(portrait(), factor)
     (found,) = MTCNN(min_face=20, score_threshold=0.5).detect([image])
     wheel = facenet_pytorch.MTCNN(
@@ -160,12 +160,8 @@ def test_boxes_and_scores_are_nearly_those_of_facenet_pytorch(portrait, factor):
     assert len(found) == large.sum() > 0
     boxes = torch.from_numpy(boxes[large].astype("float32"))
     scores = torch.from_numpy(scores[large].astype("float32"))
-    shared = (
-        torch.minimum(found.boxes, boxes)[:, 2:] - torch.maximum(found.boxes, boxes)[:, :2]
-    ).prod(1)
-    areas = ((each[:, 2:] - each[:, :2]).prod(1) for each in (found.boxes, boxes))
-    assert (shared / (sum(areas) - shared)).min() > 0.85
-    assert torch.allclose(found.scores, scores, atol=0.01)
+    assert torch.allclose(found.boxes, boxes, atol=0.01)
+    assert torch.allclose(found.scores, scores, atol=1e-4)
 
 
 def crowd(count: int) -> tuple[torch.Tensor, torch.Tensor]:
