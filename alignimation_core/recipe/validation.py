@@ -25,6 +25,8 @@ SYNONYMS = {"speed": "fps", "framerate": "fps", "frame_rate": "fps", "resolution
 """Keys of other programs, and what they are here."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls a key that there is not."""
+NO_KEY = "invalid_key"
+"""What it calls a key that is no text; a number of 64 bits or more it tells of as one."""
 
 
 def bind(source: Source) -> Settings:
@@ -94,13 +96,14 @@ def _written(item: ErrorDetails, data: Mapping[str, Any]) -> Location:
     value: object = data
     for i, part in enumerate(item["loc"]):
         there = isinstance(value, Mapping) and part in value
+        is_last = i == len(item["loc"]) - 1
         if (
             isinstance(part, int)
             or there
             or part in _keys_beside((*location, part), data)
-            or (i == len(item["loc"]) - 1 and item["type"] in UNKNOWN)
+            or (is_last and item["type"] in (*UNKNOWN, NO_KEY))
         ):
-            location = (*location, str(part) if item["type"] == "invalid_key" else part)
+            location = (*location, str(part) if is_last and item["type"] == NO_KEY else part)
             if isinstance(value, Mapping):
                 value = value.get(part)
             elif isinstance(value, list | tuple) and isinstance(part, int):
@@ -135,7 +138,7 @@ def _said(source: Source, location: Location, item: ErrorDetails) -> str:
         return f"this is required{hint}"
     if kind == "value_error":
         return " ".join(str(item["ctx"]["error"]).split())
-    if kind == "invalid_key":
+    if kind == NO_KEY:
         return f"a key should be a name, got {shown(given)}"
     if given is None:
         required = known is not None and known.is_required()

@@ -206,6 +206,12 @@ def test_a_fault_can_be_read_by_programs(tmp_path):
         ({"refine": {"photos": None}}, "recipe: refine.photos: is empty; give a value or leave"),
         ({"seed": 1.5}, "recipe: seed: should be a valid integer, got a number with a fractional"),
         ({5: "x"}, "recipe: 5: a key should be a name, got 5"),
+        ({2**63: "x"}, f"recipe: {2**63}: a key should be a name, got {2**63}"),
+        ({"canvas": {2**63: 1}}, f"recipe: canvas.{2**63}: a key should be a name, got {2**63}"),
+        (
+            {"renderers": [{"use": "gif", 5: "x"}]},
+            "recipe: renderers[0].5: a key should be a name, got 5",
+        ),
         (
             {"detector": {"use": "mtcnn", 5: "x"}},
             "recipe: detector.5: a key should be a name, got 5",
