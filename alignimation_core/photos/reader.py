@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import PIL
@@ -18,6 +19,8 @@ from alignimation_core.failure import Failure
 from alignimation_core.photos import metadata, order
 from alignimation_core.store.store import Facts, Store
 
+DECODERS = ("pi-heif", "pillow-jxl-plugin", "rawpy")
+"""What tells the size of a picture, beside Pillow."""
 FILES_A_BATCH = 16
 """Files that are read together."""
 
@@ -101,7 +104,14 @@ def _facts(folder: Path, paths: Sequence[File]) -> list[Photo | PhotoError]:
 
 
 def fingerprint() -> str:
-    """Return what is read of a file depends on beside it: the code that reads it."""
+    """Return what facts depend on beside the file: the code that reads it, and the libraries."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     code = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return f"{code}, Pillow {PIL.__version__}"
+    return f"{code}, Pillow {PIL.__version__}, {[*map(_version, DECODERS)]}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -305,7 +305,7 @@ class Video(PhotoSource):
                         taken=film.created and film.created + timedelta(seconds=at),
                         taken_from="video" if film.created else "",
                         modified=datetime.fromtimestamp(known.st_mtime, UTC),
-                        version=f"{known.st_size} {known.st_mtime_ns}",
+                        version=f"{known.st_size} {known.st_mtime_ns} {_video.fingerprint()}",
                     )
                 )
         return Listing(photos)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,6 +71,8 @@ def read(path: Path, every: int | None, seconds: float) -> Film:
             length = stream.duration
             if length is None and container.duration is not None:
                 length = round(Fraction(container.duration, 1_000_000) / unit)
+                if start * unit > step:  # which is a part of the length in some containers
+                    length = None
             rate = stream.average_rate
             if every is not None or not length or (rate and step * rate <= 1):
                 shown = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
@@ -85,6 +88,15 @@ def read(path: Path, every: int | None, seconds: float) -> Film:
     except (av.FFmpegError, OSError) as error:
         what = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise FilmError(f"{path} cannot be read as a film: {what}") from error
+
+
+@cache
+def fingerprint() -> str:
+    """Return what the pixels of a frame depend on beside the film: this code, and FFmpeg's."""
+    import av
+
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return f"{code[:16]} {sorted(av.library_versions.items())}"
 
 
 def _unit(stream: VideoStream) -> Fraction:
@@ -125,34 +137,57 @@ class Decoder:
     """
 
     def __init__(self, path: Path) -> None:
-        import av
-
-        self._container = av.open(str(path))
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        self._path = path
+        self._open()
         self.aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        self._frames: Iterator[Any] = iter(())
         self.at: int | None = None
         self._last: Any = None
+
+    def _open(self) -> None:
+        import av
+
+        self._container = av.open(str(self._path))
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self._frames: Iterator[Any] = self._container.decode(self._stream)
 
     def frame(self, time: int) -> Any:
         """Return the frame that is shown from a time on; the last one after the end."""
         ahead = AHEAD / _unit(self._stream)
         if self.at is None or not self.at <= time <= self.at + ahead:
-            self._container.seek(time, stream=self._stream)
-            self._frames = self._container.decode(self._stream)
-            self._last = None
+            self._jump(time)
         if self._last is not None and self._last.pts >= time:
             return self._last
-        for frame in self._frames:
-            if frame.pts is None:
-                continue
-            self._last, self.at = frame, frame.pts
-            if frame.pts >= time:
-                break
+        while (at := self._next()) is not None and at < time:
+            pass
         if self._last is None:
             raise FilmError("there is no frame at this time")
         return self._last
+
+    def _jump(self, time: int) -> None:
+        """Decode the frame at a time, or one before it; the first where there is none before.
+
+        In a transport stream nobody knows where the key frames are: a jump may end behind the time.
+        """
+        start, back = self._stream.start_time or 0, 0
+        self._last = self.at = None
+        while time - back >= start:
+            self._container.seek(time - back, stream=self._stream)
+            self._frames = self._container.decode(self._stream)
+            if (at := self._next()) is not None and at <= time:
+                return
+            back = 4 * back or int(1 / _unit(self._stream))
+        self.close()
+        self._open()
+        self._next()
+
+    def _next(self) -> int | None:
+        """Decode the next frame; return its time, or None where there is none."""
+        for frame in self._frames:
+            if frame.pts is not None:
+                self._last, self.at = frame, frame.pts
+                return self.at
+        return None
 
     def close(self) -> None:
         """Close the film."""

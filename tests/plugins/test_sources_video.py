@@ -12,6 +12,7 @@ import torch
 
 from alignimation_core import PhotoError, Recipe, RecipeError, preflight, run
 from alignimation_core.photos import decoder, metadata, order
+from alignimation_sources import _video
 
 SMALLEST = {"detector": "mtcnn"}
 FPS = 10
@@ -46,7 +47,7 @@ def shade(photo) -> float:
 RAMP = [20 + 2 * i for i in range(95)]
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "mts"])
 def test_a_film_gives_a_frame_a_second(tmp_path, ending):
     film(tmp_path / f"a.{ending}", RAMP)
     photos = frames(tmp_path, f"a.{ending}")
@@ -55,6 +56,35 @@ def test_a_film_gives_a_frame_a_second(tmp_path, ending):
     assert [shade(photo) for photo in ordered] == pytest.approx(RAMP[::10], abs=1)
     ordered.reverse()
     assert [shade(photo) for photo in ordered] == pytest.approx(RAMP[90::-10], abs=1)
+
+
+def test_a_film_may_begin_late_and_ends_with_its_last_frame(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv444p"
+        for i, each in enumerate(RAMP[:25]):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), each, np.uint8), "rgb24")
+            frame.pts = 100 + i  # ten seconds
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    photos = order.order(frames(tmp_path, "a.mkv"))
+    assert [shade(photo) for photo in photos] == pytest.approx(RAMP[:25:10], abs=1)
+
+
+def test_frames_that_another_ffmpeg_decodes_are_read_anew(tmp_path, monkeypatch):
+    film(tmp_path / "a.mp4", RAMP[:12])
+    recipe = Recipe.of({**SMALLEST, "photos": "a.mp4"}, folder=tmp_path)
+
+    def stamps():
+        _video.fingerprint.cache_clear()
+        return [metadata.stamp(photo) for photo in preflight.find_photos(recipe).photos]
+
+    before = stamps()
+    assert stamps() == before
+    monkeypatch.setattr(av, "library_versions", {"libavcodec": (99, 0, 0)})
+    assert not {*stamps()} & {*before}
+    monkeypatch.undo()
+    assert stamps() == before
 
 
 def test_frames_are_taken_by_seconds_or_by_number(tmp_path):

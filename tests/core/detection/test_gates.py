@@ -85,7 +85,7 @@ def test_eyes_and_mouth_are_open_as_their_outlines_say():
 def test_an_outline_without_a_width_has_no_value():
     eye = [(5, 0), (10, -4), (20, -4), (5, 0), (20, 4), (10, 4)]
     points = torch.tensor([*eye, *eye]).double() + 100
-    (found,) = values(see(points, gates.EYES))
+    (found,) = values(see(points, (*gates.EYES,)))
     assert "eyes_open" not in found
 
 

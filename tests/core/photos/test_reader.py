@@ -1,3 +1,4 @@
+import importlib.metadata
 import time
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alignimation_core.execution.executor import Threads
-from alignimation_core.photos import metadata
+from alignimation_core.photos import metadata, reader
 from alignimation_core.photos.reader import read
 from alignimation_core.store.store import Store
 
@@ -40,6 +41,16 @@ def test_facts_are_read_once(count):
 def test_facts_by_another_version_are_read_again(count, monkeypatch):
     count()
     monkeypatch.setattr(PIL, "__version__", "99.0")
+    assert count()[0] == 2
+
+
+@pytest.mark.parametrize("package", ["pi-heif", "pillow-jxl-plugin", "rawpy"])
+def test_facts_by_another_decoder_are_read_again(count, monkeypatch, package):
+    count()
+    versions = importlib.metadata.version
+    monkeypatch.setattr(
+        reader, "version", lambda name: "99.0" if name == package else versions(name)
+    )
     assert count()[0] == 2
 
 
