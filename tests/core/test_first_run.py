@@ -111,35 +111,6 @@ def test_bodies(photos):
     assert "install the plugin alignimation-mediapipe" in Path("out/recipe.yaml").read_text()
 
 
-POSE = """
-from typing import ClassVar
-from alignimation_core import Detections, Detector, hookimpl
-
-class Pose(Detector):
-    \"\"\"Nobody at all.\"\"\"
-
-    name: ClassVar[str] = "mediapipe-pose"
-    parts: ClassVar = ("ear", "shoulder", "hip")
-
-    def provides(self):
-        return frozenset(f"keypoints.{side}_{part}" for side in ("left", "right")
-                         for part in self.parts) | {"keypoints"}
-
-    def detect(self, images):
-        return [Detections.empty() for _ in images]
-
-@hookimpl
-def alignimation_detectors():
-    return [Pose]
-"""
-
-
-def test_bodies_are_found_by_mediapipe_where_it_is_installed(photos, install):
-    install("pose", POSE)
-    assert verbs.main(["init", "my photos", "--body"]) == 0
-    assert Recipe.load("out/recipe.yaml").detector.name == "mediapipe-pose"
-
-
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_run_of_bodies_tells_what_needs_no_gpu(photos, capsys, monkeypatch, gpu):
     def fetch(needed, *, progress=None):
