@@ -15,6 +15,7 @@ from alignimation_core.plugin.registry import registry
 from alignimation_core.progress import Progress
 from alignimation_core.recipe.options import CanvasOptions
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script runs it by `&`
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would all commands
 
