@@ -164,7 +164,7 @@ def align(
         text = "it names photos, which only a run looks at; leave it out"
         raise RecipeError([stages.fault(location, text)])
     many = images.are_many(moving)
-    listed: list[Any] = list(moving) if many else [moving]  # type: ignore[arg-type]
+    listed: list[Any] = list(moving) if many else [moving]  # type: ignore[arg-type]  # told by are_many
     candidates = [_Candidate.of(fixed, "fixed")]
     candidates += [
         _Candidate.of(each, f"moving[{i}]" if many else "moving") for i, each in enumerate(listed)

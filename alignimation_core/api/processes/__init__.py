@@ -77,7 +77,7 @@ class Processes(Generic[P, R]):
             pickle.dump((self._function, args, kwargs), process.stdin, protocol=5)
             process.stdin.flush()
             value: R
-            value, error, stays = pickle.load(process.stdout)  # noqa: S301
+            value, error, stays = pickle.load(process.stdout)  # noqa: S301 - our own process
         except (EOFError, OSError, pickle.UnpicklingError):
             process.communicate()
             how = _named(process.returncode)
@@ -95,7 +95,7 @@ class Processes(Generic[P, R]):
 
     def _start(self) -> subprocess.Popen[bytes]:
         env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | self._env
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(  # noqa: S603 - this very Python
             [sys.executable, "-P", "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

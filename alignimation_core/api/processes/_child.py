@@ -24,7 +24,7 @@ def serve() -> None:
     whole = True
     while whole:
         try:
-            function, args, kwargs = pickle.load(calls)  # noqa: S301
+            function, args, kwargs = pickle.load(calls)  # noqa: S301 - of our parent
         except EOFError:
             return
         except Exception as error:  # and what is left of the call is no beginning of the next
@@ -42,7 +42,7 @@ def serve() -> None:
 def _failure(error: Exception, *, whole: bool) -> bytes:
     error.add_note(traceback.format_exc())
     try:
-        pickle.loads(answer := pickle.dumps((None, error, whole)))  # noqa: S301
+        pickle.loads(answer := pickle.dumps((None, error, whole)))  # noqa: S301 - made here
     except Exception:  # of a class whose errors cannot be made anew
         return pickle.dumps((None, RuntimeError(in_one_line(error)), whole))
     return answer

@@ -69,7 +69,7 @@ def wrap_own(cls: type, verb: str, wrapper: Callable[[Callable[..., Any]], objec
 
 def _in_recipes_folder(path: Path, info: ValidationInfo) -> Path:
     path = Path(info.context["folder"], path) if info.context else path
-    kinds = (os.path.isfile, os.path.isdir)  # which never raise
+    kinds = (os.path.isfile, os.path.isdir)  # which never raise, nor does exists
     if os.path.exists(path) and not any(kind(path) for kind in kinds):  # noqa: PTH110
         raise ValueError(f"{path}: this is a pipe or a device; give a file")
     return path

@@ -113,7 +113,7 @@ class AnnotationDetector(Detector):
 
     device: ClassVar[str] = "cpu"  # type: ignore[misc]  # computes nothing, so it is no option
 
-    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002
+    def strangers(self, photos: Sequence[Photo]) -> str | None:  # noqa: ARG002 - overrides use it
         """Return that the annotations are of none of the photos; None where they are of some."""
         return None
 
@@ -129,7 +129,7 @@ class AnnotationDetector(Detector):
             PhotoError: the annotations do not fit the photo.
         """
 
-    def detect(self, images: Sequence[Tensor]) -> list[Detections]:  # noqa: ARG002
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:  # noqa: ARG002 - none is looked at
         """Refuse: pixels do not tell which photo they are of.
 
         Raises:
@@ -159,7 +159,7 @@ class Embedder(ComputeStage):
     box_side: ClassVar[int] = 160
     """Pixels across a detection's box that the embedding makes use of; photos may come smaller."""
 
-    def side_for(self, found: Detections) -> int:  # noqa: ARG002
+    def side_for(self, found: Detections) -> int:  # noqa: ARG002 - overrides use it
         """Return how many pixels across their boxes the embedding of detections makes use of."""
         return self.box_side
 
